@@ -1,0 +1,1 @@
+"""The YAML files, and the reader that turns them into typed, frozen dataclasses."""

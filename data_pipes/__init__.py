@@ -1,0 +1,1 @@
+"""Bytes on disk to a batch on the device."""

@@ -1,0 +1,129 @@
+"""What a user may say about data. Free of torch, so that --help and config errors answer at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from configs.errors import UsageError
+
+SourceName = Literal["digits", "idx", "cifar10", "cifar10.1", "food11", "folder"]
+
+
+def _require(condition: bool, key: str, value: object, valid: str) -> None:
+    if not condition:
+        raise UsageError(f"{key} is {value!r}; it must be {valid}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AugmentSpec:
+    """What is drawn at random for every training sample, in the order in which it is applied."""
+
+    crop_scale: tuple[float, float] | None = None
+    """Share of the image's area that RandomResizedCrop takes, for example [0.7, 1.0]. null: the whole image."""
+    crop_ratio: tuple[float, float] = (0.75, 4 / 3)
+    """Aspect ratios of RandomResizedCrop."""
+    crop_padding: int = 0
+    """RandomCrop after padding by this many output pixels of black on each side. Not together with crop_scale."""
+    horizontal_flip: float = 0.0
+    """Probability of a left-right flip."""
+    vertical_flip: float = 0.0
+    """Probability of an upside-down flip."""
+    rotation: float = 0.0
+    """Rotation by an angle drawn from [-rotation, rotation] degrees."""
+    affine: float = 0.0
+    """Rotation of the affine step, which follows the rotation: from [-affine, affine] degrees."""
+    translate: tuple[float, float] = (0.0, 0.0)
+    """Largest shift of the affine step as a share of width and of height."""
+    zoom: tuple[float, float] = (1.0, 1.0)
+    """Scale factors of the affine step."""
+    shear: float = 0.0
+    """Shear of the affine step along x, from [-shear, shear] degrees."""
+    erase: float = 0.0
+    """Probability of RandomErasing."""
+    erase_scale: tuple[float, float] = (0.02, 0.33)
+    """Share of the output's area that is erased."""
+    erase_ratio: tuple[float, float] = (0.3, 3.3)
+    """Aspect ratios of the erased box."""
+    mixup: float = 0.0
+    """Alpha of mixup's Beta distribution, at most 2. 0: no mixup."""
+    cutmix: float = 0.0
+    """Alpha of cutmix's Beta distribution, at most 2. 0: no cutmix. With both, each pair draws one of them evenly."""
+    mix_probability: float = 1.0
+    """Share of the pairs that are mixed at all."""
+
+    def __post_init__(self) -> None:
+        for key in ("horizontal_flip", "vertical_flip", "erase", "mix_probability"):
+            _require(0 <= getattr(self, key) <= 1, f"augment.{key}", getattr(self, key), "a probability in [0, 1]")
+        for key in ("crop_scale", "crop_ratio", "zoom", "erase_scale", "erase_ratio"):
+            pair = getattr(self, key)
+            if pair is not None:
+                _require(0 < pair[0] <= pair[1], f"augment.{key}", pair, "[low, high] with 0 < low <= high")
+        for key in ("mixup", "cutmix"):
+            _require(0 <= getattr(self, key) <= 2, f"augment.{key}", getattr(self, key), "in [0, 2]")
+        for key in ("crop_padding", "rotation", "affine", "shear"):
+            _require(getattr(self, key) >= 0, f"augment.{key}", getattr(self, key), "at least 0")
+        _require(all(0 <= t <= 1 for t in self.translate), "augment.translate", self.translate, "two shares in [0, 1]")
+        both = self.crop_scale is not None and self.crop_padding > 0
+        _require(
+            not both, "augment.crop_padding", self.crop_padding, "0 when augment.crop_scale is set: choose one crop"
+        )
+
+    @property
+    def mixes(self) -> bool:
+        """Whether samples are blended in pairs."""
+        return (self.mixup > 0 or self.cutmix > 0) and self.mix_probability > 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSpec:
+    """Where the images are and what the network sees of them."""
+
+    source: SourceName
+    """digits (ships with scikit-learn), idx (MNIST, Fashion-MNIST), cifar10 (python pickles), cifar10.1 (.npy),
+    food11 (training/3_17.jpg, validation/, evaluation/), folder (one folder per class)."""
+    root: str | None = None
+    """The folder of the data set, as torchvision lays it out. Only digits needs none."""
+    image_size: tuple[int, int]
+    """Height and width that the network sees, in pixels."""
+    mean: tuple[float, ...]
+    """Mean per channel in [0, 1] that is subtracted; its length is the number of channels (1: grey, 3: RGB)."""
+    std: tuple[float, ...]
+    """Standard deviation per channel that is divided by."""
+    eval_crop: float = 1.0
+    """Evaluation takes a centred square of this share of the shorter side (0.875 is 224 of 256). 1 with equal sides:
+    the whole image."""
+    validation_fraction: float = 0.1
+    """Share of train that becomes the validation split, stratified, when the data set brings none."""
+    split_seed: int = 0
+    """Fixes which samples of train become the validation split."""
+    version: Literal["v4", "v6"] = "v6"
+    """Which CIFAR-10.1."""
+    bad_files: Literal["error", "skip"] = "error"
+    """What to do with files that cannot be decoded: stop and name them, or leave them out and say how many."""
+    executor: Literal["auto", "host", "resident"] = "auto"
+    """Who carries the plan out. host: OpenCV threads. resident: one torch warp of images decoded once. auto says which."""
+    canvas_scale: float = 1.14
+    """resident keeps photographs squashed to image_size times this. 1.5 to 2 for crop scales under 0.5."""
+    threads: int = 0
+    """Decoding threads of each process. 0: as many as it has cores."""
+    prefetch: int = 3
+    """Micro-batches prepared ahead."""
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
+    """Random augmentation of the training split."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.mean) in (1, 3), "data.mean", self.mean, "one number (grey) or three (RGB)")
+        _require(len(self.std) == len(self.mean), "data.std", self.std, f"{len(self.mean)} numbers, as data.mean has")
+        _require(all(s > 0 for s in self.std), "data.std", self.std, "positive")
+        _require(min(self.image_size) >= 1, "data.image_size", self.image_size, "[height, width], both positive")
+        _require(0 < self.eval_crop <= 1, "data.eval_crop", self.eval_crop, "in (0, 1]")
+        _require(0 < self.validation_fraction < 1, "data.validation_fraction", self.validation_fraction, "in (0, 1)")
+        _require(self.canvas_scale >= 1, "data.canvas_scale", self.canvas_scale, "at least 1")
+        _require(self.threads >= 0, "data.threads", self.threads, "at least 0")
+        _require(self.prefetch >= 1, "data.prefetch", self.prefetch, "at least 1")
+
+    @property
+    def channels(self) -> int:
+        """Channels of the batch: 1 or 3."""
+        return len(self.mean)

@@ -1,0 +1,1 @@
+"""Anything that knows a host, a queue or another process."""

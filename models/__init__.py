@@ -1,0 +1,1 @@
+"""Anything that holds weights: build, count, save, load."""
