@@ -25,3 +25,9 @@ class InputError(UserError):
     """Data, a teacher, a checkpoint and a config do not fit together, or one of them is damaged."""
 
     exit_code = 66
+
+
+def require(condition: bool, key: str, value: object, valid: str) -> None:
+    """Raise a UsageError that names the key, what it holds and what it must be, unless `condition`."""
+    if not condition:
+        raise UsageError(f"{key} is {value!r}; it must be {valid}")

@@ -5,14 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from configs.errors import UsageError
+from configs.errors import require
 
 SourceName = Literal["digits", "idx", "cifar10", "cifar10.1", "food11", "folder"]
-
-
-def _require(condition: bool, key: str, value: object, valid: str) -> None:
-    if not condition:
-        raise UsageError(f"{key} is {value!r}; it must be {valid}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,18 +49,18 @@ class AugmentSpec:
 
     def __post_init__(self) -> None:
         for key in ("horizontal_flip", "vertical_flip", "erase", "mix_probability"):
-            _require(0 <= getattr(self, key) <= 1, f"augment.{key}", getattr(self, key), "a probability in [0, 1]")
+            require(0 <= getattr(self, key) <= 1, f"augment.{key}", getattr(self, key), "a probability in [0, 1]")
         for key in ("crop_scale", "crop_ratio", "zoom", "erase_scale", "erase_ratio"):
             pair = getattr(self, key)
             if pair is not None:
-                _require(0 < pair[0] <= pair[1], f"augment.{key}", pair, "[low, high] with 0 < low <= high")
+                require(0 < pair[0] <= pair[1], f"augment.{key}", pair, "[low, high] with 0 < low <= high")
         for key in ("mixup", "cutmix"):
-            _require(0 <= getattr(self, key) <= 2, f"augment.{key}", getattr(self, key), "in [0, 2]")
+            require(0 <= getattr(self, key) <= 2, f"augment.{key}", getattr(self, key), "in [0, 2]")
         for key in ("crop_padding", "rotation", "affine", "shear"):
-            _require(getattr(self, key) >= 0, f"augment.{key}", getattr(self, key), "at least 0")
-        _require(all(0 <= t <= 1 for t in self.translate), "augment.translate", self.translate, "two shares in [0, 1]")
+            require(getattr(self, key) >= 0, f"augment.{key}", getattr(self, key), "at least 0")
+        require(all(0 <= t <= 1 for t in self.translate), "augment.translate", self.translate, "two shares in [0, 1]")
         both = self.crop_scale is not None and self.crop_padding > 0
-        _require(
+        require(
             not both, "augment.crop_padding", self.crop_padding, "0 when augment.crop_scale is set: choose one crop"
         )
 
@@ -102,7 +97,8 @@ class DataSpec:
     bad_files: Literal["error", "skip"] = "error"
     """What to do with files that cannot be decoded: stop and name them, or leave them out and say how many."""
     executor: Literal["auto", "host", "resident"] = "auto"
-    """Who carries the plan out. host: OpenCV threads. resident: one torch warp of images decoded once. auto says which."""
+    """Who carries the plan out. host: OpenCV threads. resident: one torch warp of images decoded once. auto: says which
+    it chose, and why."""
     canvas_scale: float = 1.14
     """resident keeps photographs squashed to image_size times this. 1.5 to 2 for crop scales under 0.5."""
     threads: int = 0
@@ -113,15 +109,15 @@ class DataSpec:
     """Random augmentation of the training split."""
 
     def __post_init__(self) -> None:
-        _require(len(self.mean) in (1, 3), "data.mean", self.mean, "one number (grey) or three (RGB)")
-        _require(len(self.std) == len(self.mean), "data.std", self.std, f"{len(self.mean)} numbers, as data.mean has")
-        _require(all(s > 0 for s in self.std), "data.std", self.std, "positive")
-        _require(min(self.image_size) >= 1, "data.image_size", self.image_size, "[height, width], both positive")
-        _require(0 < self.eval_crop <= 1, "data.eval_crop", self.eval_crop, "in (0, 1]")
-        _require(0 < self.validation_fraction < 1, "data.validation_fraction", self.validation_fraction, "in (0, 1)")
-        _require(self.canvas_scale >= 1, "data.canvas_scale", self.canvas_scale, "at least 1")
-        _require(self.threads >= 0, "data.threads", self.threads, "at least 0")
-        _require(self.prefetch >= 1, "data.prefetch", self.prefetch, "at least 1")
+        require(len(self.mean) in (1, 3), "data.mean", self.mean, "one number (grey) or three (RGB)")
+        require(len(self.std) == len(self.mean), "data.std", self.std, f"{len(self.mean)} numbers, as data.mean has")
+        require(all(s > 0 for s in self.std), "data.std", self.std, "positive")
+        require(min(self.image_size) >= 1, "data.image_size", self.image_size, "[height, width], both positive")
+        require(0 < self.eval_crop <= 1, "data.eval_crop", self.eval_crop, "in (0, 1]")
+        require(0 < self.validation_fraction < 1, "data.validation_fraction", self.validation_fraction, "in (0, 1)")
+        require(self.canvas_scale >= 1, "data.canvas_scale", self.canvas_scale, "at least 1")
+        require(self.threads >= 0, "data.threads", self.threads, "at least 0")
+        require(self.prefetch >= 1, "data.prefetch", self.prefetch, "at least 1")
 
     @property
     def channels(self) -> int:

@@ -1,0 +1,215 @@
+"""Files and the command line to one frozen dataclass, and back to YAML. Free of torch: --help answers at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from configs import options, yaml_text
+from configs.errors import UsageError, UserError
+from configs.schema import Section, describe, schema
+from configs.yaml_text import NULL, Entry
+
+T = TypeVar("T")
+
+
+def read(
+    cls: type[T],
+    argv: Sequence[str] | None = None,
+    *,
+    prog: str,
+    description: str,
+    other_sections: bool = False,
+) -> T:
+    """Read a config: defaults, then each --config file in turn, then the options, wherever they stand on the line.
+
+    Args:
+        cls: A frozen dataclass; its fields and those of nested dataclasses are the keys.
+        argv: The words after the program's name; those of this process when None.
+        prog: The command as a user types it, for help.
+        description: What the command does, for help.
+        other_sections: Ignore top-level keys of files that cls does not have, unless they look like a typo of one.
+
+    Raises:
+        UsageError: A key, a value or a file is wrong; the message names it and what would be right.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    root = schema(cls)
+    asked = not {"-h", "--help"}.isdisjoint(words)
+    parser = options.parser(root, prog, description, documented=asked)
+    if asked:
+        parser.print_help()
+        raise SystemExit(0)
+    flags = [(key, value) for key, value in _flags(words) if not key.startswith("_")]
+    files = [_value("config", value, "FILE") for key, value in flags if key == "config"]
+    entries = [entry for path in files for entry in _file_entries(path, root, other_sections)]
+    for key, value in flags:
+        if key != "config" and (key, value) != ("print_config", None):
+            entries += _flag_entries(key, value, root)
+    config: T = _build(root, entries, parser)
+    if "--print_config" in words:
+        sys.stdout.write(dump(config))
+        raise SystemExit(0)
+    return config
+
+
+def dump(config: Any) -> str:
+    """Write a config as YAML that `read` takes back to an equal object."""
+    return yaml_text.dump(_nested(config))
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys to plain values, tuples as lists: the names under which a run is logged."""
+    values: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            values |= flat(value, f"{prefix}{field.name}.")
+        else:
+            values[prefix + field.name] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def command(main: Callable[[], None]) -> NoReturn:
+    """Run a command and leave with the exit code of its end: 0, a UserError's own, 74 for I/O, 130 for Ctrl-C.
+
+    What the user can mend is one line on stderr. Anything else is a bug and keeps its traceback.
+    """
+    try:
+        main()
+        sys.stdout.flush()
+    except UserError as error:
+        _leave(f"error: {error}", error.exit_code)
+    except BrokenPipeError:  # the reader of `command | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except OSError as error:
+        named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        _leave(f"error: {named}", 74)
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+    raise SystemExit(0)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _flags(words: list[str]) -> Iterator[tuple[str, str | None]]:
+    """Split `--key value`, `--key=value` into pairs; None stands for a value that is not there."""
+    rest = iter(words)
+    waiting = next(rest, None)
+    while waiting is not None:
+        word, waiting = waiting, next(rest, None)
+        if not word.startswith("--") or word == "--":
+            raise UsageError(f"unexpected argument {word}; options are written --key value or --key=value")
+        key, separator, value = word[2:].partition("=")
+        if separator:
+            yield key, value
+        elif key == "print_config" or waiting is None or waiting.startswith("--"):
+            yield key, None
+        else:
+            yield key, waiting
+            waiting = next(rest, None)
+
+
+def _value(key: str, value: str | None, expected: str) -> str:
+    if value is None:
+        raise UsageError(f"--{key} needs a value; expected {expected}")
+    return value
+
+
+def _file_entries(path: str, root: Section, other_sections: bool) -> Iterator[Entry]:
+    sections = {section.key for section in root.sections()}
+    known = sections | {option.key for option in root.options()}
+    seen: dict[str, Entry] = {}
+    for entry in yaml_text.entries(yaml_text.load(path), sections, path):
+        if seen.setdefault(entry.key, entry) is not entry:
+            raise UsageError(f"{entry.label} is a duplicate key; {seen[entry.key].where} has it already")
+        foreign = entry.key.partition(".")[0] not in root.members
+        if entry.key in known:
+            yield entry
+        elif not (other_sections and foreign and not difflib.get_close_matches(entry.key, root.members, cutoff=0.8)):
+            raise UsageError(f"{entry.where}: unknown key {entry.key}; {_suggestion(entry.key, root)}")
+
+
+def _flag_entries(key: str, value: str | None, root: Section) -> list[Entry]:
+    sections = {section.key: section for section in root.sections() if section.key}
+    hints = {option.key: describe(option.hint) for option in root.options()}
+    if key not in sections and key not in hints:
+        raise UsageError(f"unknown option --{key}; {_suggestion(key, root, '--')}")
+    text = _value(key, value, hints.get(key, "{key: value}"))
+    node = yaml_text.from_flag(text)
+    if key not in sections or not isinstance(node, yaml.MappingNode):
+        return [Entry(key, node, raw=text)]
+    inner = list(yaml_text.entries(node, set(sections), prefix=f"{key}."))
+    for entry in inner:
+        if entry.key not in hints and entry.key not in sections:
+            raise UsageError(f"--{key}: unknown key {entry.key}; {_suggestion(entry.key, root)}")
+    return inner
+
+
+def _suggestion(key: str, root: Section, dashes: str = "") -> str:
+    """What the key may have meant: a similar name at its level, then anywhere, or else the keys at its level."""
+    keys = [option.key for option in root.options()] + [section.key for section in root.sections() if section.key]
+    parent, _, name = key.rpartition(".")
+    names = {k.rpartition(".")[2]: k for k in keys}
+    level = {k.rpartition(".")[2]: k for k in keys if k.rpartition(".")[0] == parent}
+    for word, table, cutoff in ((name, level, 0.6), (key, dict(zip(keys, keys, strict=True)), 0.8), (name, names, 0.8)):
+        if close := difflib.get_close_matches(word, table, n=1, cutoff=cutoff):
+            return f"did you mean {dashes}{table[close[0]]}?"
+    return f"valid here: {', '.join(dashes + k for k in (level.values() or root.members))}"
+
+
+def _build(root: Section, entries: list[Entry], judge: ArgumentParser) -> Any:
+    known = {option.key: option for option in root.options()}
+    sections = {section.key: section for section in root.sections()}
+    values: dict[str, Any] = {}
+    origin: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.key in sections and not _closes(entry, sections[entry.key]):
+            continue
+        value = options.typed(entry, known[entry.key], judge) if entry.key in known else None
+        values = {key: old for key, old in values.items() if not _rivals(key, entry.key)}
+        values[entry.key], origin[entry.key] = value, entry
+    missing = [
+        f"{o.key} is missing: give --{o.key} {describe(o.hint)}, or set it in a file" for o in root.missing(values)
+    ]
+    if missing:
+        raise UsageError("\n".join(missing))
+    try:
+        return root.build(values)
+    except ValueError as error:
+        raise UsageError(_located(str(error), origin)) from error
+
+
+def _closes(entry: Entry, section: Section) -> bool:
+    """Whether the entry sets an optional section to null. `data:` with nothing below it says nothing."""
+    if entry.node.tag != NULL or not (section.optional or entry.where):
+        example = next(section.options()).key
+        raise UsageError(f"{entry.label} is {entry.shown}; expected a section with keys such as {example}")
+    return section.optional
+
+
+def _rivals(key: str, other: str) -> bool:
+    return key.startswith(f"{other}.") or other.startswith(f"{key}.")
+
+
+def _located(message: str, origin: dict[str, Entry]) -> str:
+    """Put file and line before a message that begins with a key, if that key came from a file."""
+    name = message.partition(" ")[0]
+    places = [entry.where for key, entry in origin.items() if key == name or key.endswith(f".{name}")]
+    return f"{places[0]}: {message}" if len(places) == 1 and places[0] else message
+
+
+def _nested(config: Any) -> dict[str, Any]:
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    return {name: _nested(value) if is_dataclass(value) else value for name, value in values.items()}

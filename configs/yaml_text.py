@@ -1,0 +1,194 @@
+"""YAML with line numbers and one meaning per word: true and false are booleans, 1e-3 is a number, no is neither."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Set
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.errors import UsageError
+
+_PREFIX = "tag:yaml.org,2002:"
+NULL, BOOL, INT, FLOAT, TEXT = (_PREFIX + name for name in ("null", "bool", "int", "float", "str"))
+_PATTERNS = {
+    NULL: re.compile(r"^(?:~|null|Null|NULL|None|)$"),
+    BOOL: re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"),
+    INT: re.compile(r"^[-+]?(?:0|[1-9][0-9]*(?:_[0-9]+)*)$"),
+    FLOAT: re.compile(r"^[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|\.inf)$"),
+}
+# YAML 1.1 reads these words as booleans, YAML 1.2 as text. Whoever writes one has to say which.
+_AMBIGUOUS = {"yes", "no", "on", "off"}
+
+
+class _Loader(yaml.SafeLoader):
+    """Knows the patterns above and nothing else of YAML 1.1."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either YAML 1.1 or the patterns above would not read back as text."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern in _PATTERNS.items():
+    _Loader.add_implicit_resolver(_tag, _pattern, None)
+    _Dumper.add_implicit_resolver(_tag, _pattern, None)
+for _sequence in (list, tuple):
+    _Dumper.add_representer(_sequence, lambda dumper, s: dumper.represent_sequence(_PREFIX + "seq", s, flow_style=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key that somebody gave a value: in a file (where: path and line) or on the command line (where is empty)."""
+
+    key: str
+    node: yaml.Node
+    where: str = ""
+    raw: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What messages call it: `configs/x.yaml, line 7: optim.lr` or `--optim.lr`."""
+        return f"{self.where}: {self.key}" if self.where else f"--{self.key}"
+
+    @property
+    def shown(self) -> str:
+        """The value as it was written."""
+        if not isinstance(self.node, yaml.ScalarNode):
+            return self.raw or dump(plain(self.node), flow=True)
+        quote = self.node.style if self.node.style in ("'", '"') else ""
+        return f"{quote}{self.node.value}{quote}" or "empty"
+
+    def readings(self) -> list[Any]:
+        """What the value may mean, the likeliest first: 2024 is a number, or text where text is expected."""
+        if self.node.tag == NULL:
+            return [None]
+        as_text = {INT, FLOAT} if self.where else {INT, FLOAT, BOOL}
+        return [plain(self.node), plain(self.node, as_text)] + ([] if self.raw is None else [self.raw])
+
+
+def plain(node: yaml.Node, as_text: Set[str] = frozenset()) -> Any:
+    """Turn a node into Python values; scalars whose tag is in as_text stay as they were written."""
+    if isinstance(node, yaml.MappingNode):
+        return {key.value: plain(value, as_text) for key, value in node.value}
+    if isinstance(node, yaml.SequenceNode):
+        return [plain(item, as_text) for item in node.value]
+    if node.tag == NULL:
+        return None
+    if node.tag in as_text or node.tag == TEXT:
+        return node.value
+    if node.tag == BOOL:
+        return node.value.lower() == "true"
+    return int(node.value) if node.tag == INT else float(node.value.replace(".inf", "inf"))
+
+
+def load(path: str) -> yaml.MappingNode:
+    """Read a file whose top level is a mapping. Raises UsageError naming file and line."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        node = yaml.compose(text, _Loader)
+    except OSError as error:
+        raise UsageError(f"config file {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"config file {path} is not UTF-8 text") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UsageError(f"{path}, line {line}: the character {chr(error.character)!r} is not allowed") from error
+    except yaml.MarkedYAMLError as error:
+        raise UsageError(_syntax_message(path, error)) from error
+    if node is None:
+        return yaml.MappingNode(_PREFIX + "map", [])
+    if not isinstance(node, yaml.MappingNode):
+        raise UsageError(f"{path}, line {_line(node)}: the file must hold `key: value` lines")
+    _check(node, "", path)
+    return node
+
+
+def from_flag(text: str) -> yaml.Node:
+    """Read a command-line value: [a list], (a tuple), {a: mapping}, also as Python prints them, or a word as it is."""
+    if text[:1] in ("[", "(", "{"):
+        flow = f"[{text[1:-1]}]" if text[0] == "(" and text[-1] == ")" else text
+        with suppress(yaml.YAMLError, UsageError):  # else it is text that happens to begin with a bracket
+            node = yaml.compose(flow, _Loader)
+            if node is not None:
+                _check(node, "", "")
+                return node
+    tag = next((tag for tag, pattern in _PATTERNS.items() if text and pattern.match(text)), TEXT)
+    return yaml.ScalarNode(tag, text)
+
+
+def entries(node: yaml.MappingNode, sections: set[str], path: str = "", prefix: str = "") -> Iterator[Entry]:
+    """Walk a mapping down to the keys that are not sections. An empty section says nothing."""
+    for key, value in node.value:
+        dotted = prefix + key.value
+        if dotted in sections and isinstance(value, yaml.MappingNode):
+            yield from entries(value, sections, path, f"{dotted}.")
+        else:
+            yield Entry(dotted, value, f"{path}, line {_line(key)}" if path else "")
+
+
+def dump(value: Any, *, flow: bool = False) -> str:
+    """Write plain values as YAML, in their own order, lists and tuples as [a, b]."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"), default_flow_style=flow
+    )
+    return text.removesuffix("...\n").strip() if flow else text
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _syntax_message(path: str, error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else 1
+    problem = " ".join(part for part in (error.context, error.problem) if part)
+    hint = "; YAML is indented with spaces, not tabs" if "'\\t'" in problem else ""
+    return f"{path}, line {line}: not valid YAML: {problem}{hint}"
+
+
+def _check(node: yaml.Node, prefix: str, path: str, parents: tuple[yaml.Node, ...] = ()) -> None:
+    """Refuse what YAML allows and a config must not hold: duplicate keys, ambiguous words, foreign tags, loops."""
+    where = f"{path}, line {_line(node)}: "
+    if node in parents:
+        raise UsageError(f"{where}{prefix} contains itself")
+    if isinstance(node, yaml.MappingNode):
+        _check_keys(node, prefix, path)
+        for key, value in node.value:
+            _check(value, f"{prefix}.{key.value}".lstrip("."), path, (*parents, node))
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check(item, prefix, path, (*parents, node))
+    elif isinstance(node, yaml.ScalarNode):
+        _check_scalar(node, f"{where}{prefix}", bool(path))
+
+
+def _check_scalar(node: yaml.ScalarNode, label: str, in_file: bool) -> None:
+    if node.tag not in (TEXT, *_PATTERNS):
+        raise UsageError(f"{label} has the tag {node.tag}; only plain values are read")
+    if node.tag in _PATTERNS and not _PATTERNS[node.tag].match(node.value):
+        raise UsageError(f"{label} is {node.value}, which is not a {node.tag.removeprefix(_PREFIX)}")
+    if in_file and node.style is None and node.value.lower() in _AMBIGUOUS:
+        raise UsageError(
+            f"{label} is {node.value}, which some YAML readers take for a boolean; "
+            f'write true or false, or quote it if it is text: "{node.value}"'
+        )
+
+
+def _check_keys(node: yaml.MappingNode, prefix: str, path: str) -> None:
+    first: dict[str, int] = {}
+    for key, _ in node.value:
+        where = f"{path}, line {_line(key)}: "
+        if not isinstance(key, yaml.ScalarNode):
+            raise UsageError(f"{where}a key must be a word")
+        dotted = f"{prefix}.{key.value}".lstrip(".")
+        if key.value in first:
+            raise UsageError(f"{where}{dotted} is a duplicate key; line {first[key.value]} has it already")
+        first[key.value] = _line(key)

@@ -1,0 +1,247 @@
+"""Readers of data sets that are one array of small images: digits, IDX, CIFAR-10, CIFAR-10.1.
+
+Shape suffixes: N images, H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.errors import InputError, UsageError
+
+Part = Literal["train", "test"]
+
+DIGIT_CLASSES = tuple("0123456789")
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+class ArraySet(NamedTuple):
+    """A data set in memory."""
+
+    pixel_NHWC: NDArray[np.uint8]
+    label_N: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+
+def digits() -> ArraySet:
+    """scikit-learn's 1,797 digits of 8x8 pixels, their 17 levels stretched to 0..255."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise UsageError(
+            "data.source: digits needs scikit-learn: `pip install 'heartcut[demo]'`, or `make demo` in a checkout"
+        ) from error
+    bunch = load_digits()
+    pixel_NHW = np.rint(np.asarray(bunch.images) * (255 / 16)).astype(np.uint8)
+    return ArraySet(pixel_NHW[..., None], np.asarray(bunch.target, np.int64), DIGIT_CLASSES)
+
+
+def idx(root: Path, part: Part) -> ArraySet:
+    """MNIST or Fashion-MNIST from IDX files, plain or gzipped (http://yann.lecun.com/exdb/mnist).
+
+    The files may lie as torchvision puts them (FashionMNIST/raw, MNIST/raw), or in `root` or `root`/raw themselves; the
+    class names are Fashion-MNIST's when `fashion` occurs in the path.
+    """
+    prefix = {"train": "train", "test": "t10k"}[part]
+    names = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
+    homes = [folder for folder in ("FashionMNIST/raw", "MNIST/raw") if (root / folder).is_dir()]
+    if len(homes) > 1:
+        raise UsageError(f"data.root {root} holds two data sets; choose {root / 'FashionMNIST'} or {root / 'MNIST'}")
+    image_file, label_file = (
+        _find(root, ("FashionMNIST/raw", "MNIST/raw", "raw", "."), (name, f"{name}.gz")) for name in names
+    )
+    pixel_NHW = _read_idx(image_file, dimensions=3)
+    label_N = _read_idx(label_file, dimensions=1)
+    classes = FASHION_CLASSES if "fashion" in str(image_file.resolve()).lower() else DIGIT_CLASSES
+    return _checked(pixel_NHW[..., None], label_N, classes, image_file, label_file)
+
+
+def _read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
+    header = 4 * (1 + dimensions)
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            data = stream.read()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{file}: damaged gzip file ({error}); download it again") from error
+    magic = 0x0800 + dimensions  # unsigned bytes, this many dimensions
+    if len(data) < header or (found := struct.unpack(">I", data[:4])[0]) != magic:
+        start = f"{found:#010x}" if len(data) >= header else f"{len(data)} bytes in all"
+        raise InputError(f"{file}: found {start}, expected an IDX file that starts with {magic:#010x}")
+    shape = struct.unpack(f">{dimensions}I", data[4:header])
+    length = header + int(np.prod(shape, dtype=object))
+    if False or 0 in shape:
+        raise InputError(f"{file}: found {len(data)} bytes, expected {length} for {' x '.join(map(str, shape))}")
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def cifar10(root: Path, part: Part) -> ArraySet:
+    """CIFAR-10 from its python pickles, in `root`/cifar-10-batches-py or in `root` (https://www.cs.toronto.edu/~kriz)."""
+    folders = ("cifar-10-batches-py", ".")
+    names = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}[part]
+    files = [_find(root, folders, (name,)) for name in names]
+    meta_file = _find(root, folders, ("batches.meta",))
+    label_names = _entry(_unpickle(meta_file), b"label_names", list, meta_file)
+    classes = tuple(_text(name, meta_file) for name in label_names)
+    batches = [_read_batch(file, classes) for file in files]
+    return ArraySet(
+        np.concatenate([batch.pixel_NHWC for batch in batches]),
+        np.concatenate([batch.label_N for batch in batches]),
+        classes,
+    )
+
+
+def _read_batch(file: Path, classes: tuple[str, ...]) -> ArraySet:
+    content = _unpickle(file)
+    pixel_ND = _entry(content, b"data", _Array, file).array
+    labels = _entry(content, b"labels", list, file)
+    if pixel_ND.ndim != 2 or pixel_ND.shape[1] != 3072:
+        raise InputError(f"{file}: found images of shape {pixel_ND.shape}, expected N x 3072")
+    if not all(type(label) is int for label in labels):
+        raise InputError(f"{file}: found labels that are not integers")
+    pixel_NHWC = pixel_ND.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return _checked(pixel_NHWC, np.array(labels), classes, file, file)
+
+
+def cifar10_1(root: Path, version: Literal["v4", "v6"]) -> ArraySet:
+    """CIFAR-10.1, a test set only (Recht et al. 2018), from `root` or `root`/datasets."""
+    image_file, label_file = (
+        _find(root, (".", "datasets"), (f"cifar10.1_{version}_{kind}.npy",)) for kind in ("data", "labels")
+    )
+    pixel_NHWC, label_N = _read_npy(image_file), _read_npy(label_file)
+    if pixel_NHWC.dtype != np.uint8 or pixel_NHWC.shape[1:] != (32, 32, 3):
+        raise InputError(f"{image_file}: found {pixel_NHWC.dtype} {pixel_NHWC.shape}, expected uint8 N x 32 x 32 x 3")
+    if label_N.dtype.kind not in "iu" or label_N.ndim != 1:
+        raise InputError(f"{label_file}: found {label_N.dtype} {label_N.shape}, expected N integers")
+    return _checked(pixel_NHWC, label_N, CIFAR_CLASSES, image_file, label_file)
+
+
+def _read_npy(file: Path) -> NDArray[Any]:
+    try:
+        array = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{file}: damaged, or not a plain .npy array ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{file}: found an archive of arrays, expected one .npy array")
+    return array
+
+
+def _find(root: Path, folders: Sequence[str], names: Sequence[str]) -> Path:
+    """The first of the files that exists."""
+    candidates = [root / folder / name for folder in folders for name in names]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    looked = "; ".join(map(str, candidates))
+    raise UsageError(f"data.root {root} does not hold the data set (archives must be unpacked). Looked for: {looked}")
+
+
+def _checked(
+    pixel_NHWC: NDArray[np.uint8], label_N: NDArray[Any], classes: tuple[str, ...], image_file: Path, label_file: Path
+) -> ArraySet:
+    """The set once images and labels fit together."""
+    if len(pixel_NHWC) != len(label_N):
+        raise InputError(f"{image_file} has {len(pixel_NHWC)} images, {label_file} has {len(label_N)} labels")
+    if len(label_N) == 0:
+        raise InputError(f"{image_file}: found no image")
+    low, high = int(label_N.min()), int(label_N.max())
+    if low < 0 or high >= len(classes):
+        raise InputError(f"{label_file}: found labels {low} to {high}, expected 0 to {len(classes) - 1}")
+    return ArraySet(np.ascontiguousarray(pixel_NHWC), label_N.astype(np.int64), classes)
+
+
+# ---- pickles, read without running them
+
+
+class _Dtype:
+    """Stands in for numpy.dtype: remembers its name and builds nothing."""
+
+    def __init__(self, name: Any = None, *_: Any) -> None:
+        self.name = name
+
+    def __setstate__(self, state: Any) -> None:
+        """Byte order and alignment mean nothing for bytes, the only type that is accepted."""
+
+
+class _Array:
+    """Stands in for numpy.ndarray: NumPy's own would trust the sizes and types that a pickle claims."""
+
+    array: NDArray[np.uint8]
+
+    def __init__(self, *_: Any) -> None:
+        self.array = np.empty(0, np.uint8)
+
+    def __setstate__(self, state: Any) -> None:
+        _version, shape, dtype, fortran, data = state
+        if not isinstance(dtype, _Dtype) or dtype.name not in ("u1", b"u1") or not isinstance(data, bytes):
+            raise pickle.UnpicklingError("an array that is not uint8")
+        self.array = np.frombuffer(data, np.uint8).reshape(shape, order="F" if fortran else "C")
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """Stands in for _codecs.encode, by which Python 3 writes bytes into old pickles."""
+    return text.encode("latin-1")
+
+
+_STAND_INS: dict[tuple[str, str], Any] = {
+    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): _Array,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("_codecs", "encode"): _latin1,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows only stand-ins: whatever else a pickle names is refused before anything of it is imported."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _STAND_INS:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which CIFAR-10 does not need")
+        return _STAND_INS[module, name]
+
+
+def _unpickle(file: Path) -> dict[Any, Any]:
+    """The dictionary in a pickle of CIFAR-10; keys and strings as bytes."""
+    try:
+        content = _Unpickler(io.BytesIO(file.read_bytes()), encoding="bytes").load()
+    # A damaged pickle may raise nearly anything from inside the machine that reads it.
+    except Exception as error:
+        raise InputError(f"{file}: refused ({error}); expected a python batch of CIFAR-10") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: found a {type(content).__name__}, expected the dictionary of a CIFAR-10 batch")
+    return content
+
+
+def _entry(content: dict[Any, Any], key: bytes, kind: type[Any], file: Path) -> Any:
+    value = content.get(key, content.get(key.decode()))
+    if not isinstance(value, kind):
+        raise InputError(f"{file}: no {key.decode()!r} as in CIFAR-10; found the keys {sorted(map(str, content))}")
+    return value
+
+
+def _text(value: Any, file: Path) -> str:
+    if not isinstance(value, bytes | str):
+        raise InputError(f"{file}: found a class name of type {type(value).__name__}")
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,72 @@
+"""Who carries a plan out: the contract, and the choice. B rows of a micro-batch, output H x W, C channels."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from data_pipes.plan import Plan
+from data_pipes.samples import Samples
+from data_pipes.spec import DataSpec
+
+logger = logging.getLogger(__name__)
+RAW_SIDE = 64  # images this small are kept as they are
+
+
+class Pending(Protocol):
+    """A micro-batch in the making."""
+
+    def result(self) -> torch.Tensor:
+        """Wait for uint8 B x H x W x C: cropped, warped and erased. Raises what went wrong, naming the file."""
+        ...
+
+
+class Executor(Protocol):
+    """Turns rows of a split and their plan into pixels."""
+
+    def submit(self, row_B: npt.NDArray[np.int64], plan_B: Plan) -> Pending:
+        """Start on a micro-batch. Results come back in any order; each is the same whatever else is in its batch."""
+        ...
+
+    def close(self) -> None:
+        """Release threads and memory."""
+        ...
+
+
+def fill_colour(spec: DataSpec) -> npt.NDArray[np.uint8]:
+    """The mean colour in whole levels: what an erased pixel shows, nearly zero after normalisation."""
+    return np.asarray(np.rint(np.array(spec.mean) * 255), dtype=np.uint8)
+
+
+def thread_count(spec: DataSpec) -> int:
+    """Threads of this process: as asked for, or its share of the cores that it may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return spec.threads or max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def choose(spec: DataSpec, samples: Samples) -> tuple[str, str]:
+    """The executor's name and the reason, in words."""
+    if spec.executor != "auto":
+        return spec.executor, "as data.executor says"
+    side = int(samples.size_N2.max(initial=0))
+    if side <= RAW_SIDE:
+        return "resident", f"images of at most {side} pixels fit in memory as they are"
+    return "host", f"images of up to {side} pixels are decoded as they come"
+
+
+def build(spec: DataSpec, samples: Samples, device: torch.device) -> Executor:
+    """The executor for one split on one device; says which, and why."""
+    name, reason = choose(spec, samples)
+    logger.info("%s: executor %s, because %s", samples.split, name, reason)
+    if name == "resident":
+        from data_pipes.resident import ResidentExecutor
+
+        return ResidentExecutor(samples, spec, device)
+    from data_pipes.host import HostExecutor
+
+    return HostExecutor(samples, spec, pin=device.type == "cuda")

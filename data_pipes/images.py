@@ -1,0 +1,154 @@
+"""Stores of pixels: an image by its row, always uint8, upright, in the channels that were asked for.
+
+Shape suffixes: N images, H height, W width, C channels (1 grey, 3 RGB).
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from configs.errors import InputError
+
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+JPEG_MAGIC = b"\xff\xd8"
+
+
+class ImageStore(Protocol):
+    """Images that can be read one by one, by several threads at once."""
+
+    crc_N: NDArray[np.uint32]
+    """CRC32 of each image's content: of the file's bytes, or of the pixels when there is no file."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, row: int, *, channels: int, reduce: int = 1) -> NDArray[np.uint8]:
+        """Image `row` as a fresh HxWxchannels array. `reduce` (1, 2, 4, 8) permits, but does not oblige, the store to
+        return it at 1/reduce of its size; the shape says what was done."""
+
+
+class ArrayImages:
+    """Images of one size that are already in memory."""
+
+    def __init__(self, pixel_NHWC: NDArray[np.uint8]) -> None:
+        assert pixel_NHWC.dtype == np.uint8 and pixel_NHWC.ndim == 4 and pixel_NHWC.shape[3] in (1, 3)
+        self.pixel_NHWC = np.ascontiguousarray(pixel_NHWC)
+        self.crc_N = np.array([zlib.crc32(pixel_HWC.data) for pixel_HWC in self.pixel_NHWC], np.uint32)
+
+    def __len__(self) -> int:
+        return len(self.pixel_NHWC)
+
+    def read(self, row: int, *, channels: int, reduce: int = 1) -> NDArray[np.uint8]:
+        """Image `row`, HxWxchannels, always at full size."""
+        return as_channels(self.pixel_NHWC[row].copy(), channels)
+
+
+class FileImages:
+    """Images that lie as files under one folder, as the index saw them."""
+
+    def __init__(
+        self,
+        root: Path,
+        path_N: Sequence[str],
+        byte_N: NDArray[np.int64],
+        crc_N: NDArray[np.uint32],
+        orientation_N: NDArray[np.uint8],
+    ) -> None:
+        assert len(path_N) == len(byte_N) == len(crc_N) == len(orientation_N)
+        self.root = root
+        self.path_N = tuple(path_N)
+        self.byte_N = byte_N
+        self.crc_N = crc_N
+        self.orientation_N = orientation_N
+
+    def __len__(self) -> int:
+        return len(self.path_N)
+
+    def read(self, row: int, *, channels: int, reduce: int = 1) -> NDArray[np.uint8]:
+        """Image `row`, HxWxchannels; JPEG files at 1/reduce of their size, rounded up.
+
+        Raises InputError naming the file when it is gone or is no longer what the index saw.
+        """
+        path = self.root / self.path_N[row]
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _stale(path, "the file is gone") from error
+        if len(data) != self.byte_N[row]:
+            raise _stale(path, f"the file has {len(data)} bytes, the index says {self.byte_N[row]}")
+        pixel_HWC = decode(data, reduce)
+        if pixel_HWC is None and zlib.crc32(data) != self.crc_N[row]:
+            raise _stale(path, "the file no longer decodes")
+        if pixel_HWC is None:
+            raise InputError(f"{path}: OpenCV cannot decode this file; save it anew, for example as PNG")
+        return as_channels(orient(pixel_HWC, int(self.orientation_N[row])), channels)
+
+
+def _stale(path: Path, found: str) -> InputError:
+    return InputError(f"{path}: {found}: the index is stale. Start again; files must not change while a run reads them")
+
+
+def decode(data: bytes, reduce: int = 1) -> NDArray[np.uint8] | None:
+    """RGB pixels of an encoded image, HxWx3, not yet turned upright (TIFF excepted); None when it cannot be decoded.
+
+    Alpha is dropped and of 16 bits the high byte is kept.
+    """
+    assert reduce in (1, 2, 4, 8)
+    if data[:4] in TIFF_MAGIC:
+        return _decode_tiff(data)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    # Only libjpeg reduces while decoding; for other formats OpenCV would subsample afterwards and alias.
+    if reduce > 1 and data[:2] == JPEG_MAGIC:
+        flags |= {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}[reduce]
+    try:
+        pixel_HWC = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+    if pixel_HWC is None:
+        return None
+    rgb_HWC: NDArray[np.uint8] = cv2.cvtColor(pixel_HWC, cv2.COLOR_BGR2RGB)
+    return rgb_HWC
+
+
+def _decode_tiff(data: bytes) -> NDArray[np.uint8] | None:
+    """TIFF by Pillow, which turns it upright: OpenCV multiplies the colours by alpha and orients by its own rules."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
+            image.load()
+            if image.mode.startswith("I;16"):
+                high_HW = (np.asarray(image) >> 8).astype(np.uint8)
+                return np.repeat(high_HW[..., None], 3, axis=2)
+            return np.array(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def orient(pixel_HWC: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn pixels upright by their EXIF orientation, 1 to 8 (EXIF 2.3, tag 0x0112)."""
+    if orientation in (5, 6, 7, 8):
+        pixel_HWC = pixel_HWC.transpose(1, 0, 2)
+    # After the transposition, what is left is a mirror along one axis, along both, or none.
+    if orientation in (3, 4, 7, 8):
+        pixel_HWC = pixel_HWC[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixel_HWC = pixel_HWC[:, ::-1]
+    return np.ascontiguousarray(pixel_HWC)
+
+
+def as_channels(pixel_HWC: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Grey to RGB by repetition, RGB to grey by OpenCV's weights (0.299, 0.587, 0.114); otherwise unchanged."""
+    assert channels in (1, 3)
+    if pixel_HWC.shape[2] == channels:
+        return pixel_HWC
+    if channels == 3:
+        return np.repeat(pixel_HWC, 3, axis=2)
+    grey_HW: NDArray[np.uint8] = cv2.cvtColor(pixel_HWC, cv2.COLOR_RGB2GRAY)
+    return grey_HW[..., None]

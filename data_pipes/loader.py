@@ -1,0 +1,182 @@
+"""From a split and a plan to micro-batches on the device, the same ones for any number of processes.
+
+    order of the epoch, padded to whole steps
+      step s         rows [s G, (s + 1) G)         G: global batch
+      slot a W + r   m of them                     m: micro-batch, a: accumulation index, r: rank of W processes
+
+Micro-batches depend on G and m alone, so that BatchNorm, dropout and mixing see the same on one GPU and on eight.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate.data_loader import DataLoaderStateMixin
+from accelerate.state import GradientState
+
+from configs.errors import UsageError
+from data_pipes import executor, pixels, plan
+from data_pipes.batch import Batch
+from data_pipes.executor import Pending
+from data_pipes.mixing import Rows
+from data_pipes.plan import Plan
+from data_pipes.samples import Samples
+from data_pipes.spec import DataSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """How a global batch is dealt out."""
+
+    batch_size: int
+    micro_batch_size: int
+    world_size: int = 1
+    rank: int = 0
+
+    def __post_init__(self) -> None:
+        together = self.micro_batch_size * self.world_size
+        if self.micro_batch_size < 1 or self.batch_size % together:
+            raise UsageError(
+                f"batch_size {self.batch_size} cannot be dealt out to {self.world_size} processes in micro-batches of "
+                f"{self.micro_batch_size}: it must be a multiple of {together}"
+            )
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches that each process adds up in one step."""
+        return self.batch_size // (self.micro_batch_size * self.world_size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticket:
+    """A micro-batch that an executor is working on."""
+
+    row_B: Rows
+    plan_B: Plan
+    real: int
+    step_real: int
+    last: bool
+    pending: Pending
+
+
+class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
+    """Prefetching loader of one split. It is sharded already: never pass it to `accelerator.prepare`.
+
+    As accelerate's own loaders do, it tells GradientState where an epoch ends, so that `gather_for_metrics` is exact.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        spec: DataSpec,
+        layout: Layout,
+        *,
+        seed: int | None,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """`seed` makes random training views in random order; None makes the fixed evaluation view, in order."""
+        if seed is not None and spec.augment.mixes and layout.micro_batch_size % 2:
+            raise UsageError(f"mixup and cutmix need an even micro-batch; it is {layout.micro_batch_size}")
+        self.dataset = samples
+        self.total_batch_size = layout.micro_batch_size * layout.world_size
+        self.gradient_state = GradientState()
+        self._drop_last = False
+        self._spec, self._layout, self._seed, self._device = spec, layout, seed, device
+        self._mean_C = torch.tensor(spec.mean, dtype=dtype, device=device)
+        self._std_C = torch.tensor(spec.std, dtype=dtype, device=device)
+        self._label_N = torch.from_numpy(samples.label_N).to(device)
+        self._executor = executor.build(spec, samples, device)
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch; the last one may be partly padding."""
+        return -(-len(self.dataset) // self._layout.batch_size)
+
+    def __len__(self) -> int:
+        return self.steps * self._layout.accumulation
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.epoch(0)
+
+    def epoch(self, number: int, *, first_step: int = 0) -> Iterator[Batch]:
+        """Micro-batches of one epoch from `first_step` on: `accumulation` of them make a step."""
+        self.begin()
+        try:
+            view = -1 if self._seed is None else number
+            tickets = self._tickets(number, first_step)
+            queue = deque(ticket for ticket, _ in zip(tickets, range(self._spec.prefetch), strict=False))
+            while queue:
+                batch = self._finish(queue[0], view)
+                self.end_of_dataloader = queue.popleft().last
+                queue.extend(ticket for ticket, _ in zip(tickets, range(1), strict=False))
+                yield batch
+        finally:
+            self.end()
+
+    def close(self) -> None:
+        """End the executor's threads."""
+        self._executor.close()
+
+    def plan(self, view: int) -> Plan:
+        """The plan of the whole split for one view."""
+        if self._seed is None:
+            return plan.evaluation(self.dataset.size_N2, self._spec.eval_crop, self._spec.image_size)
+        size_N2 = self.dataset.size_N2
+        return plan.training(self._seed, view, self._spec.augment, size_N2, self._spec.image_size)
+
+    def _tickets(self, number: int, first_step: int) -> Iterator[_Ticket]:
+        layout, plan_N = self._layout, self.plan(number)
+        own_N = np.arange(len(plan_N), dtype=np.int64)
+        order_N = own_N if self._seed is None else plan.order(self._seed, number, plan_N.partner_N)
+        padded = pad(order_N, self.steps * layout.batch_size, paired=bool((plan_N.partner_N != own_N).any()))
+        for step in range(first_step, self.steps):
+            step_real = min(layout.batch_size, len(plan_N) - step * layout.batch_size)
+            for turn in range(layout.accumulation):
+                offset = (turn * layout.world_size + layout.rank) * layout.micro_batch_size
+                start = step * layout.batch_size + offset
+                row_B = padded[start : start + layout.micro_batch_size]
+                plan_B = plan_N.take(row_B)
+                real = min(max(step_real - offset, 0), layout.micro_batch_size)
+                last = step == self.steps - 1 and turn == layout.accumulation - 1
+                yield _Ticket(row_B, plan_B, real, step_real, last, self._executor.submit(row_B, plan_B))
+
+    def _finish(self, ticket: _Ticket, view: int) -> Batch:
+        layout, device = self._layout, self._device
+        image_BHWC = ticket.pending.result().to(device, non_blocking=True)
+        image_BCHW = pixels.normalise(image_BHWC, self._mean_C, self._std_C)
+        index_B = torch.from_numpy(ticket.row_B).to(device)
+        label_B = self._label_N[index_B]
+        classes_K = torch.arange(len(self.dataset.classes), device=device)
+        target_BK = (label_B[:, None] == classes_K).to(self._mean_C.dtype)
+        if (ticket.plan_B.partner_N != ticket.row_B).any():
+            mate_B = torch.from_numpy(mates(ticket.row_B, ticket.plan_B.partner_N)).to(device)
+            blend_B = torch.from_numpy(ticket.plan_B.blend_N).to(device)
+            image_BCHW = pixels.mix(image_BCHW, mate_B, blend_B, torch.from_numpy(ticket.plan_B.paste_N4).to(device))
+            share_B1 = torch.from_numpy(plan.label_share(ticket.plan_B, self._spec.image_size)).to(target_BK)[:, None]
+            target_BK = share_B1 * target_BK + (1 - share_B1) * target_BK[mate_B]
+        weight_B = torch.zeros(layout.micro_batch_size, dtype=self._mean_C.dtype, device=device)
+        weight_B[: ticket.real] = layout.world_size * layout.accumulation / ticket.step_real
+        return Batch(
+            image_BCHW=image_BCHW, target_BK=target_BK, label_B=label_B, index_B=index_B, weight_B=weight_B, view=view
+        )
+
+
+def pad(order_N: Rows, length: int, *, paired: bool) -> Rows:
+    """Repeat the order from its start up to `length`, so that BatchNorm sees real images; pairs stay at even places."""
+    lone = len(order_N) % 2 if paired else 0
+    body = order_N[: len(order_N) - lone]
+    bridge = order_N[len(body) :][: length - len(order_N)]  # the sample without a partner fills its pair up by itself
+    return np.concatenate([order_N, bridge, np.resize(body, length - len(order_N) - len(bridge))])
+
+
+def mates(row_B: Rows, partner_B: Rows) -> Rows:
+    """Position of each row's partner in its micro-batch: the other one of an even-odd pair, or its own."""
+    position_B = np.arange(len(row_B), dtype=np.int64)
+    mate_B = np.where(partner_B == row_B, position_B, position_B ^ 1)
+    assert np.array_equal(row_B[mate_B], partner_B), "partners were separated"
+    return mate_B

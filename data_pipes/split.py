@@ -1,0 +1,25 @@
+"""A validation split for data sets that bring none."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Keeps this stream apart from the plan's, which are keyed by the same small seeds.
+STREAM = 0x73706C6974
+
+
+def stratified(label_N: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cut rows into (train_rows, validation_rows), both ascending, with about `fraction` of every class in the second.
+
+    A class of at least two samples keeps at least one in each part; a single sample stays in train. The cut depends on
+    labels, fraction and seed only: raw Philox bits are a stream that NumPy keeps stable, shuffle() is not.
+    """
+    assert 0 < fraction < 1
+    bits = np.random.Philox(key=(STREAM << 64) | (seed % 2**64)).random_raw(len(label_N))
+    validation_N = np.zeros(len(label_N), bool)
+    for label in np.unique(label_N):
+        row_M = np.flatnonzero(label_N == label)
+        count = min(max(int(len(row_M) * fraction + 0.5), 1), len(row_M) - 1)
+        validation_N[row_M[np.argsort(bits[row_M], kind="stable")][:count]] = True
+    return np.flatnonzero(~validation_N), np.flatnonzero(validation_N)

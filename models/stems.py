@@ -1,0 +1,81 @@
+"""Fit the first layers of a library's network to the image: its channels, and its size where images are small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+def set_channels(net: nn.Module, channels: int, *, keep_weights: bool) -> None:
+    """Give the first convolution `channels` inputs. `keep_weights` carries pretrained kernels over."""
+    name, conv = _first_conv(net, lambda conv: True)
+    if conv.in_channels != channels:
+        net.set_submodule(name, _rebuilt(conv, channels=channels, keep_weights=keep_weights))
+
+
+def for_small_images(net: nn.Module, *, keep_weights: bool) -> None:
+    """Let an image of 28 to 64 pixels keep its resolution in the stem.
+
+    A ResNet gets a 3x3 stride-1 convolution and no max-pool (He et al., arXiv:1512.03385, section 4.2), a patchify stem
+    patches of half the side, any other network stride 1 in its first strided convolution. Nothing strided: no change.
+    """
+    is_resnet = hasattr(net, "maxpool") and hasattr(net, "layer1")
+    if is_resnet:
+        net.maxpool = nn.Identity()
+    try:
+        name, conv = _first_conv(net, lambda conv: conv.stride[0] > 1)
+    except LookupError:
+        return
+    kernel, stride = conv.kernel_size[0], conv.stride[0]
+    if kernel == stride:
+        half = max(1, kernel // 2)
+        net.set_submodule(name, _rebuilt(conv, kernel=half, stride=half, padding=0, keep_weights=keep_weights))
+    elif is_resnet and kernel > 3:
+        net.set_submodule(name, _rebuilt(conv, kernel=3, stride=1, padding=1, keep_weights=keep_weights))
+    else:
+        conv.stride = (1, 1)
+
+
+def _first_conv(net: nn.Module, wanted: Callable[[nn.Conv2d], bool]) -> tuple[str, nn.Conv2d]:
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d) and wanted(module):
+            return name, module
+    raise LookupError("no such convolution")
+
+
+def _rebuilt(
+    conv: nn.Conv2d,
+    *,
+    channels: int | None = None,
+    kernel: int | None = None,
+    stride: int | None = None,
+    padding: int | None = None,
+    keep_weights: bool,
+) -> nn.Conv2d:
+    """Return a convolution like `conv` but for what is given; with `keep_weights` its kernel is the old one, fitted."""
+    new = type(conv)(
+        conv.in_channels if channels is None else channels,
+        conv.out_channels,
+        conv.kernel_size if kernel is None else kernel,  # type: ignore[arg-type]
+        conv.stride if stride is None else stride,  # type: ignore[arg-type]
+        conv.padding if padding is None else padding,  # type: ignore[arg-type]
+        bias=conv.bias is not None,
+    )
+    if keep_weights:
+        with torch.no_grad():
+            new.weight.copy_(_fitted(conv.weight, new.in_channels, new.kernel_size[0]))
+            if conv.bias is not None and new.bias is not None:
+                new.bias.copy_(conv.bias)
+    return new
+
+
+def _fitted(weight_OIHW: Tensor, channels: int, kernel: int) -> Tensor:
+    """Crop the kernel's centre; spread the colours' mean so that a grey image gives what it gave in colour."""
+    top = (weight_OIHW.shape[-1] - kernel) // 2
+    centre_OIHW = weight_OIHW[..., top : top + kernel, top : top + kernel]
+    if weight_OIHW.shape[1] == channels:
+        return centre_OIHW
+    grey_O1HW = centre_OIHW.sum(1, keepdim=True) / channels
+    return grey_O1HW.expand(-1, channels, -1, -1)

@@ -1,0 +1,91 @@
+"""Outputs of inner layers, for layer-wise distillation (Romero et al., FitNets, arXiv:1412.6550)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from torch import Tensor, nn
+
+from configs.errors import UsageError
+
+Hook = Callable[[nn.Module, object, object], None]
+
+
+class Taps:
+    """Keeps what the named layers of `module` return, from one forward until `take`.
+
+    A layer that runs more than once keeps its last output. Gradients flow through what is taken. A deep copy of the
+    module (an EMA, say) inherits the hooks but never writes here. UsageError: a name that the module does not have.
+    """
+
+    def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
+        layers = dict(module.named_modules())
+        del layers[""]
+        for name in names:
+            if name not in layers:
+                raise UsageError(_unknown(name, list(layers)))
+        self._names = tuple(names)
+        self._outputs: dict[str, tuple[Tensor, int]] = {}
+        self._handles = [
+            layers[name].register_forward_hook(_hook(layers[name], name, self._outputs)) for name in self._names
+        ]
+
+    def take(self) -> dict[str, Tensor]:
+        """Return each layer's output by name, in the order asked for, and forget them.
+
+        UsageError: a layer has not run since the last call, or a later layer overwrote its output in place.
+        """
+        outputs = dict(self._outputs)
+        self._outputs.clear()
+        silent = [name for name in self._names if name not in outputs]
+        if silent:
+            raise UsageError(f"no output of {', '.join(silent)}: run the network's forward before each take()")
+        for name, (output, version) in outputs.items():
+            if _version(output) != version:
+                raise UsageError(
+                    f"the output of {name!r} was overwritten in place after it ran (an inplace ReLU or +=); "
+                    "tap the layer that overwrites it, or the block that holds both"
+                )
+        return {name: outputs[name][0] for name in self._names}
+
+    def close(self) -> None:
+        """Remove the hooks and forget all outputs; calling it again does nothing."""
+        for handle in self._handles:
+            handle.remove()
+        self._outputs.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _hook(layer: nn.Module, name: str, outputs: dict[str, tuple[Tensor, int]]) -> Hook:
+    # A closure, because deepcopy keeps functions as they are: a copy's hook still holds the original `layer`, sees that
+    # it is called for another one, and stays silent. A bound method would copy this object and the tensors it holds.
+    def keep(called: nn.Module, _: object, output: object) -> None:
+        if called is not layer:
+            return
+        if not isinstance(output, Tensor):
+            raise UsageError(f"layer {name!r} returns {type(output).__name__}, not one tensor; tap a layer inside it")
+        outputs[name] = output, _version(output)
+
+    return keep
+
+
+def _version(tensor: Tensor) -> int:
+    """Return how often the tensor was written to; inference mode does not count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    shallow = sorted(known, key=lambda layer: layer.count("."))[:8]
+    return f"the network has no layer {name!r}; {hint}some it has: {', '.join(shallow)}"

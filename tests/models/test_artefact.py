@@ -1,0 +1,303 @@
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from configs.errors import InputError, UsageError
+from models import artefact
+from models.artefact import Card, Score, load, read_card, save, sha256
+from models.cost import measure
+from models.spec import ModelSpec
+from models.zoo import build
+
+SIZE = (1, 28, 28)
+CLASSES = ("bag", "boot", "coat")
+
+
+def trained(name="resnet_small", **shape):
+    """A network whose BatchNorm statistics and weights are no longer the first ones, and its card."""
+    spec = ModelSpec(name=name, **shape)
+    net = build(spec, num_classes=len(CLASSES), input_CHW=SIZE)
+    with torch.no_grad():
+        net(torch.randn(4, *SIZE))
+    return net, card_of(net, spec)
+
+
+def card_of(net, spec):
+    return Card(
+        model=spec,
+        classes=CLASSES,
+        input_CHW=SIZE,
+        mean=(0.1307,),
+        std=(1 / 3,),
+        eval_crop=0.875,
+        scores={"validation": Score(correct=91, total=100)},
+        cost=measure(net, SIZE),
+        lineage={"teacher": "ab" * 32, "commit": "1f2e3d"},
+    )
+
+
+@pytest.fixture
+def saved(tmp_path):
+    net, card = trained(widths=(4, 5, 6), depth=8)
+    save(tmp_path / "m.safetensors", net, card)
+    return tmp_path / "m.safetensors", net, card
+
+
+def rewrite(path, *, tensors=None, **header):
+    """Write the file again with another header; a header entry of None is left out."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        old = file.metadata()
+        kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors = kept if tensors is None else tensors
+    merged = {key: value for key, value in {**old, **header}.items() if value is not None}
+    safetensors.torch.save_file(tensors, path, metadata=merged)
+
+
+def test_round_trip_is_exact(saved):
+    path, net, card = saved
+    loaded, read = load(path)
+    images = torch.randn(3, *SIZE)
+    assert read == card
+    assert read_card(path) == card
+    assert not any(module.training for module in loaded.modules())
+    assert torch.equal(loaded(images), net.eval()(images))
+
+
+@pytest.mark.parametrize("name", ["depthwise_v2", "timm/convnext_atto", "torchvision/mobilenet_v2"])
+def test_other_families_round_trip(tmp_path, name):
+    net, card = trained(name)
+    save(tmp_path / "m.safetensors", net, card)
+    images = torch.randn(2, *SIZE)
+    assert torch.equal(load(tmp_path / "m.safetensors")[0](images), net.eval()(images))
+
+
+def test_a_fresh_process_loads_it_without_train(saved):
+    path, net, _ = saved
+    script = (
+        "import sys, torch\nfrom models.artefact import load\n"
+        f"net, _ = load({str(path)!r})\n"
+        f"print(net(torch.ones(1, *{SIZE})).double().tolist())\n"
+        "sys.exit(any(m == 'train' or m.startswith('train.') for m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == net.eval()(torch.ones(1, *SIZE)).double().tolist()
+
+
+def test_loading_leaves_the_random_state_alone(saved):
+    path, net, card = saved
+    before = torch.get_rng_state()
+    load(path)
+    save(path, net, card)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_pretrained_weights_are_never_asked_for(saved, monkeypatch):
+    path, net, card = saved
+    asked = []
+    monkeypatch.setattr(artefact.zoo, "build", lambda spec, **_: asked.append(spec.pretrained) or net)
+    save(path, net, replace(card, model=replace(card.model, pretrained=True)))
+    load(path)
+    assert asked == [False, False]
+
+
+def test_channels_last_and_tied_weights_are_written(saved, monkeypatch):
+    path, net, card = saved
+    images = torch.randn(2, *SIZE)
+    net.to(memory_format=torch.channels_last)
+    save(path, net, card)
+    assert torch.allclose(load(path)[0](images), net.eval()(images), atol=1e-6)
+
+    def tied(*_, **__):
+        layers = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+        layers[1].weight = layers[0].weight
+        return layers
+
+    monkeypatch.setattr(artefact.zoo, "build", tied)
+    two = tied()
+    save(path, two, card)
+    loaded, _ = load(path)
+    assert loaded[0].weight is loaded[1].weight
+    assert torch.equal(loaded[0].weight, two[0].weight)
+
+
+def test_the_same_network_gives_the_same_bytes(saved, tmp_path):
+    path, net, card = saved
+    save(tmp_path / "again.safetensors", net, card)
+    assert sha256(path) == sha256(tmp_path / "again.safetensors") == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_tensors_take_the_bytes_that_cost_reports(saved):
+    path, _, card = saved
+    content = path.read_bytes()
+    assert len(content) - 8 - int.from_bytes(content[:8], "little") == card.cost.bytes
+
+
+def test_the_umask_decides_who_may_read(saved):
+    path, net, card = saved
+    old = os.umask(0o027)
+    try:
+        save(path, net, card)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_crash_while_writing_leaves_the_old_file(saved, monkeypatch):
+    path, net, card = saved
+    before = path.read_bytes()
+
+    def full(_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        save(path, net, replace(card, eval_crop=1.0))
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_card_that_does_not_rebuild_the_network_is_refused_at_once(saved):
+    path, net, card = saved
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=r"does not rebuild this network: conv1\.weight is"):
+        save(
+            path,
+            net,
+            replace(
+                card, model=replace(card.model, widths=(4, 5, 7)), input_CHW=(3, 28, 28), mean=(0,) * 3, std=(1,) * 3
+            ),
+        )
+    with pytest.raises(UsageError, match=r"float16, not .* torch.float32"):
+        save(path, net.half(), card)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": ModelSpec(name="a.safetensors")}, r"take model = read_card"),
+        ({"classes": ()}, "no classes"),
+        ({"mean": (0.1, 0.2)}, "2 means and 1 deviations for 1 channels"),
+        ({"std": (0.0,)}, "std > 0"),
+        ({"eval_crop": 0.0}, r"eval_crop in \(0, 1\]"),
+    ],
+)
+def test_an_impossible_card_is_refused(saved, change, message):
+    with pytest.raises(UsageError, match=message):
+        replace(saved[2], **change)
+
+
+def test_scores_are_counts():
+    assert Score(correct=1, total=4).accuracy == 0.25
+    for correct, total in ((5, 4), (-1, 4), (0, 0)):
+        with pytest.raises(UsageError, match="impossible"):
+            Score(correct=correct, total=total)
+
+
+def test_a_missing_file_or_a_folder_is_named(tmp_path):
+    for path in (tmp_path / "no.safetensors", tmp_path):
+        with pytest.raises(InputError, match="there is no file"):
+            load(path)
+        with pytest.raises(InputError):
+            sha256(path)
+
+
+@pytest.mark.parametrize("length", [0, 4, 300, -1])
+def test_a_truncated_file_is_refused(saved, length):
+    path = saved[0]
+    path.write_bytes(path.read_bytes()[:length])
+    for read in (load, read_card):
+        with pytest.raises(InputError, match=r"m\.safetensors is damaged, cut short"):
+            read(path)
+
+
+def test_one_flipped_bit_in_the_weights_is_refused(saved):
+    path = saved[0]
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="do not match its digest"):
+        load(path)
+
+
+def test_an_edited_card_is_refused(saved):
+    path, _, card = saved
+    rewrite(path, card=json.dumps(asdict(replace(card, eval_crop=0.5))))
+    assert read_card(path).eval_crop == 0.5  # readable, and yet:
+    with pytest.raises(InputError, match="do not match its digest"):
+        load(path)
+
+
+def test_rewriting_alone_damages_nothing(saved):
+    path, _, card = saved
+    rewrite(path)
+    assert load(path)[1] == card
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"heartcut": None}, "is not a Heartcut file .it has card, digest"),
+        ({"heartcut": "2"}, "has format 2, but this Heartcut reads up to 1; update"),
+        ({"heartcut": "one"}, "its format is 'one'"),
+        ({"card": None}, "its card is unreadable"),
+        ({"card": "{"}, "its card is unreadable"),
+        ({"card": "[]"}, "its card is unreadable"),
+        ({"card": '{"model": {"name": "nin"}}'}, "its card is unreadable .'scores'"),
+        ({"digest": None}, "do not match its digest"),
+    ],
+)
+def test_a_foreign_newer_or_damaged_header_is_refused(saved, header, message):
+    rewrite(saved[0], **header)
+    with pytest.raises(InputError, match=message):
+        load(saved[0])
+
+
+def test_a_plain_safetensors_file_is_foreign(tmp_path):
+    safetensors.torch.save_file({"x": torch.zeros(2)}, tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match=r"not a Heartcut file \(it has no metadata\)"):
+        load(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("kind", ["lacks", "has the unknown", "is"])
+def test_weights_that_do_not_fit_their_card_are_refused(saved, kind):
+    path, net, _ = saved
+    tensors = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    if kind == "lacks":
+        del tensors["fc.bias"]
+    elif kind == "is":
+        tensors["fc.bias"] = torch.zeros(9)
+    else:
+        tensors["fc.extra"] = torch.zeros(9)
+    with safetensors.safe_open(path, framework="pt") as file:
+        card = file.metadata()["card"]
+    rewrite(path, tensors=tensors, digest=artefact._digest(card, tensors))
+    with pytest.raises(InputError, match=rf"does not fit the network it names, .* {kind} .*"):
+        load(path)
+
+
+def test_the_zoo_takes_a_saved_file_and_checks_it_against_the_data(saved):
+    path, net, _ = saved
+    again = build(ModelSpec(name=str(path)), num_classes=3, input_CHW=SIZE)
+    assert again.training
+    assert torch.equal(again.fc.weight, net.fc.weight)
+    with pytest.raises(InputError, match="has 3 classes, but 10 are wanted"):
+        build(ModelSpec(name=str(path)), num_classes=10, input_CHW=SIZE)
+    with pytest.raises(InputError, match="has 1 input channels, but 3 are wanted"):
+        build(ModelSpec(name=str(path)), num_classes=3, input_CHW=(3, 28, 28))
+
+
+def test_cost_reads_classes_and_size_from_a_saved_file(saved, capsys):
+    from models.cost import main
+
+    assert main(["--model", str(saved[0]), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == asdict(saved[2].cost)

@@ -1,0 +1,102 @@
+"""Checkpoints on disk: tensors as safetensors, the rest as JSON, a manifest with checksums; nothing is ever executed.
+
+    checkpoints/step-00000120/  state.safetensors  state.json  MANIFEST.json
+
+A folder is written under a temporary name, flushed and renamed: under its final name it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from configs.errors import InputError
+
+logger = logging.getLogger(__name__)
+FORMAT = 1
+KEEP = 2
+FILES = ("state.safetensors", "state.json")
+
+
+def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], record: dict[str, Any]) -> None:
+    """Write the checkpoint of `step` and then remove all but the newest two."""
+    final, beside = folder / f"step-{step:08d}", folder / f".tmp-{step}-{os.getpid()}"
+    if final.exists():
+        return  # a restarted run came to the same step again: the same state
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, beside / FILES[0])
+    (beside / FILES[1]).write_text(json.dumps(record, indent=2))
+    manifest = {"format": FORMAT, "step": step, "sha256": {name: _sha256(beside / name) for name in FILES}}
+    (beside / "MANIFEST.json").write_text(json.dumps(manifest, indent=2))
+    for name in (*FILES, "MANIFEST.json"):
+        _flush(beside / name)
+    _flush(beside)
+    beside.rename(final)
+    _flush(folder)
+    for old in _steps(folder)[:-KEEP]:
+        # Renamed first: a kill in the middle of the removal must not leave half a checkpoint under a valid name.
+        trash = folder / f".trash-{old.name}"
+        old.rename(trash)
+        shutil.rmtree(trash)
+
+
+def load_newest(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """Tensors and record of the newest sound checkpoint, or None if there is none at all.
+
+    A damaged one is passed over with a warning that says what is wrong. InputError if all are damaged.
+    """
+    found = _steps(folder)
+    for leftover in [*folder.glob(".tmp-*"), *folder.glob(".trash-*")]:
+        shutil.rmtree(leftover, ignore_errors=True)
+    for path in reversed(found):
+        problem = _problem(path)
+        if problem is None:
+            return load_file(path / FILES[0]), json.loads((path / FILES[1]).read_text())
+        logger.warning("checkpoint %s is passed over: %s", path, problem)
+        path.rename(folder / f"damaged-{path.name}")
+    if found:
+        raise InputError(f"all checkpoints in {folder} are damaged; delete the folder to start afresh")
+    return None
+
+
+def _steps(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"))
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        manifest = json.loads((path / "MANIFEST.json").read_text())
+    except (OSError, ValueError) as error:
+        return f"its MANIFEST.json cannot be read ({error})"
+    if manifest.get("format") != FORMAT:
+        return f"its format is {manifest.get('format')!r}, this version reads {FORMAT}"
+    if path.name != f"step-{manifest['step']:08d}":
+        return f"it belongs to step {manifest['step']}"
+    for name in FILES:
+        if not (path / name).is_file():
+            return f"{name} is missing"
+        if _sha256(path / name) != manifest["sha256"][name]:
+            return f"{name} does not have the checksum in MANIFEST.json"
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

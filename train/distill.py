@@ -1,0 +1,18 @@
+"""Distillation: python -m train.distill --config configs/digits/distill.yaml"""
+
+from __future__ import annotations
+
+from configs import reader
+from train.config import DistillConfig
+
+
+def main() -> None:
+    """Read the config, then distil."""
+    config = reader.read(DistillConfig, prog="train.distill", description="Distil a teacher into a small student.")
+    from train.outcome import run  # torch is loaded only for a config that holds
+
+    run(config, "distill")
+
+
+if __name__ == "__main__":
+    reader.command(main)

@@ -1,0 +1,93 @@
+"""Checks that turn the silent errors of published distillation code into messages. Each runs where it costs nothing.
+
+B samples, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from configs.errors import InputError, NonFiniteError
+from data_pipes.batch import Batch
+from train.metrics import wilson
+
+TOLERANCE = 0.05  # a teacher may lose this much accuracy to another resize or resolution before it is refused
+
+
+def require_logits(logits_BK: Tensor, who: str) -> None:
+    """Refuse probabilities: cross-entropy would apply softmax twice and stick near ln K.
+
+    InputError if every row is non-negative and sums to one.
+    """
+    rows = logits_BK.detach().double()  # sync: first batch only
+    if bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < 1e-3).all()):
+        raise InputError(
+            f"the {who}'s outputs are non-negative and sum to one: they are probabilities, but the losses need logits. "
+            f"Take the softmax off the end of the {who}"
+        )
+
+
+def require_frozen(net: nn.Module) -> None:
+    """InputError unless the teacher is in eval mode and nothing of it can be trained."""
+    if any(module.training for module in net.modules()):
+        raise InputError("the teacher is in training mode: its BatchNorm and dropout would spoil every target")
+    if any(parameter.requires_grad for parameter in net.parameters()):
+        raise InputError("the teacher's parameters require gradients; freeze them")
+
+
+def require_classes(teacher: Sequence[str], data: Sequence[str]) -> None:
+    """InputError unless both name the same classes in the same order."""
+    if len(teacher) != len(data):
+        raise InputError(f"the teacher knows {len(teacher)} classes and the data set has {len(data)}")
+    if list(teacher) != list(data):
+        place = next(i for i, (a, b) in enumerate(zip(teacher, data, strict=True)) if a != b)
+        same = "the same classes in another order" if sorted(teacher) == sorted(data) else "other classes"
+        raise InputError(
+            f"the teacher was trained on {same}: its class {place} is {teacher[place]!r}, the data set's is "
+            f"{data[place]!r}. Every soft target would be wrong"
+        )
+
+
+def require_accuracy(correct: int, count: int, recorded: float, split: str) -> None:
+    """InputError if a teacher is far under the accuracy that its file records.
+
+    Far: the upper end of the 99.9 % Wilson interval of what was measured is more than 5 points below.
+    """
+    upper = wilson(correct, count, z=3.29)[1]
+    if upper < recorded - TOLERANCE:
+        raise InputError(
+            f"the teacher gets {correct / count:.1%} of {count} {split} images right, but its file records "
+            f"{recorded:.1%}: wrong data, size, normalisation or weights. distill.teacher_check 0 goes on anyway"
+        )
+
+
+def require_live(optimizer: Optimizer, module: nn.Module) -> None:
+    """InputError unless the optimizer owns exactly the parameters that the module trains."""
+    owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    live = {id(p) for p in module.parameters() if p.requires_grad}
+    if owned != live:
+        raise InputError(
+            f"the optimizer owns {len(owned & live)} of the module's {len(live)} parameters and {len(owned - live)} "
+            "that are not its: make a new optimizer after parameters were replaced"
+        )
+
+
+def require_repeatable(first: Iterable[Batch], again: Iterable[Batch]) -> None:
+    """InputError unless two passes over evaluation views start with the same images."""
+    for one, two in zip(first, again, strict=True):
+        if not torch.equal(one.image_BCHW, two.image_BCHW) or not torch.equal(one.index_B, two.index_B):
+            raise InputError("evaluation shows different images each time: its view must have nothing random in it")
+        return
+
+
+def require_finite(finite: Tensor, first_step: int, last_step: int) -> None:
+    """NonFiniteError if any loss since `first_step` was not a finite number."""
+    if not bool(finite):  # sync: log steps and checkpoints only
+        raise NonFiniteError(
+            f"the loss became NaN or infinite between steps {first_step} and {last_step}; the last checkpoint is from "
+            "before. Lower optim.lr, set optim.clip_norm, lengthen optim.warmup_epochs, or use another precision"
+        )

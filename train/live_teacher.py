@@ -1,0 +1,87 @@
+"""The teacher, asked anew for every view: frozen, in eval mode, without gradients, with its own normalisation.
+
+B samples, C channels, H x W pixels, K classes, L layer pairs.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from configs.errors import InputError
+from data_pipes.batch import Batch
+from data_pipes.spec import DataSpec
+from models import artefact
+from models.artefact import Card
+from models.taps import Taps
+from train import guards
+from train.student import Signals
+
+logger = logging.getLogger(__name__)
+
+
+class Renormalise(nn.Module):
+    """From the student's normalisation of an image to the teacher's: ((x s + m) - m') / s'."""
+
+    scale_C11: Tensor
+    shift_C11: Tensor
+
+    def __init__(self, data: DataSpec, card: Card) -> None:
+        super().__init__()
+        if len(card.mean) != data.channels:
+            raise InputError(f"the teacher takes {len(card.mean)} channels and data.mean has {data.channels}")
+        mean, std, own_mean, own_std = (
+            torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (data.mean, data.std, card.mean, card.std)
+        )
+        self.register_buffer("scale_C11", (std / own_std).float())
+        self.register_buffer("shift_C11", ((mean - own_mean) / own_std).float())
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        """image_BCHW -> image_BCHW."""
+        return image_BCHW * self.scale_C11 + self.shift_C11
+
+
+class LiveTeacher:
+    """Maps a batch to the teacher's signals on exactly the view that the student sees, mixed pairs included.
+
+    It is not prepared by accelerate (there is nothing to reduce) and never saved with the student.
+    """
+
+    def __init__(self, net: nn.Module, card: Card, data: DataSpec, *, layers: tuple[str, ...] = ()) -> None:
+        """Raises InputError if the teacher takes another number of channels than the batch has."""
+        self.card = card
+        self.model = nn.Sequential(Renormalise(data, card), net).eval().requires_grad_(False)
+        self._layers = layers
+        self._taps = Taps(net, layers)
+
+    @classmethod
+    def load(cls, path: str, data: DataSpec, classes: tuple[str, ...], *, layers: tuple[str, ...] = ()) -> LiveTeacher:
+        """The teacher in a saved file; InputError if it was trained for other classes or channels."""
+        net, card = artefact.load(path)
+        guards.require_classes(card.classes, classes)
+        if card.input_CHW[1:] != data.image_size:
+            sizes = [" x ".join(map(str, size)) for size in (card.input_CHW[1:], data.image_size)]
+            logger.warning("the teacher was trained on %s pixels and will see %s", *sizes)
+        return cls(net, card, data, layers=layers)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> LiveTeacher:
+        """Move it; returns itself."""
+        self.model.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        return self
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, autocast: AbstractContextManager[Any]) -> Signals:
+        """Logits and tapped features."""
+        guards.require_frozen(self.model)
+        with autocast:
+            logits_BK = self.model(batch.image_BCHW)
+        features = self._taps.take()
+        return Signals(logits_BK=_wide(logits_BK), features_L=[_wide(features[name]) for name in self._layers])
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -1,0 +1,178 @@
+"""One loop for every stage: epochs around step, evaluation, checkpoint and log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from timm.scheduler.scheduler import Scheduler
+from torch import Tensor
+
+from data_pipes.loader import Layout, PlanLoader
+from train import guards
+from train.config import TrainConfig
+from train.evaluation import evaluate
+from train.metrics import Scores
+from train.progress import Bar
+from train.run_dir import RunDir
+from train.state import TrainState
+from train.step import Step
+from train.track import Tracker
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, slots=True)
+class Window:
+    """Means of measurements since the last log line, and whether every loss was finite; all on the device."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    finite: Tensor
+    first_step: int
+
+    def add(self, measurements: dict[str, Tensor]) -> None:
+        """Add one micro-batch."""
+        self.finite &= torch.isfinite(measurements["loss"])
+        for name, value in measurements.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.double()
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self, accelerator: Accelerator) -> dict[str, float]:
+        """Means over micro-batches and processes."""
+        means = torch.stack([total / self.counts[name] for name, total in self.sums.items()])
+        reduced = accelerator.reduce(means, reduction="mean").tolist()  # sync: log step
+        return {f"train/{name}": value for name, value in zip(self.sums, reduced, strict=True)}
+
+
+@dataclass(kw_only=True, slots=True)
+class Loop:
+    """Everything of a run. `fit` trains until the end of the schedule or of patience."""
+
+    config: TrainConfig
+    accelerator: Accelerator
+    layout: Layout
+    train_loader: PlanLoader
+    validation_loader: PlanLoader
+    step: Step
+    schedule: Scheduler
+    state: TrainState
+    folder: RunDir
+    tracker: Tracker | None
+    """None on all but the main process."""
+
+    def fit(self) -> None:
+        """Train; afterwards `state.best` holds the weights of the best epoch on validation."""
+        with Bar(self.train_loader.steps, visible=self.accelerator.is_main_process) as bar:
+            while not self.finished:
+                started = time.monotonic()
+                self._train_epoch(bar)
+                self._end_epoch(started)
+
+    def close(self) -> None:
+        """End the loaders' threads."""
+        self.train_loader.close()
+        self.validation_loader.close()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule or the patience is used up."""
+        progress, patience = self.state.progress, self.config.patience
+        tired = patience > 0 and progress.epoch - progress.best_epoch > patience
+        return progress.epoch >= self.config.epochs or tired
+
+    def _train_epoch(self, bar: Bar) -> None:
+        progress, window = self.state.progress, self._window()
+        self.step.model.train()
+        turn, mark = 0, time.monotonic()
+        for batch in self.train_loader.epoch(progress.epoch, first_step=progress.step):
+            self.schedule.step_update(progress.total_steps)
+            slot = turn * self.layout.world_size + self.layout.rank
+            measurements, signals = self.step(batch, progress.total_steps, slot)
+            if progress.total_steps == 0 and turn == 0:
+                guards.require_logits(signals.logits_BK, "student")
+            window.add(measurements)
+            turn += 1
+            if turn < self.layout.accumulation:
+                continue
+            turn = 0
+            self._count_step()
+            bar.show(progress.epoch, self.config.epochs, progress.step)
+            if progress.total_steps % self.config.track.every == 0:
+                self._log_window(window)
+                window = self._window()
+            if self._checkpoint_due():
+                self._check(window)
+                mark = self._stop_clock(mark)
+                self._save()
+        self._check(window)
+        self._stop_clock(mark)
+
+    def _count_step(self) -> None:
+        progress = self.state.progress
+        rest = len(self.train_loader.dataset) - progress.step * self.layout.batch_size
+        progress.images += min(self.layout.batch_size, rest)
+        progress.step += 1
+        progress.total_steps += 1
+        if self.state.ema is not None:
+            self.state.ema.update(self.state.student.net, step=progress.total_steps)
+
+    def _end_epoch(self, started: float) -> None:
+        progress = self.state.progress
+        scores = self.validate()
+        better = self.state.keep_best(scores.correct)
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        progress.seconds += time.monotonic() - started
+        if self.tracker is not None:
+            values = {"epoch": progress.epoch, "validation/accuracy": scores.accuracy}
+            self.tracker.log(progress.total_steps, values)
+        rate = progress.images / max(progress.train_seconds, 1e-9)
+        star = "  best so far" if better else ""
+        logger.info(
+            "epoch %d/%d  validation %.2f %%  %.0f images/s%s",
+            progress.epoch, self.config.epochs, 100 * scores.accuracy, rate, star,
+        )  # fmt: skip
+        self._save()
+
+    def validate(self) -> Scores:
+        """Scores of the evaluated weights on the validation split."""
+        classes = len(self.validation_loader.dataset.classes)
+        if self.accelerator.num_processes > 1:
+            # BatchNorm's running statistics follow each process's own micro-batches; the main one's are saved.
+            broadcast(list(self.state.evaluated.buffers()))
+        return evaluate(self.accelerator, self.state.evaluated, self.validation_loader.epoch(0), classes)
+
+    def _checkpoint_due(self) -> bool:
+        progress, every = self.state.progress, self.config.checkpoint_steps
+        inside = progress.step < self.train_loader.steps
+        return every > 0 and inside and progress.total_steps % every == 0
+
+    def _window(self) -> Window:
+        finite = torch.ones((), dtype=torch.bool, device=self.accelerator.device)
+        return Window(finite=finite, first_step=self.state.progress.total_steps)
+
+    def _check(self, window: Window) -> None:
+        """All processes agree whether the losses were finite."""
+        bad = self.accelerator.reduce((~window.finite).float(), reduction="sum")
+        guards.require_finite(bad == 0, window.first_step, self.state.progress.total_steps)
+
+    def _log_window(self, window: Window) -> None:
+        self._check(window)
+        means = window.means(self.accelerator)
+        means["train/lr"] = self.state.optimizer.param_groups[0]["lr"]
+        if self.tracker is not None:
+            self.tracker.log(self.state.progress.total_steps, means)
+
+    def _stop_clock(self, mark: float) -> float:
+        now = time.monotonic()
+        self.state.progress.train_seconds += now - mark
+        return now
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            self.state.save(self.folder.checkpoints)
+        self.accelerator.wait_for_everyone()

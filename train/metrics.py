@@ -1,0 +1,88 @@
+"""Exact evaluation: counts on the device, reduced over processes once. B samples, K classes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from data_pipes.batch import Batch
+
+
+def wilson(correct: int, count: int, *, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927); z = 1.96 for 95 %."""
+    if count == 0:
+        return 0.0, 1.0
+    share, weight = correct / count, z * z / count
+    centre = (share + weight / 2) / (1 + weight)
+    half = z / (1 + weight) * math.sqrt(share * (1 - share) / count + weight / (4 * count))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+class Tally:
+    """Counts of one evaluation. Padding rows count nothing. Confusion: a row per label, a column per answer."""
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self.confusion_KK = torch.zeros(classes, classes, dtype=torch.int64, device=device)
+        self.top5 = torch.zeros((), dtype=torch.int64, device=device)
+        self.agreed = torch.zeros((), dtype=torch.int64, device=device)
+
+    def add(self, batch: Batch, logits_BK: Tensor, teacher_BK: Tensor | None = None) -> None:
+        """Count one micro-batch; with the teacher's logits, also how often both choose the same class."""
+        classes = self.confusion_KK.shape[0]
+        real = batch.weight_B > 0
+        answer_B = logits_BK.argmax(dim=1)
+        cell = (batch.label_B * classes + answer_B)[real]
+        self.confusion_KK += torch.bincount(cell, minlength=classes * classes).view(classes, classes)
+        best = logits_BK.topk(min(5, classes), dim=1).indices
+        self.top5 += ((best == batch.label_B[:, None]).any(dim=1) & real).sum()
+        if teacher_BK is not None:
+            self.agreed += ((teacher_BK.argmax(dim=1) == answer_B) & real).sum()
+
+    def counts(self) -> Tensor:
+        """Everything in one int64 vector, for one reduction."""
+        return torch.cat([self.confusion_KK.flatten(), self.top5[None], self.agreed[None]])
+
+    def scores(self, counts: Tensor) -> Scores:
+        """Scores of the summed counts."""
+        values = counts.cpu()  # sync: end of an evaluation
+        classes = self.confusion_KK.shape[0]
+        confusion = values[:-2].view(classes, classes)
+        return Scores(
+            confusion=tuple(tuple(int(v) for v in row) for row in confusion),
+            top5=int(values[-2]),
+            agreed=int(values[-1]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """Counts of a finished evaluation, and what follows from them."""
+
+    confusion: tuple[tuple[int, ...], ...]
+    """Row: label; column: answer."""
+    top5: int
+    """Samples whose label is among the five highest logits."""
+    agreed: int
+    """Samples on which model and teacher choose the same class."""
+
+    @property
+    def count(self) -> int:
+        """Samples."""
+        return sum(map(sum, self.confusion))
+
+    @property
+    def correct(self) -> int:
+        """Samples whose highest logit is the label's."""
+        return sum(row[i] for i, row in enumerate(self.confusion))
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1."""
+        return self.correct / max(self.count, 1)
+
+    def per_class(self) -> tuple[tuple[int, int], ...]:
+        """(correct, count) of each class."""
+        return tuple((row[i], sum(row)) for i, row in enumerate(self.confusion))

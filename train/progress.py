@@ -1,0 +1,48 @@
+"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger(__name__)
+console = Console(stderr=True)
+
+
+def start_logging(main_process: bool) -> None:
+    """INFO of our own packages on the main process, warnings from everywhere."""
+    plain = logging.StreamHandler(sys.stderr)
+    plain.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
+    pretty = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+    logging.basicConfig(level=logging.WARNING, handlers=[pretty if console.is_terminal else plain], force=True)
+    for package in ("data_pipes", "models", "train"):
+        logging.getLogger(package).setLevel(logging.INFO if main_process else logging.WARNING)
+
+
+class Bar:
+    """Steps of the epoch that is running. Nothing at all where there is no terminal, or not on the main process."""
+
+    def __init__(self, steps: int, *, visible: bool) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        shown = visible and console.is_terminal
+        self._progress = Progress(*columns, console=console, disable=not shown, transient=True)
+        self._task = self._progress.add_task("", total=steps)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, epoch: int, epochs: int, step: int) -> None:
+        """Move to a step of an epoch (counted from 0)."""
+        self._progress.update(self._task, completed=step, description=f"epoch {epoch + 1}/{epochs}")

@@ -1,0 +1,138 @@
+"""The folder of a run, which explains itself:
+
+config.yaml (a valid --config)  environment.json  metrics.jsonl  checkpoints/  model.safetensors  result.json  done
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, is_dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.errors import InputError
+
+# What may change between a run and its resumption: where and how fast, not what.
+FREE_KEYS = ("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track")
+PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "nvidia-dali-cuda120")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """Paths and small files of one run."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: str) -> RunDir:
+        """The run folder at a path, which need not exist."""
+        return cls(Path(path))
+
+    @property
+    def config(self) -> Path:
+        """The resolved config."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def weights(self) -> Path:
+        """The artefact."""
+        return self.path / "model.safetensors"
+
+    @property
+    def result(self) -> Path:
+        """What came out."""
+        return self.path / "result.json"
+
+    @property
+    def done(self) -> Path:
+        """Marker: the run is finished."""
+        return self.path / "done"
+
+    def open(self, config_yaml: str) -> None:
+        """Create the folder, or check that it belongs to this config. InputError names the keys that differ."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self.config.exists():
+            changed = differing_keys(yaml.safe_load(self.config.read_text()), yaml.safe_load(config_yaml))
+            if changed:
+                raise InputError(
+                    f"{self.path} holds a run with another config; {'; '.join(changed)}. "
+                    "Choose another --run_dir, or delete the folder to start afresh"
+                )
+        write_atomically(self.config, config_yaml)
+        write_atomically(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+
+
+def differing_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """`key: old -> new` for each leaf that differs and matters to the result."""
+    if prefix.rstrip(".") in FREE_KEYS:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*new, *(key for key in old if key not in new)]
+        return [line for key in keys for line in differing_keys(old.get(key), new.get(key), f"{prefix}{key}.")]
+    return [] if old == new else [f"{prefix.rstrip('.')} was {old}, is now {new}"]
+
+
+def environment() -> dict[str, Any]:
+    """Versions, hardware, commit and command: what a number needs beside it."""
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpus": gpus,
+    }
+
+
+def commit() -> str | None:
+    """The checkout's commit, with + if the tree differs from it; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        found = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a dataclass or plain values as indented JSON."""
+    write_atomically(path, json.dumps(asdict(value) if is_dataclass(value) else value, indent=2) + "\n")  # type: ignore[arg-type]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside, flush to disk, rename: the file is the old one or the new one, never half."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

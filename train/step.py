@@ -1,0 +1,50 @@
+"""One micro-batch: forward, loss, backward, and the update when the global batch is complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
+from torch import Tensor, nn
+
+from data_pipes.batch import Batch
+from train.live_teacher import LiveTeacher
+from train.objective import Objective
+from train.student import Signals
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """What a step needs and does not change."""
+
+    accelerator: Accelerator
+    model: nn.Module
+    """The prepared student, perhaps inside DistributedDataParallel."""
+    teacher: LiveTeacher | None
+    objective: Objective
+    optimizer: AcceleratedOptimizer
+    clip_norm: float
+    seed: int
+
+    def __call__(self, batch: Batch, step: int, slot: int) -> tuple[dict[str, Tensor], Signals]:
+        """Measurements (no host sync) and the student's signals.
+
+        `step` counts over the run, `slot` is the micro-batch's place in the global batch: dropout depends on them and
+        on nothing else, so it is the same for any number of processes and after a resumption.
+        """
+        torch.manual_seed(int(np.random.SeedSequence((self.seed, step, slot)).generate_state(1, np.uint64)[0]))
+        with self.accelerator.accumulate(self.model):
+            guidance = self.teacher(batch, self.accelerator.autocast()) if self.teacher is not None else None
+            logits_BK, features_L, adapted_L = self.model(batch.image_BCHW)
+            signals = Signals(logits_BK=logits_BK, features_L=features_L)
+            loss, measurements = self.objective(signals, adapted_L, batch, guidance)
+            self.accelerator.backward(loss)
+            if self.accelerator.sync_gradients and self.clip_norm > 0:
+                norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+                measurements["gradient_norm"] = torch.as_tensor(norm).detach()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return measurements, signals

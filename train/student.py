@@ -1,0 +1,56 @@
+"""What is trained: the network, its tapped layers, and the adapters that compare them with the teacher's.
+
+B samples, C channels, H x W pixels, K classes, L layer pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.taps import Taps
+from train.adapters import Adapters
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signals:
+    """What a network says about a micro-batch."""
+
+    logits_BK: Tensor
+    """Before any softmax."""
+    features_L: list[Tensor]
+    """Outputs of the tapped layers, in the order of the layer pairs; empty if there are none."""
+
+
+class Student(nn.Module):
+    """One module for DistributedDataParallel: network and adapters, so that both get their gradients reduced."""
+
+    def __init__(self, net: nn.Module, layers: tuple[str, ...], adapters: Adapters | None) -> None:
+        super().__init__()
+        self.net = net
+        self.adapters = adapters
+        self._layers = layers
+        self._taps = Taps(net, layers)
+
+    def forward(self, image_BCHW: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """logits_BK, features_L, and features_L with the teacher's channels (empty without adapters)."""
+        logits_BK = self.net(image_BCHW)
+        features = self._taps.take()
+        features_L = [features[name] for name in self._layers]
+        return logits_BK, features_L, self.adapters(features_L) if self.adapters is not None else []
+
+
+@torch.no_grad()
+def example_features(net: nn.Module, layers: tuple[str, ...], image_BCHW: Tensor) -> list[Tensor]:
+    """Outputs of `layers` for an example, to fit adapters to. Changes nothing: no BatchNorm statistics, no mode."""
+    was_training = net.training
+    taps = Taps(net, layers)
+    try:
+        net.eval()(image_BCHW)
+        features = taps.take()
+    finally:
+        taps.close()
+        net.train(was_training)
+    return [features[name] for name in layers]
