@@ -116,13 +116,12 @@ def describe(hint: Any) -> str:
 
 
 def attribute_docs(cls: type) -> dict[str, str]:
-    """The string under each field of a class: what the field means."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    statements = body.body if isinstance(body, ast.ClassDef) else []
-    docs = {}
-    for declared, text in pairwise(statements):
-        if isinstance(declared, ast.AnnAssign) and isinstance(declared.target, ast.Name):
-            match text:
-                case ast.Expr(value=ast.Constant(value=str(words))):
-                    docs[declared.target.id] = " ".join(words.split())
+    """The string under each field of a class and of its bases: what the field means."""
+    docs: dict[str, str] = {}
+    for owner in reversed([kind for kind in cls.__mro__ if is_dataclass(kind)]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
+        for statements in pairwise(body.body if isinstance(body, ast.ClassDef) else []):
+            match statements:
+                case (ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text)))):
+                    docs[name] = " ".join(text.split())
     return docs

@@ -178,7 +178,7 @@ def _check_scalar(node: yaml.ScalarNode, label: str, in_file: bool) -> None:
     if in_file and node.style is None and node.value.lower() in _AMBIGUOUS:
         raise UsageError(
             f"{label} is {node.value}, which some YAML readers take for a boolean; "
-            f'write true or false, or quote it if it is text: "{node.value}"'
+            f'quote it if it is text: "{node.value}", or write true or false'
         )
 
 

@@ -91,7 +91,7 @@ def _read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
         raise InputError(f"{file}: found {start}, expected an IDX file that starts with {magic:#010x}")
     shape = struct.unpack(f">{dimensions}I", data[4:header])
     length = header + int(np.prod(shape, dtype=object))
-    if False or 0 in shape:
+    if len(data) != length or 0 in shape:
         raise InputError(f"{file}: found {len(data)} bytes, expected {length} for {' x '.join(map(str, shape))}")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 

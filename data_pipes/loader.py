@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -109,11 +110,11 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         try:
             view = -1 if self._seed is None else number
             tickets = self._tickets(number, first_step)
-            queue = deque(ticket for ticket, _ in zip(tickets, range(self._spec.prefetch), strict=False))
+            queue = deque(islice(tickets, self._spec.prefetch))
             while queue:
                 batch = self._finish(queue[0], view)
                 self.end_of_dataloader = queue.popleft().last
-                queue.extend(ticket for ticket, _ in zip(tickets, range(1), strict=False))
+                queue.extend(islice(tickets, 1))
                 yield batch
         finally:
             self.end()

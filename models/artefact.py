@@ -1,6 +1,6 @@
 """ONE safetensors file: weights, and a card that says all that is needed to use them. Never pickle.
 
-header   heartcut: format number | card: JSON | digest: SHA-256 of card and tensors
+header   JSON under the key "heartcut": format (a number), card, digest (SHA-256 of card and tensors)
 tensors  the state dict, every entry contiguous and on its own
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -76,8 +77,10 @@ class Card:
             raise UsageError(
                 f"the card has {len(self.mean)} means and {len(self.std)} deviations for {self.input_CHW[0]} channels"
             )
-        if min(self.std) <= 0 or not 0 < self.eval_crop <= 1:
-            raise UsageError(f"the card needs std > 0 and eval_crop in (0, 1], not {self.std} and {self.eval_crop}")
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0 or not 0 < self.eval_crop <= 1:
+            raise UsageError(
+                f"the card needs finite means, std > 0 and eval_crop in (0, 1], not {self.mean}, {self.std}, {self.eval_crop}"
+            )
 
 
 def save(path: str | Path, module: nn.Module, card: Card) -> None:
@@ -91,9 +94,11 @@ def save(path: str | Path, module: nn.Module, card: Card) -> None:
     problem = _mismatch(_skeleton(card).state_dict(), tensors)
     if problem:
         raise UsageError(f"{path}: the card's model {card.model} does not rebuild this network: {problem}")
-    text = json.dumps(asdict(card), sort_keys=True, allow_nan=False)
-    header = {"heartcut": str(FORMAT), "card": text, "digest": _digest(text, tensors)}
-    _write_atomically(path, safetensors.torch.save(tensors, metadata=header))
+    fields = asdict(card)
+    header = {"format": FORMAT, "card": fields, "digest": _digest(fields, tensors)}
+    # One key only: safetensors writes several in random order, and equal networks should give equal files.
+    metadata = {"heartcut": json.dumps(header, sort_keys=True, allow_nan=False)}
+    _write_atomically(path, safetensors.torch.save(tensors, metadata=metadata))
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Card]:
@@ -102,10 +107,10 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Mo
     InputError: the file is missing, damaged, foreign, of a newer format, or does not fit the network it names.
     """
     path = Path(path)
-    card = read_card(path)
     with _opened(path) as file:
-        header = file.metadata()
+        header = _header(path, file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    card = _card(path, header)
     if _digest(header["card"], tensors) != header.get("digest"):
         raise InputError(f"{path} is damaged: its contents do not match its digest; copy or train it again")
     module = _skeleton(card)
@@ -120,12 +125,8 @@ def read_card(path: str | Path) -> Card:
     """Read the header only. InputError as for `load`, except that weights are not checked."""
     path = Path(path)
     with _opened(path) as file:
-        header = file.metadata() or {}
-    _check_format(path, header)
-    try:
-        return _card(json.loads(header["card"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is damaged: its card is unreadable ({error}); copy or train it again") from error
+        header = _header(path, file.metadata() or {})
+    return _card(path, header)
 
 
 def sha256(path: str | Path) -> str:
@@ -137,26 +138,34 @@ def sha256(path: str | Path) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _check_format(path: Path, header: Mapping[str, str]) -> None:
-    found = header.get("heartcut")
-    if found is None:
-        keys = ", ".join(sorted(header)) or "no metadata"
+def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the format, card and digest that a file of ours carries, once the format is one we read."""
+    if "heartcut" not in metadata:
+        keys = ", ".join(sorted(metadata)) or "no metadata"
         raise InputError(f"{path} is not a Heartcut file (it has {keys}); save it with models.artefact.save")
-    if not found.isdecimal():
-        raise InputError(f"{path} is damaged: its format is {found!r}, not a number; copy or train it again")
-    if int(found) > FORMAT:
+    try:
+        header: dict[str, Any] = json.loads(metadata["heartcut"])
+        found = int(header["format"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: its header is unreadable ({error}); copy or train it again") from error
+    if found > FORMAT:
         raise InputError(f"{path} has format {found}, but this Heartcut reads up to {FORMAT}; update Heartcut")
+    return header
 
 
-def _card(fields: dict[str, Any]) -> Card:
-    """Undo JSON: lists to tuples, objects to our dataclasses. Unknown or missing fields are a TypeError."""
-    model, scores, cost = fields.pop("model"), fields.pop("scores"), fields.pop("cost")
-    return Card(
-        model=ModelSpec(**_tupled(model)),
-        scores={split: Score(**score) for split, score in scores.items()},
-        cost=Cost(**cost),
-        **_tupled(fields),
-    )
+def _card(path: Path, header: Mapping[str, Any]) -> Card:
+    """Undo JSON: lists to tuples, objects to our dataclasses. InputError: a field is missing, unknown or impossible."""
+    try:
+        fields = dict(header["card"])
+        model, scores, cost = fields.pop("model"), fields.pop("scores"), fields.pop("cost")
+        return Card(
+            model=ModelSpec(**_tupled(model)),
+            scores={split: Score(**score) for split, score in scores.items()},
+            cost=Cost(**cost),
+            **_tupled(fields),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: its card is unreadable ({error}); copy or train it again") from error
 
 
 def _tupled(fields: dict[str, Any]) -> dict[str, Any]:
@@ -182,8 +191,8 @@ def _mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     return ""
 
 
-def _digest(card: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(card.encode())
+def _digest(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())

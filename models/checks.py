@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from configs.errors import UsageError
 
+SMALL = 64
+"""Images up to this height, in pixels, get a stem that keeps their resolution."""
+
 
 def require_widths(name: str, widths: Sequence[int], own: Sequence[int]) -> tuple[int, ...]:
     """Return `widths` as a tuple; UsageError unless there are as many as the network's `own`."""

@@ -10,10 +10,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from models.checks import require_size, require_widths
-
-SMALL = 64
-"""Images up to this height keep their resolution in the first two strided layers."""
+from models.checks import SMALL, require_size, require_widths
 
 
 class Depthwise(nn.Module):

@@ -1,6 +1,6 @@
 """The torchvision and timm families: any input channels, any number of classes, stems that suit small images.
 
-Both libraries cost seconds to import, so each is imported where it is first needed.
+Above 64 pixels of height a library's architecture is left alone. Both cost seconds to import, so each is imported where it is first needed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ import torch
 from torch import nn
 
 from configs.errors import InputError, UsageError, UserError
+from models.checks import SMALL
 from models.stems import for_small_images, set_channels
-
-SMALL = 64
-"""Images up to this height get a stem for small images; above it the library's architecture is left alone."""
 
 
 @cache
@@ -52,12 +50,9 @@ def torchvision_net(
     import torchvision
 
     options = _torchvision_size(name, input_CHW)
-    if pretrained:
-        options["weights"] = "DEFAULT"
-    else:
-        options["num_classes"] = num_classes
-        if name in ("googlenet", "inception_v3"):
-            options |= {"aux_logits": False, "init_weights": True}
+    options |= {"weights": "DEFAULT"} if pretrained else {"num_classes": num_classes}
+    if name in ("googlenet", "inception_v3") and not pretrained:
+        options |= {"aux_logits": False, "init_weights": True}
     with _explained(f"torchvision/{name}", input_CHW, pretrained):
         net: nn.Module = torchvision.models.get_model(name, **options)
     if pretrained:

@@ -81,7 +81,10 @@ def _hook(layer: nn.Module, name: str, outputs: dict[str, tuple[Tensor, int]]) -
 
 def _version(tensor: Tensor) -> int:
     """Return how often the tensor was written to; inference mode does not count."""
-    return 0 if tensor.is_inference() else tensor._version
+    try:
+        return tensor._version
+    except RuntimeError:
+        return 0
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -49,7 +49,7 @@ class OptimSpec:
 class TrackSpec:
     """Where measurements go besides metrics.jsonl, which is always written."""
 
-    wandb: Literal["off", "online", "offline"] = "off"
+    wandb: Literal["disabled", "online", "offline"] = "disabled"
     """offline writes wandb files without any network; upload them later with `wandb sync`."""
     project: str = "heartcut"
     """wandb project."""
@@ -210,8 +210,9 @@ class EvaluateConfig:
     run_dir: str
     """Folder of the run whose weights are evaluated; the report is written there too."""
     data: DataSpec
-    """The data set. Without --config, the run's own config.yaml says."""
-    model: str | None = None
+    """Where the images are. Without --config, the run's own config.yaml says. How they are resized and normalised, the
+    weights' file says."""
+    weights: str | None = None
     """A .safetensors file to evaluate instead of the run's own."""
     teacher: str | None = None
     """A .safetensors file whose agreement with the model is measured too."""
@@ -228,8 +229,8 @@ class PredictConfig:
     run_dir: str
     """Folder of the run whose weights are used."""
     data: DataSpec
-    """How images are loaded. Without --config, the run's own config.yaml says."""
-    model: str | None = None
+    """Where images are and how they are loaded. Without --config, the run's own config.yaml says."""
+    weights: str | None = None
     """A .safetensors file to use instead of the run's own."""
     images: str | None = None
     """A folder of images, or one image. null: the data set's evaluation split."""

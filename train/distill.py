@@ -8,7 +8,8 @@ from train.config import DistillConfig
 
 def main() -> None:
     """Read the config, then distil."""
-    config = reader.read(DistillConfig, prog="train.distill", description="Distil a teacher into a small student.")
+    description = "Distil a teacher into a small student."
+    config = reader.read(DistillConfig, prog="python -m train.distill", description=description)
     from train.outcome import run  # torch is loaded only for a config that holds
 
     run(config, "distill")

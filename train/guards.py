@@ -39,16 +39,15 @@ def require_frozen(net: nn.Module) -> None:
         raise InputError("the teacher's parameters require gradients; freeze them")
 
 
-def require_classes(teacher: Sequence[str], data: Sequence[str]) -> None:
-    """InputError unless both name the same classes in the same order."""
-    if len(teacher) != len(data):
-        raise InputError(f"the teacher knows {len(teacher)} classes and the data set has {len(data)}")
-    if list(teacher) != list(data):
-        place = next(i for i, (a, b) in enumerate(zip(teacher, data, strict=True)) if a != b)
-        same = "the same classes in another order" if sorted(teacher) == sorted(data) else "other classes"
+def require_classes(known: Sequence[str], data: Sequence[str], who: str) -> None:
+    """InputError unless a network and a data set name the same classes in the same order."""
+    if len(known) != len(data):
+        raise InputError(f"{who} knows {len(known)} classes and the data set has {len(data)}")
+    if list(known) != list(data):
+        place = next(i for i, (a, b) in enumerate(zip(known, data, strict=True)) if a != b)
+        same = "the same classes in another order" if sorted(known) == sorted(data) else "other classes"
         raise InputError(
-            f"the teacher was trained on {same}: its class {place} is {teacher[place]!r}, the data set's is "
-            f"{data[place]!r}. Every soft target would be wrong"
+            f"{who} was trained on {same}: its class {place} is {known[place]!r}, the data set's is {data[place]!r}"
         )
 
 

@@ -62,7 +62,7 @@ class LiveTeacher:
     def load(cls, path: str, data: DataSpec, classes: tuple[str, ...], *, layers: tuple[str, ...] = ()) -> LiveTeacher:
         """The teacher in a saved file; InputError if it was trained for other classes or channels."""
         net, card = artefact.load(path)
-        guards.require_classes(card.classes, classes)
+        guards.require_classes(card.classes, classes, f"the teacher {path}")
         if card.input_CHW[1:] != data.image_size:
             sizes = [" x ".join(map(str, size)) for size in (card.input_CHW[1:], data.image_size)]
             logger.warning("the teacher was trained on %s pixels and will see %s", *sizes)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,17 @@ class RunDir:
                 )
         write_atomically(self.config, config_yaml)
         write_atomically(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+
+
+def with_own_config() -> list[str]:
+    """This process's arguments; without a --config, those of the run folder's config.yaml come first."""
+    words = sys.argv[1:]
+    folders = [b for a, b in pairwise(words) if a == "--run_dir"]
+    folders += [word.removeprefix("--run_dir=") for word in words if word.startswith("--run_dir=")]
+    named = any(word == "--config" or word.startswith("--config=") for word in words)
+    if named or not folders or not RunDir.at(folders[-1]).config.exists():
+        return words
+    return ["--config", str(RunDir.at(folders[-1]).config), *words]
 
 
 def differing_keys(old: Any, new: Any, prefix: str = "") -> list[str]:

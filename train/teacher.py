@@ -8,7 +8,8 @@ from train.config import TeacherConfig
 
 def main() -> None:
     """Read the config, then train."""
-    config = reader.read(TeacherConfig, prog="train.teacher", description="Train a network on labels, as a teacher.")
+    description = "Train a network on labels, as a teacher."
+    config = reader.read(TeacherConfig, prog="python -m train.teacher", description=description)
     from train.outcome import run  # torch is loaded only for a config that holds
 
     run(config, "teacher")

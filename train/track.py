@@ -29,7 +29,7 @@ class Tracker:
 
     def start_wandb(self, *, config: Mapping[str, Any], name: str, stage: str, run_id: str | None) -> str | None:
         """Start or go on with the wandb run; returns its id, to be kept with the checkpoint."""
-        if self._spec.wandb == "off":
+        if self._spec.wandb == "disabled":
             return None
         import wandb
 

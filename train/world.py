@@ -31,7 +31,12 @@ def training_layout(accelerator: Accelerator, batch_size: int, micro_batch_size:
 
 
 def evaluation_loader(
-    accelerator: Accelerator, samples: Samples, spec: DataSpec, dtype: torch.dtype, *, batch_size: int = EVAL_BATCH
+    accelerator: Accelerator,
+    samples: Samples,
+    spec: DataSpec,
+    dtype: torch.dtype = torch.float32,
+    *,
+    batch_size: int = EVAL_BATCH,
 ) -> PlanLoader:
     """Fixed views of a split over all processes, `batch_size` samples at a time on each."""
     world = accelerator.num_processes

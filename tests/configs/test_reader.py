@@ -177,6 +177,7 @@ def test_values_as_people_and_sweep_agents_send_them(words, key, value):
         ("resume: ~", "resume", None),
         ("resume:", "resume", None),
         ("resume: 'None'", "resume", "None"),
+        ("resume: 'Null'", "resume", "Null"),
         ('resume: "no"', "resume", "no"),
         ("resume: 1.10", "resume", "1.10"),
         ("resume: 2024-01-02", "resume", "2024-01-02"),
@@ -374,6 +375,22 @@ def test_help_is_grouped_and_shows_types_defaults_and_meanings(capsys):
     assert "class" not in text
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LongRun(Run):
+    """A run with one key more."""
+
+    hours: int = 1
+    """How long."""
+
+
+def test_inherited_keys_keep_their_help(capsys):
+    with pytest.raises(SystemExit):
+        run("--help", cls=LongRun)
+    text = capsys.readouterr().out
+    assert "  --name text (required)\n        What it is called.\n" in text
+    assert "  --hours int = 1\n        How long.\n" in text
+
+
 def test_help_never_imports_torch():
     code = """
 import sys
@@ -405,6 +422,7 @@ texts = st.text(
     [
         "no",
         "None",
+        "Null",
         "null",
         "~",
         "1e-3",

@@ -55,9 +55,17 @@ def test_other_formats_are_sound_only_whole(tmp_path, kind):
         assert reason(tmp_path, cut), f"{len(data) - len(cut)} bytes missing were not noticed"
 
 
-def test_pillow_alone_would_let_a_png_without_end_pass():
-    """Why _check_whole exists; when this fails, it can go."""
-    Image.open(io.BytesIO(encoded("PNG")[:-2])).load()
+def test_a_png_without_end_is_noticed_without_the_decoder(tmp_path, monkeypatch):
+    data = encoded("PNG")[:-2]
+    Image.open(io.BytesIO(data)).load()  # negative control: Pillow alone lets it pass
+    monkeypatch.setattr(index, "decode", lambda data: np.zeros((1, 1, 3), np.uint8))  # as lenient as an older OpenCV
+    assert "no PNG end marker" in reason(tmp_path, data)
+
+
+def test_what_the_reader_cannot_decode_is_bad(tmp_path, monkeypatch):
+    assert reason(tmp_path, encoded("BMP")) == ""
+    monkeypatch.setattr(index, "decode", lambda data: None)
+    assert "OpenCV cannot decode this BMP" in reason(tmp_path, encoded("BMP"))
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,6 @@ def test_attention_counts_its_matrix_products():
 def test_measuring_disturbs_nothing():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(), nn.Flatten(), nn.Linear(72, 3)).double()
     net[1].eval()
-    before, random = copy.deepcopy(net.state_dict()), torch.get_rng_state()
     with Taps(net, ["0"]) as taps:
         net(torch.zeros(2, 1, 8, 8).double())
         held = taps._outputs["0"][0]

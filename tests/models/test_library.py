@@ -81,6 +81,7 @@ def test_dropout_reaches_the_layers_or_is_refused():
         torchvision_net("resnet18", num_classes=7, input_CHW=(3, 224, 224), dropout=0.3)
 
 
+@pytest.mark.filterwarnings("ignore:The default weight initialization:FutureWarning")
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "googlenet"])
 def test_pretrained_asks_torchvision_for_its_weights_and_replaces_head_and_stem(monkeypatch, name):
     get_model, asked, served = torchvision.models.get_model, {}, []

@@ -81,6 +81,16 @@ def test_no_grad_and_inference_mode_work():
                 assert not taps.take()["layer3"].requires_grad
 
 
+def test_a_compiled_network_fills_its_taps():
+    net = small().eval()
+    with Taps(net, ["layer1"]) as taps, torch.no_grad():
+        compiled = torch.compile(net, backend="eager", fullgraph=True)
+        for _ in range(2):
+            compiled(IMAGES)
+            output = taps.take()["layer1"]
+        assert torch.allclose(output, net.layer1(net.relu(net.bn1(net.conv1(IMAGES)))), atol=1e-5)
+
+
 @pytest.mark.parametrize(("name", "hint"), [("layer4", "did you mean layer"), ("", "some it has: conv1")])
 def test_an_unknown_layer_is_answered_with_valid_ones(name, hint):
     with pytest.raises(UsageError, match=hint):

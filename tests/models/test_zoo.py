@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -76,8 +78,5 @@ def test_impossible_tasks_are_refused(classes, size):
 
 
 def test_the_zoo_loads_no_library_before_it_is_needed():
-    import subprocess
-    import sys
-
     script = "import sys, models.zoo; sys.exit('timm' in sys.modules or 'torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

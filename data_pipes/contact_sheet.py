@@ -1,0 +1,75 @@
+"""Pictures of a plan, carried out by the executors that feed the network. R rows, H x W pixels, C channels."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from data_pipes import executor, pixels, plan, source
+from data_pipes.executor import Executor
+from data_pipes.mixing import Rows
+from data_pipes.plan import Plan
+from data_pipes.samples import Samples
+from data_pipes.spec import DataSpec
+
+TILE = 112  # smaller images are magnified to about this many pixels
+GAP = 8
+LINE = 20
+PAPER, INK, FAINT = (250, 250, 248), (40, 40, 40), (130, 130, 130)
+
+
+def draw(spec: DataSpec, split: source.Split, images: int, views: int, seed: int) -> Image.Image:
+    """The sheet: `images` samples spread over the split, each in its evaluation view and its first training views."""
+    samples = source.load(spec, split)
+    rows = np.linspace(0, len(samples) - 1, min(images, len(samples))).astype(np.int64)
+    columns = tiles(spec, samples, rows, views, seed)
+    titles = ["evaluation", *(f"view {view}" for view in range(views))]
+    captions = [_caption(samples, int(row)) for row in rows]
+    return compose(columns, titles, captions)
+
+
+def tiles(spec: DataSpec, samples: Samples, rows: Rows, views: int, seed: int) -> list[npt.NDArray[np.uint8]]:
+    """One uint8 array R x H x W x C per column: the evaluation view, then training views, mixing included."""
+    plans = [plan.evaluation(samples.size_N2, spec.eval_crop, spec.image_size)]
+    for view in range(views):
+        plans.append(plan.training(seed, view, spec.augment, samples.size_N2, spec.image_size))
+    needed = np.unique(np.concatenate([rows, *(view.partner_N[rows] for view in plans)]))
+    worker = executor.build(spec, samples.select(needed), torch.device("cpu"))
+    columns = [_column(worker, needed, rows, view) for view in plans]
+    worker.close()
+    return columns
+
+
+def _column(worker: Executor, needed: Rows, rows: Rows, plan_N: Plan) -> npt.NDArray[np.uint8]:
+    both = np.concatenate([rows, plan_N.partner_N[rows]])
+    plan_B = plan_N.take(both)
+    image_BHWC = worker.submit(np.searchsorted(needed, both), plan_B).result()
+    mate_B = torch.arange(len(rows), 2 * len(rows)).repeat(2)
+    blend_B, paste_B4 = torch.from_numpy(plan_B.blend_N), torch.from_numpy(plan_B.paste_N4)
+    mixed = pixels.mix(image_BHWC.permute(0, 3, 1, 2).float(), mate_B, blend_B, paste_B4)
+    return np.asarray(mixed[: len(rows)].round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+
+
+def compose(columns: list[npt.NDArray[np.uint8]], titles: list[str], captions: list[str]) -> Image.Image:
+    """Lay tiles out as a table: a title over each column, a caption under each row."""
+    height, width = columns[0].shape[1:3]
+    zoom = max(1, round(TILE / min(height, width)))
+    cell_h, cell_w = height * zoom + LINE + GAP, width * zoom + GAP
+    sheet = Image.new("RGB", (GAP + len(columns) * cell_w, GAP + LINE + len(captions) * cell_h), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for x, (title, column) in enumerate(zip(titles, columns, strict=True)):
+        pen.text((GAP + x * cell_w, GAP), title, INK, font)
+        for y, tile in enumerate(column):
+            picture = Image.fromarray(tile if tile.shape[2] == 3 else tile[:, :, 0])
+            magnified = picture.convert("RGB").resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+            sheet.paste(magnified, (GAP + x * cell_w, GAP + LINE + y * cell_h))
+    for y, caption in enumerate(captions):
+        pen.text((GAP, GAP + LINE + y * cell_h + height * zoom + 1), caption, FAINT, font)
+    return sheet
+
+
+def _caption(samples: Samples, row: int) -> str:
+    label = int(samples.label_N[row])
+    return f"{samples.key_N[row]}  {samples.classes[label] if label >= 0 else ''}"

@@ -1,0 +1,20 @@
+"""A finished network and how images must be shown to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from data_pipes.spec import DataSpec
+from models import artefact
+from models.artefact import Card
+from train.run_dir import RunDir
+
+
+def load(run_dir: str, weights: str | None, data: DataSpec) -> tuple[nn.Module, Card, DataSpec]:
+    """The network, its card, and the data spec with the network's own size, crop and normalisation."""
+    net, card = artefact.load(Path(weights) if weights else RunDir.at(run_dir).weights)
+    shown = replace(data, image_size=card.input_CHW[1:], mean=card.mean, std=card.std, eval_crop=card.eval_crop)
+    return net, card, shown
