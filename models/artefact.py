@@ -79,7 +79,8 @@ class Card:
             )
         if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0 or not 0 < self.eval_crop <= 1:
             raise UsageError(
-                f"the card needs finite means, std > 0 and eval_crop in (0, 1], not {self.mean}, {self.std}, {self.eval_crop}"
+                "the card needs finite means, std > 0 and eval_crop in (0, 1], "
+                f"not {self.mean}, {self.std}, {self.eval_crop}"
             )
 
 

@@ -1,6 +1,7 @@
 """The torchvision and timm families: any input channels, any number of classes, stems that suit small images.
 
-Above 64 pixels of height a library's architecture is left alone. Both cost seconds to import, so each is imported where it is first needed.
+Above 64 pixels of height a library's architecture is left alone. Both cost seconds to import, so each
+is imported where it is first needed.
 """
 
 from __future__ import annotations

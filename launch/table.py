@@ -1,0 +1,101 @@
+"""Finished runs side by side: python -m launch.table runs/fashion_mnist/*
+
+Runs that differ only in their seed become one row: mean and sample standard deviation over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from configs import reader
+from configs.errors import InputError
+
+IDENTITY = ("run_dir", "seed")
+"""Config keys in which runs of one group may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run: its folder, config and result."""
+
+    path: Path
+    config: dict[str, Any]
+    result: dict[str, Any]
+
+    @property
+    def group(self) -> str:
+        """Equal for runs that differ only in their seed."""
+        return json.dumps({key: value for key, value in self.config.items() if key not in IDENTITY}, sort_keys=True)
+
+
+def load(path: Path) -> Run:
+    """Read a run folder. InputError if it does not hold a finished run."""
+    for name in ("config.yaml", "result.json"):
+        if not (path / name).is_file():
+            raise InputError(f"{path} holds no finished run: it has no {name}")
+    return Run(path, yaml.safe_load((path / "config.yaml").read_text()), json.loads((path / "result.json").read_text()))
+
+
+def groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs by everything but the seed, in the order of their first member."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.group, []).append(run)
+    return list(found.values())
+
+
+def name(group: Sequence[Run]) -> str:
+    """What the folders of a group have in common, without a trailing number."""
+    return os.path.commonprefix([run.path.name for run in group]).rstrip("-_0123456789") or group[0].path.name
+
+
+def spread(values: Sequence[float]) -> str:
+    """Per cent: the mean, and the sample standard deviation where there are several."""
+    mean = f"{100 * statistics.fmean(values):.2f}"
+    return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def build(runs: Sequence[Run], title: str | None = None) -> Table:
+    """The table, one row per group."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("run")
+    for column in ("model", "teacher", "parameters", "MACs", "epochs", "seeds", "validation %", "test %", "time"):
+        table.add_column(column, justify="left" if column in ("model", "teacher") else "right")
+    for group in groups(runs):
+        first = group[0].result
+        tests = [r.result["accuracy"] for r in group if r.result["accuracy_split"] == "test"]
+        table.add_row(
+            name(group),
+            first["model"],
+            "yes" if first["teacher"] else "no",
+            f"{first['parameters']:,}",
+            f"{first['macs'] / 1e6:.2f} M",
+            str(first["epochs"]),
+            str(len(group)),
+            spread([run.result["validation_accuracy"] for run in group]),
+            spread(tests) if tests else "no labels",
+            f"{statistics.fmean(run.result['seconds'] for run in group):.0f} s",
+        )
+    return table
+
+
+def main() -> None:
+    """Read the folders and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m launch.table", description="Finished runs side by side.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR", help="folders of finished runs")
+    Console().print(build([load(path) for path in parser.parse_args().runs]))
+
+
+if __name__ == "__main__":
+    reader.command(main)
