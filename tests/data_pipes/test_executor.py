@@ -1,0 +1,231 @@
+"""What every executor must keep: exact flips and shifts, pixels that depend on the sample alone, errors that name files.
+
+B rows of a micro-batch, N samples of the split.
+"""
+
+import io
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import reference
+from configs.errors import InputError
+from data_pipes import executor, plan
+from data_pipes.host import HostExecutor
+from data_pipes.index import scan
+from data_pipes.resident import ResidentExecutor
+from data_pipes.spec import AugmentSpec, DataSpec
+
+CPU = torch.device("cpu")
+BOTH = ["host", "resident"]
+EVERY = AugmentSpec(
+    crop_scale=(0.3, 1.0), horizontal_flip=0.5, vertical_flip=0.5, rotation=30, affine=20, shear=10, zoom=(0.8, 1.2),
+    translate=(0.1, 0.1), erase=0.5,
+)  # fmt: skip
+
+
+def spec(name: str, size_HW=(28, 28), augment=None, channels=1, **changes) -> DataSpec:
+    shape = {"mean": (0.4, 0.5, 0.6)[:channels], "std": (0.2,) * channels, "threads": 1}
+    augment = augment or AugmentSpec()
+    return DataSpec(source="digits", executor=name, image_size=size_HW, augment=augment, **{**shape, **changes})
+
+
+def carry_out(config: DataSpec, samples, view: plan.Plan) -> np.ndarray:
+    worker = executor.build(config, samples, CPU)
+    image_BHWC = worker.submit(np.arange(len(samples)), view).result()
+    worker.close()
+    assert image_BHWC.dtype == torch.uint8
+    return image_BHWC.numpy()
+
+
+# ---- which, and why
+
+
+def test_auto_takes_resident_up_to_64_pixels_and_host_above(caplog):
+    small = reference.in_memory([reference.noise(64, 30), reference.noise(20, 64)])
+    large = reference.in_memory([reference.noise(65, 30), reference.noise(20, 64)])
+    assert executor.choose(spec("auto"), small)[0] == "resident"
+    assert executor.choose(spec("auto"), large)[0] == "host"
+    with caplog.at_level(logging.INFO, "data_pipes.executor"):
+        worker = executor.build(spec("auto"), large, CPU)
+    worker.close()
+    assert isinstance(worker, HostExecutor) and "train: executor host, because images of up to 65 pixels" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "kind"), [("host", HostExecutor), ("resident", ResidentExecutor)])
+def test_what_is_asked_for_is_built(name, kind):
+    worker = executor.build(spec(name), reference.in_memory([reference.noise(8, 8)]), CPU)
+    worker.close()
+    assert isinstance(worker, kind)
+
+
+def test_fill_colour_is_the_mean_in_whole_levels():
+    assert executor.fill_colour(spec("host", channels=3)).tolist() == [102, 128, 153]
+    assert executor.fill_colour(spec("host", mean=(1.0,))).tolist() == [255]
+
+
+def test_threads_are_shared_among_the_processes_of_a_machine(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(12)), raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert executor.thread_count(spec("host", threads=0)) == 12
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "5")
+    assert executor.thread_count(spec("host", threads=0)) == 2
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "64")
+    assert executor.thread_count(spec("host", threads=0)) == 1
+    assert executor.thread_count(spec("host", threads=7)) == 7
+
+
+# ---- exactness
+
+
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("side_HW", [(28, 28), (33, 17)])
+def test_flips_and_padded_crops_are_exact(name, channels, side_HW):
+    images = np.stack([reference.noise(*side_HW, channels, seed) for seed in range(40)])
+    config = spec(name, side_HW, AugmentSpec(crop_padding=4, horizontal_flip=0.5, vertical_flip=0.5), channels)
+    view = plan.training(0, 0, config.augment, reference.in_memory(images).size_N2, side_HW)
+    ours = carry_out(config, reference.in_memory(images), view)
+    for i, image in enumerate(images):
+        (a, _, x), (_, d, y) = view.matrix_N23[i]
+        rows = np.floor(d * (np.arange(side_HW[0]) + 0.5) + y).astype(int)
+        columns = np.floor(a * (np.arange(side_HW[1]) + 0.5) + x).astype(int)
+        padded = np.pad(image, ((4, 4), (4, 4), (0, 0)))
+        assert np.array_equal(ours[i], padded[rows + 4][:, columns + 4]), i
+    assert not np.array_equal(ours, images)  # control
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_the_identity_is_exact(name):
+    images = np.stack([reference.noise(28, 28, 1, seed) for seed in range(20)])
+    samples = reference.in_memory(images)
+    ours = carry_out(spec(name), samples, plan.evaluation(samples.size_N2, 1.0, (28, 28)))
+    assert np.array_equal(ours, images)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_erased_boxes_show_the_mean_colour(name):
+    images = np.stack([reference.noise(28, 28, 3, seed) for seed in range(20)])
+    samples = reference.in_memory(images)
+    config = spec(name, augment=AugmentSpec(erase=0.7), channels=3)
+    view = plan.training(0, 0, config.augment, samples.size_N2, (28, 28))
+    expected = images.copy()
+    for i, (y, x, h, w) in enumerate(view.erase_N4):
+        expected[i, y : y + h, x : x + w] = [102, 128, 153]
+    assert np.array_equal(carry_out(config, samples, view), expected)
+    assert not np.array_equal(images, expected)
+
+
+# ---- a sample's pixels depend on the sample alone
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def running(request):
+    """An executor at work, its plan, and the pixels of all samples one at a time."""
+    images = [reference.picture(90 + 7 * i, 70 + 5 * i, 3, i) for i in range(24)]
+    samples = reference.in_memory(images)
+    config = spec(request.param, (45, 37), EVERY, 3)
+    view = plan.training(0, 0, EVERY, samples.size_N2, (45, 37))
+    worker = executor.build(config, samples, CPU)
+    rows = np.arange(24)
+    alone = torch.cat([worker.submit(rows[i : i + 1], view.take(rows[i : i + 1])).result() for i in rows])
+    yield worker, view, alone, config, samples
+    worker.close()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.integers(0, 23), min_size=1, max_size=40))
+def test_pixels_do_not_depend_on_the_batch(running, rows):
+    worker, view, alone, _, _ = running
+    row_B = np.array(rows)
+    assert torch.equal(worker.submit(row_B, view.take(row_B)).result(), alone[rows])
+
+
+def test_pixels_do_not_depend_on_threads(running):
+    _, view, alone, config, samples = running
+    torch_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert torch.equal(torch.from_numpy(carry_out(replace(config, threads=3), samples, view)), alone)
+    finally:
+        torch.set_num_threads(torch_threads)
+    other = plan.training(0, 1, EVERY, samples.size_N2, (45, 37))
+    assert not torch.equal(torch.from_numpy(carry_out(config, samples, other)), alone)  # control
+
+
+def test_results_come_in_any_order_and_stay(running):
+    worker, view, alone, _, _ = running
+    batches = [np.arange(start, start + 6) for start in range(0, 24, 6)]
+    pending = [worker.submit(row_B, view.take(row_B)) for row_B in batches]
+    results = [job.result() for job in reversed(pending)][::-1]
+    assert torch.equal(torch.cat(results), alone)
+    assert torch.equal(pending[0].result(), alone[:6])
+
+
+def test_pixels_do_not_depend_on_the_rest_of_the_split(running):
+    _, view, alone, config, samples = running
+    rows = np.array([20, 3, 11])
+    assert torch.equal(torch.from_numpy(carry_out(config, samples.select(rows), view.take(rows))), alone[rows])
+
+
+# ---- errors
+
+
+def files(folder, count=4):
+    for i in range(count):
+        stream = io.BytesIO()
+        Image.fromarray(reference.picture(80, 90, 3, i)).save(stream, "JPEG")
+        (folder / f"{i}.jpg").write_bytes(stream.getvalue())
+    paths = tuple(f"{i}.jpg" for i in range(count))
+    table = scan(folder, paths)
+    return replace(reference.in_memory([reference.noise(80, 90)] * count), size_N2=table.size_N2, images=table.images())
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("HEARTCUT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def test_host_names_a_file_that_is_gone_and_goes_on_with_the_others(tmp_path):
+    samples = files(tmp_path)
+    view = plan.evaluation(samples.size_N2, 1.0, (28, 28))
+    worker = executor.build(spec("host", channels=3), samples, CPU)
+    rows = np.arange(4)
+    whole = worker.submit(rows, view).result()
+    (tmp_path / "2.jpg").unlink()
+    pending = worker.submit(rows, view)
+    with pytest.raises(InputError, match=r"2\.jpg: the file is gone"):
+        pending.result()
+    kept = np.array([0, 1, 3])
+    assert torch.equal(worker.submit(kept, view.take(kept)).result(), whole[kept])
+    worker.close()
+
+
+def test_resident_names_a_file_that_is_gone_before_it_starts(tmp_path):
+    samples = files(tmp_path)
+    (tmp_path / "2.jpg").unlink()
+    with pytest.raises(InputError, match=r"2\.jpg: the file is gone"):
+        executor.build(spec("resident", channels=3), samples, CPU)
+
+
+def test_resident_needs_the_files_only_once(tmp_path):
+    samples = files(tmp_path)
+    worker = executor.build(spec("resident", channels=3), samples, CPU)
+    (tmp_path / "2.jpg").unlink()
+    assert worker.submit(np.arange(4), plan.evaluation(samples.size_N2, 1.0, (28, 28))).result().shape == (4, 28, 28, 3)
+    worker.close()
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_a_closed_executor_takes_nothing(name):
+    samples = reference.in_memory([reference.noise(28, 28, 1)])
+    worker = executor.build(spec(name), samples, CPU)
+    worker.close()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        worker.submit(np.arange(1), plan.evaluation(samples.size_N2, 1.0, (28, 28)))
