@@ -261,8 +261,8 @@ RECORDED = {
     "blend_N": 3370827194,
     "paste_N4": 1441763751,
 }
-RECORDED_PADDED = 0
-RECORDED_ORDER = 0
+RECORDED_PADDED = 1557518055
+RECORDED_ORDER = 471228874
 
 
 def test_the_plans_bits_are_those_on_record():

@@ -1,0 +1,386 @@
+"""Micro-batches: every sample once, the same for any number of processes, mixed and resumed exactly.
+
+N samples, G global batch, m micro-batch, W processes, A accumulation; B samples of a micro-batch, K classes.
+"""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import reference
+from configs.errors import UsageError
+from data_pipes import executor, pixels, plan
+from data_pipes.loader import Layout, PlanLoader, mates, pad
+from data_pipes.spec import AugmentSpec, DataSpec
+
+CPU = torch.device("cpu")
+SIDE = (6, 5)
+PLAIN = AugmentSpec(horizontal_flip=0.5, rotation=20, erase=0.3)
+MIXED = replace(PLAIN, mixup=0.5, cutmix=1.0, mix_probability=0.8)
+CLASSES = 3
+
+
+@cache
+def split(count: int):
+    return reference.in_memory(np.stack([reference.noise(*SIDE, 1, seed) for seed in range(count)]), CLASSES)
+
+
+def spec(augment=PLAIN, **changes) -> DataSpec:
+    values = {"executor": "resident", "threads": 1, "mean": (0.4,), "std": (0.3,), **changes}
+    return DataSpec(source="digits", image_size=SIDE, augment=augment, **values)
+
+
+def loader(count, batch, micro, world=1, rank=0, augment=PLAIN, seed=7, dtype=torch.float64, **changes) -> PlanLoader:
+    layout = Layout(batch_size=batch, micro_batch_size=micro, world_size=world, rank=rank)
+    return PlanLoader(split(count), spec(augment, **changes), layout, seed=seed, device=CPU, dtype=dtype)
+
+
+def epoch(count, batch, micro, *, world=1, rank=0, number=0, first_step=0, **changes):
+    feed = loader(count, batch, micro, world, rank, **changes)
+    batches = list(feed.epoch(number, first_step=first_step))
+    feed.close()
+    return batches
+
+
+def steps(count, micro, world, accumulation, **changes):
+    """steps[s] lists the micro-batches of step s over all processes, in slot order."""
+    batch = micro * world * accumulation
+    ranks = [epoch(count, batch, micro, world=world, rank=rank, **changes) for rank in range(world)]
+    turns = [[ranks[rank][turn] for rank in range(world)] for turn in range(len(ranks[0]))]
+    return [sum(turns[s : s + accumulation], []) for s in range(0, len(turns), accumulation)]
+
+
+def equal(one, other) -> bool:
+    tensors = ("image_BCHW", "target_BK", "label_B", "index_B", "weight_B")
+    return one.view == other.view and all(torch.equal(getattr(one, t), getattr(other, t)) for t in tensors)
+
+
+def expected_order(count, augment, number, seed=7):
+    partner_N = plan.training(seed, number, augment, split(count).size_N2, SIDE).partner_N
+    return plan.order(seed, number, partner_N)
+
+
+# ---- which rows
+
+
+layouts = {
+    "count": st.integers(1, 60),
+    "half": st.integers(1, 4),
+    "world": st.integers(1, 3),
+    "accumulation": st.integers(1, 3),
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(augment=st.sampled_from([PLAIN, MIXED]), **layouts)
+def test_each_sample_comes_once_in_the_order_of_the_epoch(augment, count, half, world, accumulation):
+    micro = 2 * half if augment.mixes else half
+    order_N = expected_order(count, augment, 2)
+    seen, total = [], micro * world * accumulation
+    dealt = steps(count, micro, world, accumulation, augment=augment, number=2)
+    assert len(dealt) == -(-count // total)
+    for step in dealt:
+        assert len(step) == world * accumulation and all(len(batch.index_B) == micro for batch in step)
+        index, weight = torch.cat([b.index_B for b in step]), torch.cat([b.weight_B for b in step])
+        real = int((weight > 0).sum())
+        assert (weight[:real] > 0).all() and (weight[real:] == 0).all()
+        # The mean over slots of sum(loss * weight) is the mean over real samples.
+        torch.testing.assert_close(weight.sum() / (world * accumulation), torch.tensor(1.0, dtype=torch.float64))
+        assert len(torch.unique(weight[:real])) == 1
+        seen += index[:real].tolist()
+        padding = index[real:].tolist()
+        assert set(padding) <= set(order_N.tolist())
+        for batch in step:
+            label_B = torch.from_numpy(split(count).label_N)[batch.index_B]
+            assert torch.equal(batch.label_B, label_B) and batch.view == 2
+    assert seen == order_N.tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(1, 60), half=st.integers(1, 3), slots=st.sampled_from([2, 4, 6]), mixed=st.booleans())
+def test_micro_batches_do_not_depend_on_the_number_of_processes(count, half, slots, mixed):
+    augment = MIXED if mixed else PLAIN
+    worlds = [w for w in (1, 2, 3) if slots % w == 0]
+    one, *others = [steps(count, 2 * half, w, slots // w, augment=augment, number=1) for w in worlds]
+    for other in others:
+        assert len(other) == len(one)
+        for step, same in zip(one, other, strict=True):
+            assert all(equal(a, b) for a, b in zip(step, same, strict=True))
+    if count > 4 * half:  # control: micro-batches do differ from one another
+        assert not equal(one[0][0], one[0][1])
+
+
+def test_epochs_and_seeds_have_their_own_order_and_views():
+    def key(number, seed):
+        batches = epoch(20, 4, 4, number=number, seed=seed)
+        return torch.cat([b.index_B for b in batches]).numpy().tobytes(), batches[0].view
+
+    assert key(0, 1) == key(0, 1)
+    assert len({key(number, seed)[0] for number in range(3) for seed in range(3)}) == 9
+    assert key(2, 1)[1] == 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 80), st.integers(0, 80), st.booleans())
+def test_padding_repeats_the_start_of_the_order(count, extra, paired):
+    if paired and (count + extra) % 2:
+        extra += 1
+    order_N = np.random.default_rng(count).permutation(count).astype(np.int64)
+    padded = pad(order_N, count + extra, paired=paired)
+    assert len(padded) == count + extra and np.array_equal(padded[:count], order_N)
+    lone = paired and count % 2 == 1 and count > 1
+    if extra and lone:  # the sample without a partner fills up its own pair first
+        assert padded[count] == order_N[-1]
+        assert np.array_equal(padded[count + 1 :], np.resize(order_N[:-1], extra - 1))
+    elif count > 1 or not paired:
+        assert np.array_equal(padded[count:], np.resize(order_N, extra))
+
+
+def test_padded_rows_are_real_images_of_the_epochs_start():
+    plain = epoch(5, 4, 4)
+    assert plain[1].weight_B.tolist() == [1, 0, 0, 0]
+    assert plain[1].index_B[1:].tolist() == plain[0].index_B[:3].tolist()
+    assert torch.equal(plain[1].image_BCHW[1:], plain[0].image_BCHW[:3])
+    assert plain[1].image_BCHW.std() > 0.1
+
+
+# ---- resuming
+
+
+@pytest.mark.parametrize("augment", [PLAIN, MIXED])
+@pytest.mark.parametrize(("world", "rank"), [(1, 0), (2, 1)])
+def test_an_epoch_taken_up_at_a_step_is_the_tail_of_the_whole(augment, world, rank):
+    arrangement = {"world": world, "rank": rank, "augment": augment, "number": 3}
+    whole = epoch(29, 8, 2, **arrangement)
+    accumulation = 8 // (2 * world)
+    assert len(whole) == 4 * accumulation
+    for step in range(5):
+        tail = epoch(29, 8, 2, first_step=step, **arrangement)
+        assert len(tail) == len(whole) - step * accumulation
+        assert all(equal(a, b) for a, b in zip(tail, whole[step * accumulation :], strict=True))
+    assert not equal(whole[0], whole[accumulation])  # control
+
+
+@pytest.mark.parametrize("name", ["host", "resident"])
+def test_views_do_not_depend_on_prefetch_depth(name):
+    runs = [epoch(23, 4, 2, augment=MIXED, prefetch=p, executor=name) for p in (1, 3, 50)]
+    for run in runs[1:]:
+        assert all(equal(a, b) for a, b in zip(run, runs[0], strict=True))
+
+
+def test_prefetching_keeps_the_asked_number_of_micro_batches_under_way(monkeypatch):
+    begun = []
+    for depth in (1, 4):
+        feed = loader(20, 2, 2, prefetch=depth)
+        submit = feed._executor.submit
+        monkeypatch.setattr(feed._executor, "submit", lambda *a, submit=submit: begun.append(1) or submit(*a))
+        begun.clear()
+        batches = feed.epoch(0)
+        counts = [(next(batches), len(begun))[1] for _ in range(3)]
+        assert counts == [depth + 1, depth + 2, depth + 3]
+        batches.close()
+        feed.close()
+
+
+# ---- pixels, targets, mixing
+
+
+def levels(batch) -> np.ndarray:
+    return ((batch.image_BCHW * 0.3 + 0.4) * 255).permute(0, 2, 3, 1).numpy()
+
+
+def test_images_are_the_executors_normalised():
+    view = plan.training(7, 4, PLAIN, split(11).size_N2, SIDE)
+    worker = executor.build(spec(), split(11), CPU)
+    expected = worker.submit(np.arange(11), view).result().numpy()
+    worker.close()
+    for batch in epoch(11, 4, 2, number=4):
+        np.testing.assert_allclose(levels(batch), expected[batch.index_B], atol=1e-9)
+        onehot = torch.nn.functional.one_hot(batch.label_B, CLASSES).double()
+        assert torch.equal(batch.target_BK, onehot)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_types_follow_the_dtype(dtype):
+    batch = epoch(6, 4, 4, augment=MIXED, dtype=dtype)[0]
+    assert batch.image_BCHW.dtype == batch.target_BK.dtype == batch.weight_B.dtype == dtype
+    assert batch.label_B.dtype == batch.index_B.dtype == torch.int64
+    assert batch.image_BCHW.shape == (4, 1, *SIDE) and batch.target_BK.shape == (4, CLASSES)
+
+
+@pytest.mark.parametrize("augment", [replace(PLAIN, mixup=0.5), replace(PLAIN, cutmix=1.0), MIXED])
+@pytest.mark.parametrize("count", [24, 25, 2, 1])
+def test_mixed_batches_are_the_blend_of_the_unmixed_views(augment, count):
+    view = plan.training(7, 1, augment, split(count).size_N2, SIDE)
+    share_N = plan.label_share(view, SIDE)
+    plain = {}
+    for batch in epoch(count, 4, 2, number=1, augment=PLAIN):
+        plain |= {int(i): image for i, image in zip(batch.index_B, batch.image_BCHW, strict=True)}
+    label_N, changed = split(count).label_N, 0
+    for batch in epoch(count, 4, 2, number=1, augment=augment):
+        torch.testing.assert_close(batch.target_BK.sum(1), torch.ones(2, dtype=torch.float64))
+        for i, image, target in zip(batch.index_B.tolist(), batch.image_BCHW, batch.target_BK, strict=True):
+            mate = int(view.partner_N[i])
+            expected = view.blend_N[i] * plain[i] + (1 - view.blend_N[i]) * plain[mate]
+            y, x, h, w = view.paste_N4[i]
+            expected[:, y : y + h, x : x + w] = plain[mate][:, y : y + h, x : x + w]
+            torch.testing.assert_close(image, expected, atol=1e-12, rtol=0)
+            onehot = np.eye(CLASSES)
+            soft = share_N[i] * onehot[label_N[i]] + (1 - share_N[i]) * onehot[label_N[mate]]
+            np.testing.assert_allclose(target.numpy(), soft, atol=1e-12)
+            changed += not torch.equal(image, plain[i])
+        assert (batch.label_B.numpy() == label_N[batch.index_B]).all()
+    assert changed > 0.5 * count or count == 1  # control
+
+
+@pytest.mark.parametrize("count", [24, 25])
+def test_pairs_are_adjacent_in_every_micro_batch_padding_included(count):
+    partner_N = plan.training(7, 0, MIXED, split(count).size_N2, SIDE).partner_N
+    for batch in epoch(count, 12, 6, augment=MIXED):
+        pairs = batch.index_B.numpy().reshape(-1, 2)
+        assert np.array_equal(partner_N[pairs[:, 0]], pairs[:, 1])
+
+
+def test_mates_are_found_and_separated_partners_refused():
+    assert mates(np.array([4, 9, 2, 2]), np.array([9, 4, 2, 2])).tolist() == [1, 0, 2, 3]
+    with pytest.raises(AssertionError, match="partners were separated"):
+        mates(np.array([4, 2, 9, 2]), np.array([9, 2, 4, 2]))
+
+
+def test_an_odd_micro_batch_cannot_be_mixed():
+    with pytest.raises(UsageError, match="mixup and cutmix need an even micro-batch; it is 3"):
+        loader(12, 6, 3, augment=MIXED)
+    loader(12, 6, 3, augment=PLAIN).close()  # controls: without mixing, and in evaluation, it can
+    loader(12, 6, 3, augment=MIXED, seed=None).close()
+    loader(12, 6, 3, augment=replace(MIXED, mix_probability=0.0)).close()
+
+
+# ---- layout
+
+
+@pytest.mark.parametrize(("batch", "micro", "world"), [(10, 4, 1), (8, 4, 3), (2, 4, 1), (4, 0, 1)])
+def test_a_batch_that_cannot_be_dealt_out_is_refused(batch, micro, world):
+    with pytest.raises(UsageError, match=f"batch_size {batch} cannot be dealt out to {world} processes"):
+        Layout(batch_size=batch, micro_batch_size=micro, world_size=world)
+
+
+def test_accumulation_and_lengths():
+    assert Layout(batch_size=24, micro_batch_size=4, world_size=3).accumulation == 2
+    feed = loader(50, 24, 4, world=3)
+    assert feed.steps == 3 and len(feed) == 6 and len(list(feed)) == 6
+    feed.close()
+    exact = loader(48, 24, 4)
+    assert exact.steps == 2 and len(exact) == len(list(exact.epoch(5))) == 12
+    exact.close()
+
+
+# ---- evaluation
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_evaluation_comes_in_order_all_once_and_always_the_same(world):
+    ranks = [epoch(17, 4 * world, 4, world=world, rank=r, seed=None, augment=MIXED) for r in range(world)]
+    again = [epoch(17, 4 * world, 4, world=world, rank=r, seed=None, number=9) for r in range(world)]
+    rows = []
+    for turn in range(len(ranks[0])):
+        for rank in range(world):
+            batch = ranks[rank][turn]
+            rows += batch.index_B[batch.weight_B > 0].tolist()
+            assert batch.view == -1 and equal(batch, again[rank][turn])
+            np.testing.assert_allclose(levels(batch), split(17).images.pixel_NHWC[batch.index_B], atol=1e-9)
+    assert rows == list(range(17))
+
+
+def test_unlabelled_samples_have_no_target():
+    bare = replace(split(5), label_N=np.full(5, -1, np.int64), classes=())
+    layout = Layout(batch_size=4, micro_batch_size=4)
+    feed = PlanLoader(bare, spec(), layout, seed=None, device=CPU)
+    for batch in feed.epoch(0):
+        assert (batch.label_B == -1).all() and batch.target_BK.shape == (4, 0)
+    feed.close()
+    partly = replace(split(5), label_N=np.array([0, -1, 2, -1, 1]))
+    feed = PlanLoader(partly, spec(), layout, seed=None, device=CPU)
+    assert next(feed.epoch(0)).target_BK.sum(1).tolist() == [1, 0, 1, 0]
+    feed.close()
+
+
+# ---- accelerate
+
+
+@pytest.fixture
+def accelerator():
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    yield Accelerator(cpu=True)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 23])
+def test_gather_for_metrics_gives_each_sample_once(accelerator, count):
+    feed = loader(count, 8, 8, seed=None)
+    batches = [(accelerator.gather_for_metrics(b.index_B), accelerator.gather(b.index_B)) for b in feed.epoch(0)]
+    assert torch.cat([trimmed for trimmed, _ in batches]).tolist() == list(range(count))
+    assert len(torch.cat([padded for _, padded in batches])) == -(-count // 8) * 8  # control: there was padding
+    feed.close()
+
+
+def test_gather_for_metrics_gives_each_sample_once_with_accumulation(accelerator):
+    """accelerate trims the last micro-batch only; with accumulation the ones before it may be padding, too."""
+    feed = loader(9, 8, 2, seed=None)
+    gathered = [accelerator.gather_for_metrics(batch.index_B) for batch in feed.epoch(0)]
+    feed.close()
+    assert torch.cat(gathered).tolist() == list(range(9))
+
+
+def test_the_end_of_an_epoch_is_told_with_its_last_micro_batch(accelerator):
+    feed = loader(10, 8, 2)
+    for number in range(2):
+        ends = [accelerator.gradient_state.end_of_dataloader for _ in feed.epoch(number)]
+        assert ends == [False] * 7 + [True]
+        assert accelerator.gradient_state.active_dataloader is None
+    feed.close()
+
+
+def test_an_epoch_left_in_the_middle_leaves_nothing_behind(accelerator):
+    state = accelerator.gradient_state
+    feed = loader(10, 2, 2)
+    for _ in feed.epoch(0):
+        assert state.active_dataloader is feed
+        break
+    assert not state.in_dataloader and state.dataloader_references == [None]
+    batches = feed.epoch(1)
+    next(batches)
+    batches = feed.epoch(2)  # dropped, as by an exception in the trainer
+    whole = list(batches)
+    assert len(whole) == 5 and not state.in_dataloader and state.dataloader_references == [None]
+    assert all(equal(a, b) for a, b in zip(whole, feed.epoch(2), strict=True))
+    feed.close()
+
+
+def test_validation_inside_of_a_training_epoch(accelerator):
+    train, validation = loader(10, 2, 2), loader(3, 2, 2, seed=None)
+    epoch_0 = train.epoch(0)
+    next(epoch_0)
+    assert [accelerator.gradient_state.end_of_dataloader for _ in validation.epoch(0)] == [False, True]
+    assert accelerator.gradient_state.active_dataloader is train
+    assert not accelerator.gradient_state.end_of_dataloader
+    assert len(list(epoch_0)) == 4
+    train.close()
+    validation.close()
+
+
+def test_an_error_of_the_executor_reaches_the_trainer_and_closes_the_epoch(accelerator, monkeypatch):
+    feed = loader(10, 2, 2)
+    monkeypatch.setattr(pixels, "normalise", lambda *a: (_ for _ in ()).throw(RuntimeError("boom")))
+    with pytest.raises(RuntimeError, match="boom"):
+        next(feed.epoch(0))
+    assert not accelerator.gradient_state.in_dataloader
+    feed.close()

@@ -1,0 +1,87 @@
+"""The command itself, on the handwritten digits that ship with scikit-learn."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.errors import UsageError
+from data_pipes import contact_sheet, preview, source
+from data_pipes.spec import DataSpec
+
+DIGITS = ["--data.source", "digits", "--data.image_size", "[8, 8]", "--data.mean", "[0.3]", "--data.std", "[0.3]"]
+
+
+def run(monkeypatch, *words: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["preview", *DIGITS, *words])
+    preview.main()
+
+
+def tile(path: Path, x: int, y: int, side: int = 8, zoom: int = 14) -> np.ndarray:
+    """One magnified tile of the sheet, its grey levels at the image's own size."""
+    sheet = np.asarray(Image.open(path))
+    gap, line = contact_sheet.GAP, contact_sheet.LINE
+    top, left = gap + line + y * (side * zoom + line + gap), gap + x * (side * zoom + gap)
+    return sheet[top : top + side * zoom : zoom, left : left + side * zoom : zoom, 0]
+
+
+def test_it_writes_a_sheet_and_says_where(monkeypatch, tmp_path, capsys):
+    output = tmp_path / "sheet.png"
+    run(monkeypatch, "--images", "3", "--views", "2", "--output", str(output))
+    with Image.open(output) as sheet:
+        assert sheet.format == "PNG"
+        assert sheet.size == (8 + 3 * (112 + 8), 8 + 20 + 3 * (112 + 20 + 8))
+        assert capsys.readouterr().out == f"{output}: {sheet.width} x {sheet.height} pixels\n"
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_the_first_column_is_the_evaluation_view(monkeypatch, tmp_path, split):
+    output = tmp_path / "sheet.png"
+    run(monkeypatch, "--images", "3", "--views", "1", "--split", split, "--output", str(output),
+        "--data.augment.horizontal_flip", "1.0")  # fmt: skip
+    config = DataSpec(source="digits", image_size=(8, 8), mean=(0.3,), std=(0.3,))
+    samples = source.load(config, split)
+    rows = np.linspace(0, len(samples) - 1, 3).astype(int)
+    for y, row in enumerate(rows):
+        image = samples.read(int(row), channels=1)[..., 0]
+        assert np.array_equal(tile(output, 0, y), image)
+        assert np.array_equal(tile(output, 1, y), image[:, ::-1])
+
+
+def test_the_seed_decides_the_views(monkeypatch, tmp_path):
+    def sheet(seed: str) -> bytes:
+        output = tmp_path / "sheet.png"
+        run(monkeypatch, "--images", "4", "--views", "2", "--seed", seed, "--output", str(output),
+            "--data.augment.rotation", "30", "--data.augment.mixup", "1.0")  # fmt: skip
+        return output.read_bytes()
+
+    assert sheet("1") == sheet("1") != sheet("2")
+
+
+def test_a_training_configs_other_sections_are_passed_over(monkeypatch, tmp_path):
+    recipe = Path(__file__).parents[2] / "configs" / "digits" / "teacher.yaml"
+    output = tmp_path / "sheet.png"
+    monkeypatch.setattr(sys, "argv", ["preview", "--config", str(recipe), "--images", "2", "--output", str(output)])
+    preview.main()
+    assert output.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--images", "0"), "images is 0; it must be at least 1"),
+        (("--views", "-1"), "views is -1; it must be at least 0"),
+        (("--output", "sheet.jpg"), "output is 'sheet.jpg'; it must be the name of a .png file"),
+    ],
+)
+def test_wrong_options_are_named(monkeypatch, words, message):
+    with pytest.raises(UsageError, match=message.replace(".", r"\.")):
+        run(monkeypatch, *words)
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**64)])
+def test_a_seed_that_philox_cannot_take_is_named(monkeypatch, tmp_path, seed):
+    with pytest.raises(UsageError, match="seed"):
+        run(monkeypatch, "--seed", seed, "--output", str(tmp_path / "a.png"), "--data.augment.rotation", "30")

@@ -1,0 +1,110 @@
+"""A run that is killed and started again ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CONFIG = Path(__file__).parents[2] / "configs" / "digits" / "teacher.yaml"
+SMALL = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--epochs", "3", "--checkpoint_steps", "5"]
+EXTRA = ["--ema", "0.9", "--track.every", "5", "--data.threads", "1"]
+
+
+def command(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "train.teacher", "--config", str(CONFIG), *SMALL, *EXTRA, "--run_dir", str(folder)]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def train(folder: Path) -> None:
+    subprocess.run(command(folder), check=True, env=environment(), capture_output=True)
+
+
+def kill_after(folder: Path, step: int) -> None:
+    """Start the run and SIGKILL it as soon as the checkpoint of `step` exists."""
+    process = subprocess.Popen(command(folder), env=environment(), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / f"step-{step:08d}").exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, f"no checkpoint of step {step} after two minutes"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def sha(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def traces(folder: Path) -> tuple[bytes, int]:
+    return (folder / "metrics.jsonl").read_bytes(), (folder / "model.safetensors").stat().st_mtime_ns
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [(line["train/step"], line["train/loss"]) for line in lines if "train/loss" in line]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(folder)
+    return folder
+
+
+@pytest.mark.launcher
+def test_killed_twice_in_mid_epoch_gives_the_same_weights_bit_for_bit(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    kill_after(folder, 10)  # of 21 steps in the first epoch
+    assert not (folder / "done").exists()
+    kill_after(folder, 35)  # in the second epoch
+    train(folder)
+    assert sha(folder) == sha(whole)
+    assert losses(folder) == losses(whole)
+
+
+@pytest.mark.launcher
+def test_without_the_checkpointed_optimizer_the_weights_differ(whole: Path, tmp_path: Path) -> None:
+    """The control: a resumption that forgets one thing must be noticed by the comparison above."""
+    folder = tmp_path / "run"
+    kill_after(folder, 10)
+    newest = sorted((folder / "checkpoints").glob("step-*"))[-1]
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(newest / "state.safetensors")
+    forgotten = {name: t.zero_() if "exp_avg" in name else t for name, t in tensors.items()}
+    save_file(forgotten, newest / "state.safetensors")
+    manifest = json.loads((newest / "MANIFEST.json").read_text())
+    digest = hashlib.sha256((newest / "state.safetensors").read_bytes()).hexdigest()
+    manifest["sha256"]["state.safetensors"] = digest
+    (newest / "MANIFEST.json").write_text(json.dumps(manifest))
+    train(folder)
+    assert sha(folder) != sha(whole)
+
+
+@pytest.mark.launcher
+def test_a_finished_run_is_not_trained_again(whole: Path) -> None:
+    before = traces(whole)
+    again = subprocess.run(command(whole), env=environment(), capture_output=True, text=True, check=True)
+    assert traces(whole) == before
+    assert "test accuracy" in again.stderr
+
+
+@pytest.mark.launcher
+def test_another_config_in_the_same_folder_is_refused(whole: Path) -> None:
+    other = subprocess.run(
+        [*command(whole), "--optim.lr", "0.5"], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert other.returncode == 66
+    assert "optim.lr was 0.003, is now 0.5" in other.stderr
+    assert "Traceback" not in other.stderr
