@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
 
 logger = logging.getLogger(__name__)
-RAW_SIDE = 64  # images this small are kept as they are
+RAW_SIDE = 64  # images this small are kept in memory
 
 
 class Pending(Protocol):
@@ -29,7 +30,7 @@ class Pending(Protocol):
 class Executor(Protocol):
     """Turns rows of a split and their plan into pixels."""
 
-    def submit(self, row_B: npt.NDArray[np.int64], plan_B: Plan) -> Pending:
+    def submit(self, row_B: Rows, plan_B: Plan) -> Pending:
         """Start on a micro-batch. Results come back in any order; each is the same whatever else is in its batch."""
         ...
 
@@ -52,21 +53,22 @@ def thread_count(spec: DataSpec) -> int:
 def choose(spec: DataSpec, samples: Samples) -> tuple[str, str]:
     """The executor's name and the reason, in words."""
     if spec.executor != "auto":
-        return spec.executor, "as data.executor says"
+        return spec.executor, "data.executor asks for it"
     side = int(samples.size_N2.max(initial=0))
     if side <= RAW_SIDE:
-        return "resident", f"images of at most {side} pixels fit in memory as they are"
+        return "resident", f"images of at most {side} pixels are small enough to keep"
     return "host", f"images of up to {side} pixels are decoded as they come"
 
 
-def build(spec: DataSpec, samples: Samples, device: torch.device) -> Executor:
-    """The executor for one split on one device; says which, and why."""
+def build(spec: DataSpec, samples: Samples, device: torch.device, rows: Rows | None = None) -> Executor:
+    """The executor for one split on one device; says which, and why. `rows` (sorted): all it will be asked for."""
     name, reason = choose(spec, samples)
-    logger.info("%s: executor %s, because %s", samples.split, name, reason)
+    row_R = np.arange(len(samples)) if rows is None else rows
+    logger.info("%s: executor %s for %s images, because %s", samples.split, name, f"{len(row_R):,}", reason)
     if name == "resident":
         from data_pipes.resident import ResidentExecutor
 
-        return ResidentExecutor(samples, spec, device)
+        return ResidentExecutor(samples, spec, device, row_R)
     from data_pipes.host import HostExecutor
 
     return HostExecutor(samples, spec, pin=device.type == "cuda")

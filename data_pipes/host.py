@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from data_pipes.executor import fill_colour, thread_count
 from data_pipes.geometry import Boxes
+from data_pipes.mixing import Rows
 from data_pipes.plan import Plan, SizeHW
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
@@ -53,7 +54,7 @@ class HostExecutor:
         self._pin = pin
         self._pool = ThreadPoolExecutor(thread_count(spec), thread_name_prefix="host")
 
-    def submit(self, row_B: npt.NDArray[np.int64], plan_B: Plan) -> HostBatch:
+    def submit(self, row_B: Rows, plan_B: Plan) -> HostBatch:
         """See `Executor.submit`. Memory is page-locked when the batch goes to a GPU."""
         batch = torch.empty((len(row_B), *self._output_HW, self._channels), dtype=torch.uint8, pin_memory=self._pin)
         jobs = [self._pool.submit(self._render, batch, i, int(row), plan_B) for i, row in enumerate(row_B)]

@@ -81,6 +81,7 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         dtype: torch.dtype = torch.float32,
     ) -> None:
         """`seed` makes random training views in random order; None makes the fixed evaluation view, in order."""
+        assert seed is not None or layout.accumulation == 1, "evaluation has nothing to accumulate"
         if seed is not None and spec.augment.mixes and layout.micro_batch_size % 2:
             raise UsageError(f"mixup and cutmix need an even micro-batch; it is {layout.micro_batch_size}")
         self.dataset = samples

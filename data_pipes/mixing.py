@@ -40,7 +40,8 @@ def beta(seed: int, view: int, alpha_N: Floats) -> Floats:
         share_N[open_rows[accepted]] = np.exp(log_x - log_sum)[accepted]
         open_rows = open_rows[~accepted]
         if len(open_rows) == 0:
-            return share_N
+            # exp and log differ in the last place between machines; plans must not.
+            return np.asarray(np.rint(share_N * 2.0**24) / 2.0**24)
     raise AssertionError(f"{len(open_rows)} Beta draws were rejected {MAX_ATTEMPTS} times")
 
 

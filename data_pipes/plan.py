@@ -137,7 +137,7 @@ def _matrix(seed: int, view: int, spec: AugmentSpec, count: int, size_HW: SizeHW
     matrix_N33 = steps[0]
     for step in steps[1:]:
         matrix_N33 = matrix_N33 @ step
-    # sin, cos and tan differ by one unit in the last place between machines: round far above that, far under a pixel.
+    # sin and cos differ in the last place between machines; plans must not. 2^-24 is far under a pixel.
     return np.asarray(np.rint(matrix_N33[:, :2] * 2.0**24) / 2.0**24)
 
 

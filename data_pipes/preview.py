@@ -11,7 +11,7 @@ from typing import Literal
 
 from configs import reader
 from configs.errors import require
-from data_pipes.spec import DataSpec
+from data_pipes.spec import MAX_SEED, DataSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +34,7 @@ class PreviewConfig:
     def __post_init__(self) -> None:
         require(self.images >= 1, "images", self.images, "at least 1")
         require(self.views >= 0, "views", self.views, "at least 0")
+        require(0 <= self.seed < MAX_SEED, "seed", self.seed, "in [0, 2^63)")
         require(self.output.endswith(".png"), "output", self.output, "the name of a .png file")
 
 

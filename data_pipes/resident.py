@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from data_pipes import canvas, pixels
 from data_pipes.executor import fill_colour
+from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
@@ -22,10 +23,12 @@ CACHED_ELEMENTS = 1 << 16  # on a CPU, intermediates of more than this leave the
 
 
 class ResidentExecutor:
-    """Holds the whole split as uint8 on the device."""
+    """Holds the rows that it will be asked for as uint8 on the device."""
 
-    def __init__(self, samples: Samples, spec: DataSpec, device: torch.device) -> None:
-        self._canvas_NHWC = canvas.decode(spec, samples).to(device)
+    def __init__(self, samples: Samples, spec: DataSpec, device: torch.device, row_R: Rows) -> None:
+        """`row_R`: sorted rows of the split."""
+        self._row_R = row_R
+        self._canvas_RHWC = canvas.decode(spec, samples, row_R).to(device)
         self._size_N2 = samples.size_N2
         self._output_HW = spec.image_size
         self._fill_C = torch.from_numpy(fill_colour(spec)).to(device)
@@ -33,23 +36,24 @@ class ResidentExecutor:
         self._chunk = max(1, CACHED_ELEMENTS // elements) if device.type == "cpu" else 1 << 20
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="resident")
 
-    def submit(self, row_B: npt.NDArray[np.int64], plan_B: Plan) -> Future[torch.Tensor]:
+    def submit(self, row_B: Rows, plan_B: Plan) -> Future[torch.Tensor]:
         """See `Executor.submit`."""
         return self._pool.submit(self._render, row_B, plan_B)
 
     def close(self) -> None:
         """Drop what is queued and the canvas."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._canvas_NHWC = self._canvas_NHWC[:0]
+        self._canvas_RHWC = self._canvas_RHWC[:0]
 
     @torch.no_grad()
-    def _render(self, row_B: npt.NDArray[np.int64], plan_B: Plan) -> torch.Tensor:
-        device = self._canvas_NHWC.device
+    def _render(self, row_B: Rows, plan_B: Plan) -> torch.Tensor:
+        device = self._canvas_RHWC.device
+        place_B = torch.from_numpy(np.searchsorted(self._row_R, row_B)).to(device)
         to_canvas_B22 = self._to_canvas(row_B, plan_B)
         parts = []
         for start in range(0, len(row_B), self._chunk):
             rows = slice(start, start + self._chunk)
-            source = self._canvas_NHWC[torch.from_numpy(row_B[rows]).to(device)].permute(0, 3, 1, 2).float()
+            source = self._canvas_RHWC[place_B[rows]].permute(0, 3, 1, 2).float()
             matrix = torch.from_numpy(plan_B.matrix_N23[rows].astype(np.float32)).to(device)
             scale = torch.from_numpy(to_canvas_B22[rows].astype(np.float32)).to(device)
             parts.append(warp(source, matrix, scale, self._output_HW))
@@ -57,7 +61,7 @@ class ResidentExecutor:
         pixels.erase(image_BHWC, torch.from_numpy(plan_B.erase_N4).to(device), self._fill_C)
         return image_BHWC
 
-    def _to_canvas(self, row_B: npt.NDArray[np.int64], plan_B: Plan) -> npt.NDArray[np.float64]:
+    def _to_canvas(self, row_B: Rows, plan_B: Plan) -> npt.NDArray[np.float64]:
         """From pixels of the resized crop to [-1, 1] over the canvas: (offset, slope) for x, then for y."""
         y, x, h, w = plan_B.crop_N4.T.astype(np.float64)
         height, width = self._size_N2[row_B].T

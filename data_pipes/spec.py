@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from configs.errors import require
 
+MAX_SEED = 2**63
 SourceName = Literal["digits", "idx", "cifar10", "cifar10.1", "food11", "folder"]
 
 
@@ -53,11 +55,16 @@ class AugmentSpec:
         for key in ("crop_scale", "crop_ratio", "zoom", "erase_scale", "erase_ratio"):
             pair = getattr(self, key)
             if pair is not None:
-                require(0 < pair[0] <= pair[1], f"augment.{key}", pair, "[low, high] with 0 < low <= high")
+                require(0 < pair[0] <= pair[1] < math.inf, f"augment.{key}", pair, "[low, high] with 0 < low <= high")
         for key in ("mixup", "cutmix"):
             require(0 <= getattr(self, key) <= 2, f"augment.{key}", getattr(self, key), "in [0, 2]")
-        for key in ("crop_padding", "rotation", "affine", "shear"):
-            require(getattr(self, key) >= 0, f"augment.{key}", getattr(self, key), "at least 0")
+        require(self.crop_padding >= 0, "augment.crop_padding", self.crop_padding, "at least 0")
+        for key in ("rotation", "affine"):
+            require(0 <= getattr(self, key) <= 180, f"augment.{key}", getattr(self, key), "in [0, 180] degrees")
+        require(0 <= self.shear < 90, "augment.shear", self.shear, "in [0, 90) degrees")
+        for key in ("crop_scale", "erase_scale"):
+            pair = getattr(self, key)
+            require(pair is None or pair[1] <= 1, f"augment.{key}", pair, "shares of the area, at most 1")
         require(all(0 <= t <= 1 for t in self.translate), "augment.translate", self.translate, "two shares in [0, 1]")
         both = self.crop_scale is not None and self.crop_padding > 0
         require(
@@ -110,8 +117,10 @@ class DataSpec:
 
     def __post_init__(self) -> None:
         require(len(self.mean) in (1, 3), "data.mean", self.mean, "one number (grey) or three (RGB)")
+        require(all(0 <= m <= 1 for m in self.mean), "data.mean", self.mean, "shares of full brightness in [0, 1]")
         require(len(self.std) == len(self.mean), "data.std", self.std, f"{len(self.mean)} numbers, as data.mean has")
-        require(all(s > 0 for s in self.std), "data.std", self.std, "positive")
+        require(all(0 < s < math.inf for s in self.std), "data.std", self.std, "positive")
+        require(0 <= self.split_seed < MAX_SEED, "data.split_seed", self.split_seed, "in [0, 2^63)")
         require(min(self.image_size) >= 1, "data.image_size", self.image_size, "[height, width], both positive")
         require(0 < self.eval_crop <= 1, "data.eval_crop", self.eval_crop, "in (0, 1]")
         require(0 < self.validation_fraction < 1, "data.validation_fraction", self.validation_fraction, "in (0, 1)")

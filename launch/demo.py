@@ -48,7 +48,7 @@ def main() -> None:
         if subprocess.run([sys.executable, "-m", *command], check=False).returncode:
             raise UserError(f"python -m {shlex.join(command)} failed; its message is above")
     runs = [table.load(Path(command[command.index("--run_dir") + 1])) for command in commands]
-    console = Console()
+    console = Console(width=table.WIDTH)
     console.print()
     console.print(table.build(runs, "scikit-learn's handwritten digits: 1,293 train, 145 validation, 359 test images"))
     console.print(f"{time.monotonic() - started:.0f} s. Everything is in {options.run_dir}.")

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from configs import reader
 from configs.errors import InputError
 
+WIDTH = 110
 IDENTITY = ("run_dir", "seed")
 """Config keys in which runs of one group may differ."""
 
@@ -57,7 +59,9 @@ def groups(runs: Sequence[Run]) -> list[list[Run]]:
 
 def name(group: Sequence[Run]) -> str:
     """What the folders of a group have in common, without a trailing number."""
-    return os.path.commonprefix([run.path.name for run in group]).rstrip("-_0123456789") or group[0].path.name
+    names = [run.path.name for run in group]
+    shared = "".join(a[0] for a in takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False)))
+    return shared.rstrip("-_0123456789") or names[0]
 
 
 def spread(values: Sequence[float]) -> str:
@@ -67,20 +71,20 @@ def spread(values: Sequence[float]) -> str:
 
 
 def build(runs: Sequence[Run], title: str | None = None) -> Table:
-    """The table, one row per group."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("run")
-    for column in ("model", "teacher", "parameters", "MACs", "epochs", "seeds", "validation %", "test %", "time"):
-        table.add_column(column, justify="left" if column in ("model", "teacher") else "right")
+    """The table, one row per group; with several seeds, accuracies are mean ± sample standard deviation."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("run", "model"):
+        table.add_column(column, no_wrap=True)
+    for column in ("parameters", "MACs", "epochs", "seeds", "validation %", "test %", "time"):
+        table.add_column(column, justify="right", no_wrap=True)
     for group in groups(runs):
         first = group[0].result
         tests = [r.result["accuracy"] for r in group if r.result["accuracy_split"] == "test"]
         table.add_row(
             name(group),
             first["model"],
-            "yes" if first["teacher"] else "no",
             f"{first['parameters']:,}",
-            f"{first['macs'] / 1e6:.2f} M",
+            f"{first['macs'] / 1e6:.1f} M",
             str(first["epochs"]),
             str(len(group)),
             spread([run.result["validation_accuracy"] for run in group]),
@@ -94,7 +98,7 @@ def main() -> None:
     """Read the folders and print the table."""
     parser = argparse.ArgumentParser(prog="python -m launch.table", description="Finished runs side by side.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR", help="folders of finished runs")
-    Console().print(build([load(path) for path in parser.parse_args().runs]))
+    Console(width=WIDTH).print(build([load(path) for path in parser.parse_args().runs]))
 
 
 if __name__ == "__main__":

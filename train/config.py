@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from configs.errors import require
-from data_pipes.spec import DataSpec
+from data_pipes.spec import MAX_SEED, DataSpec
 from models.spec import ModelSpec
 
 
@@ -98,7 +98,8 @@ class TrainConfig:
         require(bool(self.run_dir), "run_dir", self.run_dir, "a folder")
         for key in ("epochs", "batch_size"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
-        for key in ("patience", "checkpoint_steps", "seed"):
+        require(0 <= self.seed < MAX_SEED, "seed", self.seed, "in [0, 2^63)")
+        for key in ("patience", "checkpoint_steps"):
             require(getattr(self, key) >= 0, key, getattr(self, key), "at least 0")
         for key in ("label_smoothing", "ema"):
             require(0 <= getattr(self, key) < 1, key, getattr(self, key), "in [0, 1)")
@@ -218,7 +219,7 @@ class EvaluateConfig:
     """A .safetensors file whose agreement with the model is measured too."""
     split: Literal["auto", "train", "validation", "test"] = "auto"
     """auto: test where the data set has labels for it, otherwise validation."""
-    eval_batch_size: int = 256
+    batch_size: int = 256
     """Samples of one forward pass of each process."""
 
 
@@ -238,5 +239,5 @@ class PredictConfig:
     """CSV file with the columns Id,Category. null: predictions.csv in the run folder."""
     category: Literal["index", "name"] = "index"
     """What the column Category holds: the class number, or its name."""
-    eval_batch_size: int = 256
+    batch_size: int = 256
     """Images of one forward pass."""

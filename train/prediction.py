@@ -34,7 +34,7 @@ def predict(config: PredictConfig) -> None:
     net, card, data = saved.load(config.run_dir, config.weights, config.data)
     with accelerator.main_process_first():
         samples = _samples(config, data)
-    loader = evaluation_loader(accelerator, samples, data, batch_size=config.eval_batch_size)
+    loader = evaluation_loader(accelerator, samples, data, batch_size=config.batch_size)
     probability_NK = probabilities(accelerator, net.to(accelerator.device), loader)
     loader.close()
     if accelerator.is_main_process:

@@ -67,9 +67,13 @@ class RunDir:
         return self.path / "done"
 
     def open(self, config_yaml: str) -> None:
-        """Create the folder, or check that it belongs to this config. InputError names the keys that differ."""
+        """Create the folder, or check that the work in it belongs to this config.
+
+        InputError names the keys that differ. Without a checkpoint or a result there is nothing to protect.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        if self.config.exists():
+        started = self.result.exists() or any(self.checkpoints.glob("step-*"))
+        if started and self.config.exists():
             changed = differing_keys(yaml.safe_load(self.config.read_text()), yaml.safe_load(config_yaml))
             if changed:
                 raise InputError(

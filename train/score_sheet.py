@@ -39,7 +39,7 @@ def score(config: EvaluateConfig) -> None:
         teacher = LiveTeacher.load(config.teacher, data, samples.classes)
         teacher.model.to(accelerator.device)
     net.to(accelerator.device)
-    loader = evaluation_loader(accelerator, samples, data, batch_size=config.eval_batch_size)
+    loader = evaluation_loader(accelerator, samples, data, batch_size=config.batch_size)
     scores = evaluate(accelerator, net, loader.epoch(0), len(samples.classes), teacher=teacher)
     loader.close()
     if accelerator.is_main_process:

@@ -25,16 +25,16 @@ def spec(size_HW=(28, 28), channels=1, **changes) -> DataSpec:
 def test_small_images_of_one_size_are_kept_exactly(side_HW):
     images = np.stack([reference.noise(*side_HW, 1, seed) for seed in range(9)])
     samples = reference.in_memory(images)
-    assert canvas.canvas_size(spec(), samples) == side_HW
-    assert np.array_equal(canvas.decode(spec(), samples).numpy(), images)
-    rgb = canvas.decode(spec(channels=3), samples).numpy()
+    assert canvas.canvas_size(spec(side_HW), samples) == side_HW
+    assert np.array_equal(canvas.decode(spec(side_HW), samples, np.arange(len(samples))).numpy(), images)
+    rgb = canvas.decode(spec(side_HW, channels=3), samples, np.arange(len(samples))).numpy()
     assert rgb.shape == (9, *side_HW, 3) and np.array_equal(rgb, np.repeat(images, 3, axis=3))
 
 
 def test_rows_of_a_selection_come_in_its_order():
     images = np.stack([reference.noise(8, 8, 1, seed) for seed in range(9)])
     chosen = reference.in_memory(images).select(np.array([7, 0, 3]))
-    assert np.array_equal(canvas.decode(spec(), chosen).numpy(), images[[7, 0, 3]])
+    assert np.array_equal(canvas.decode(spec(), chosen, np.arange(len(chosen))).numpy(), images[[7, 0, 3]])
 
 
 @pytest.mark.parametrize(("scale", "expected"), [(1.14, (255, 182)), (1.5, (336, 240)), (1.0, (224, 160))])
@@ -51,7 +51,7 @@ def test_images_of_different_sizes_or_over_64_pixels_are_squashed():
 
 def test_squashing_is_torchvisions_resize():
     images = [reference.picture(90, 120, 3, 0), reference.picture(200, 70, 3, 1), reference.picture(15, 15, 3, 2)]
-    squashed = canvas.decode(spec((40, 30), channels=3), reference.in_memory(images)).numpy()
+    squashed = canvas.decode(spec((40, 30), channels=3), reference.in_memory(images), np.arange(len(images))).numpy()
     assert squashed.shape == (3, 46, 34, 3)
     for image, ours in zip(images, squashed, strict=True):
         theirs = T.resize(torch.from_numpy(image).permute(2, 0, 1), [46, 34], antialias=True).permute(1, 2, 0).numpy()
@@ -72,6 +72,6 @@ def test_large_files_are_decoded_at_a_reduced_scale_with_little_loss(tmp_path, m
         return read(self, row, channels=channels, reduce=reduce)
 
     monkeypatch.setattr(FileImages, "read", watched)
-    ours = canvas.decode(spec((64, 64), channels=3), samples).numpy()[0]
+    ours = canvas.decode(spec((64, 64), channels=3), samples, np.arange(1)).numpy()[0]
     theirs = T.resize(torch.from_numpy(whole).permute(2, 0, 1), [73, 73], antialias=True).permute(1, 2, 0).numpy()
     assert asked == [4] and reference.psnr(ours, theirs) > 45

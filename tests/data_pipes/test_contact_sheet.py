@@ -91,7 +91,9 @@ def test_the_sheet_holds_every_tile_magnified(side_HW, zoom, channels):
         for y in range(2):
             top, left = gap + line + y * (height + line + gap), gap + x * (width + gap)
             tile = columns[x][y].repeat(zoom, axis=0).repeat(zoom, axis=1)
-            assert np.array_equal(sheet[top : top + height, left : left + width], np.broadcast_to(tile, (*tile.shape[:2], 3)))
+            assert np.array_equal(
+                sheet[top : top + height, left : left + width], np.broadcast_to(tile, (*tile.shape[:2], 3))
+            )
     assert (sheet[: gap + line, gap : gap + width] < 100).any()  # the title is there
 
 

@@ -8,7 +8,6 @@ from scipy import stats
 
 from data_pipes.draws import Operator, permutation, raw, uniform
 
-
 RECORDED = [10340895059070635302, 17365925931654206907, 5076905943173857483]
 
 
@@ -24,7 +23,9 @@ def test_operator_numbers_are_part_of_caches_on_disk():
 
 
 def test_every_key_has_its_own_stream():
-    keys = [(s, v, o, a) for s in (0, 1, 2**63) for v in (0, 1, 600, 2**32 - 1) for o in Operator for a in (0, 1, 65535)]
+    keys = [
+        (s, v, o, a) for s in (0, 1, 2**63) for v in (0, 1, 600, 2**32 - 1) for o in Operator for a in (0, 1, 65535)
+    ]
     words = {key: raw(key[0], key[1], key[2], 4, key[3]) for key in keys}
     assert len({word.tobytes() for word in words.values()}) == len(keys) == 3 * 4 * 8 * 3
     assert np.array_equal(words[0, 0, Operator.MIX, 1], raw(0, 0, Operator.MIX, 4, 1))  # and the same one each time

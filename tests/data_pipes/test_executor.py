@@ -1,4 +1,4 @@
-"""What every executor must keep: exact flips and shifts, pixels that depend on the sample alone, errors that name files.
+"""What every executor keeps: exact flips and shifts, pixels that depend on the sample alone, errors that name files.
 
 B rows of a micro-batch, N samples of the split.
 """
@@ -55,7 +55,7 @@ def test_auto_takes_resident_up_to_64_pixels_and_host_above(caplog):
     with caplog.at_level(logging.INFO, "data_pipes.executor"):
         worker = executor.build(spec("auto"), large, CPU)
     worker.close()
-    assert isinstance(worker, HostExecutor) and "train: executor host, because images of up to 65 pixels" in caplog.text
+    assert isinstance(worker, HostExecutor) and "train: executor host for 2 images, because images of up to 65 pixels" in caplog.text
 
 
 @pytest.mark.parametrize(("name", "kind"), [("host", HostExecutor), ("resident", ResidentExecutor)])

@@ -117,7 +117,7 @@ def test_the_last_resort_is_the_whole_image_when_its_aspect_is_allowed():
 @given(st.integers(1, 700), st.integers(1, 700), st.floats(0.05, 1), st.integers(1, 300), st.integers(1, 300))
 def test_centre_boxes_are_centred_inside_and_of_the_outputs_aspect(height, width, share, out_h, out_w):
     y, x, h, w = geometry.centre_boxes(sizes(height, width, 1), share, (out_h, out_w))[0].tolist()
-    assert 0 <= y and 0 <= x and 1 <= h and 1 <= w and y + h <= height and x + w <= width
+    assert y >= 0 and x >= 0 and h >= 1 and w >= 1 and y + h <= height and x + w <= width
     assert abs(2 * y + h - height) <= 1 and abs(2 * x + w - width) <= 1
     unit = min(height / out_h, width / out_w) * share
     assert abs(h - max(1, unit * out_h)) <= 0.5 + 1e-9 and abs(w - max(1, unit * out_w)) <= 0.5 + 1e-9

@@ -5,6 +5,7 @@ N samples, G global batch, m micro-batch, W processes, A accumulation; B samples
 
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def steps(count, micro, world, accumulation, **changes):
     batch = micro * world * accumulation
     ranks = [epoch(count, batch, micro, world=world, rank=rank, **changes) for rank in range(world)]
     turns = [[ranks[rank][turn] for rank in range(world)] for turn in range(len(ranks[0]))]
-    return [sum(turns[s : s + accumulation], []) for s in range(0, len(turns), accumulation)]
+    return [list(chain(*turns[s : s + accumulation])) for s in range(0, len(turns), accumulation)]
 
 
 def equal(one, other) -> bool:
@@ -258,7 +259,7 @@ def test_an_odd_micro_batch_cannot_be_mixed():
     with pytest.raises(UsageError, match="mixup and cutmix need an even micro-batch; it is 3"):
         loader(12, 6, 3, augment=MIXED)
     loader(12, 6, 3, augment=PLAIN).close()  # controls: without mixing, and in evaluation, it can
-    loader(12, 6, 3, augment=MIXED, seed=None).close()
+    loader(12, 3, 3, augment=MIXED, seed=None).close()
     loader(12, 6, 3, augment=replace(MIXED, mix_probability=0.0)).close()
 
 
@@ -332,12 +333,10 @@ def test_gather_for_metrics_gives_each_sample_once(accelerator, count):
     feed.close()
 
 
-def test_gather_for_metrics_gives_each_sample_once_with_accumulation(accelerator):
+def test_evaluation_does_not_accumulate():
     """accelerate trims the last micro-batch only; with accumulation the ones before it may be padding, too."""
-    feed = loader(9, 8, 2, seed=None)
-    gathered = [accelerator.gather_for_metrics(batch.index_B) for batch in feed.epoch(0)]
-    feed.close()
-    assert torch.cat(gathered).tolist() == list(range(9))
+    with pytest.raises(AssertionError, match="nothing to accumulate"):
+        loader(9, 8, 2, seed=None)
 
 
 def test_the_end_of_an_epoch_is_told_with_its_last_micro_batch(accelerator):

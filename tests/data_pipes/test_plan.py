@@ -25,9 +25,7 @@ N = 20_000
 OUT = (48, 64)
 GEOMETRY = {"rotation": 30.0, "affine": 20.0, "translate": (0.1, 0.2), "zoom": (0.8, 1.3), "shear": 15.0}
 FLIPS = {"horizontal_flip": 0.5, "vertical_flip": 0.25}
-EVERY = AugmentSpec(
-    crop_scale=(0.3, 1.0), **FLIPS, **GEOMETRY, erase=0.5, mixup=0.4, cutmix=1.0, mix_probability=0.9
-)
+EVERY = AugmentSpec(crop_scale=(0.3, 1.0), **FLIPS, **GEOMETRY, erase=0.5, mixup=0.4, cutmix=1.0, mix_probability=0.9)
 
 
 def sizes(count: int = N, height: int = 300, width: int = 400) -> np.ndarray:
@@ -113,6 +111,12 @@ def test_erasing_comes_as_often_as_asked_and_inside_the_output():
     assert (views(1000, erase=1.0).erase_N4[:, 2] > 0).mean() > 0.99
 
 
+def test_erased_boxes_never_span_a_side_as_torchvisions_do_not():
+    spec = AugmentSpec(erase=1.0, erase_scale=(0.7, 1.0), erase_ratio=(1.0, 1.0))
+    height_N, width_N = plan.training(0, 0, spec, sizes(2000), (16, 16)).erase_N4[:, 2:].T
+    assert height_N.max() == 15 and width_N.max() == 15
+
+
 def test_without_crop_and_geometry_nothing_moves():
     untouched = views(100)
     assert (untouched.crop_N4 == [0, 0, 300, 400]).all() and (untouched.matrix_N23 == np.eye(2, 3)).all()
@@ -196,7 +200,9 @@ def test_the_plan_carries_out_torchvisions_chain():
     whole = plan.training(0, view, spec, sizes(20, *size_HW), size_HW)
     turned = plan.training(0, view, AugmentSpec(rotation=30), sizes(20, *size_HW), size_HW)
     flipped = plan.training(0, view, AugmentSpec(horizontal_flip=0.5, vertical_flip=0.5), sizes(20, *size_HW), size_HW)
-    moved = plan.training(0, view, replace(spec, horizontal_flip=0, vertical_flip=0, rotation=0), sizes(20, *size_HW), size_HW)
+    moved = plan.training(
+        0, view, replace(spec, horizontal_flip=0, vertical_flip=0, rotation=0), sizes(20, *size_HW), size_HW
+    )
     angle, rest = parameters(turned.matrix_N23, size_HW)["angle"], parameters(moved.matrix_N23, size_HW)
     for i in range(20):
         expected = smooth.flip(2) if flipped.matrix_N23[i, 0, 0] < 0 else smooth

@@ -29,7 +29,7 @@ def spec(size_HW=(28, 28), channels=1, **changes) -> DataSpec:
 
 
 def carry_out(config, samples, view) -> np.ndarray:
-    worker = ResidentExecutor(samples, config, torch.device("cpu"))
+    worker = ResidentExecutor(samples, config, torch.device("cpu"), np.arange(len(samples)))
     image_BHWC = worker.submit(np.arange(len(samples)), view).result().numpy()
     worker.close()
     return image_BHWC

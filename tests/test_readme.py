@@ -1,0 +1,47 @@
+"""Every command that the README shows is one that the programs take."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from configs import reader
+from data_pipes.preview import PreviewConfig
+from train.config import DistillConfig, EvaluateConfig, PredictConfig, TeacherConfig
+
+ROOT = Path(__file__).parents[1]
+READERS = {
+    "train.teacher": (TeacherConfig, False),
+    "train.distill": (DistillConfig, False),
+    "train.evaluate": (EvaluateConfig, True),
+    "train.predict": (PredictConfig, True),
+    "data_pipes.preview": (PreviewConfig, True),
+}
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if " -m " in line]
+
+
+def test_there_are_commands() -> None:
+    assert {line.split(" -m ")[1].split()[0] for line in commands()} >= {*READERS, "models.cost"}
+
+
+@pytest.mark.parametrize("line", commands())
+def test_command(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    module, *words = shlex.split(line.split(" -m ", 1)[1])
+    if module == "models.cost":
+        from models import cost
+
+        assert cost.main(words) == 0
+        assert '"parameters": 99603' in capsys.readouterr().out
+        return
+    cls, other_sections = READERS[module]
+    if cls in (EvaluateConfig, PredictConfig) and "--config" not in words:
+        words = ["--config", "configs/food11/distill.yaml", *words]  # stands for the run folder's own
+    reader.read(cls, words, prog=module, description="", other_sections=other_sections)

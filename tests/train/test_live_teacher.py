@@ -1,0 +1,217 @@
+"""The teacher sees its own normalisation of the student's pixels, and can do nothing but answer."""
+
+# B batch, H W height and width, C channels, K classes
+
+import logging
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import reference
+from configs.errors import InputError, UsageError
+from data_pipes.batch import Batch
+from data_pipes.loader import Layout, PlanLoader
+from data_pipes.spec import AugmentSpec, DataSpec
+from models import artefact
+from models.artefact import Card
+from models.cost import measure
+from models.spec import ModelSpec
+from models.zoo import build
+from train.config import DistillSpec
+from train.live_teacher import LiveTeacher, Renormalise
+from train.objective import Objective
+from train.student import Student
+
+SPEC = DataSpec(source="digits", image_size=(16, 16), mean=(0.31, 0.5, 0.4), std=(0.37, 0.2, 0.25), threads=1)
+CLASSES = ("class 0", "class 1", "class 2")
+MODEL = ModelSpec(name="resnet_small", widths=(2, 4, 8), depth=8)
+
+
+class Listener(nn.Module):
+    """A teacher that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.fc = nn.Linear(3, 3)
+
+    def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        self.heard = image_BCHW
+        return self.fc(self.norm(image_BCHW).mean((2, 3)))
+
+
+def card(net=None, **changes) -> Card:
+    built = net or build(MODEL, num_classes=3, input_CHW=(3, 16, 16))
+    fields = {"model": MODEL, "classes": CLASSES, "input_CHW": (3, 16, 16), "eval_crop": 1.0}
+    own = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "cost": measure(built, (3, 16, 16))}
+    return Card(**{**fields, **own, **changes})
+
+
+def batches(spec: DataSpec, seed=None, dtype=torch.float32) -> list[Batch]:
+    samples = reference.in_memory([reference.picture(16, 16, 3, seed=i) for i in range(6)])
+    loader = PlanLoader(
+        samples, spec, Layout(batch_size=6, micro_batch_size=6), seed=seed, device=torch.device("cpu"), dtype=dtype
+    )
+    found = list(loader.epoch(0))
+    loader.close()
+    return found
+
+
+@pytest.fixture
+def file(tmp_path):
+    net = build(MODEL, num_classes=3, input_CHW=(3, 16, 16))
+    with torch.no_grad():
+        net(torch.randn(8, 3, 16, 16))  # so that its BatchNorm statistics are its own
+    path = tmp_path / "teacher.safetensors"
+    artefact.save(path, net, card(net))
+    return path
+
+
+# ---- what it sees
+
+
+def test_it_sees_its_own_normalisation_of_the_same_pixels():
+    net, own = Listener(), card()
+    LiveTeacher(net, own, SPEC)(batches(SPEC)[0], nullcontext())
+    theirs = batches(replace(SPEC, mean=own.mean, std=own.std))[0]
+    assert (net.heard - theirs.image_BCHW).abs().max() < 1e-6
+    assert (net.heard - batches(SPEC)[0].image_BCHW).abs().max() > 0.1
+
+
+def test_the_same_normalisation_changes_no_bit():
+    net = Listener()
+    one = batches(SPEC)[0]
+    LiveTeacher(net, card(mean=SPEC.mean, std=SPEC.std), SPEC)(one, nullcontext())
+    assert torch.equal(net.heard, one.image_BCHW)
+
+
+def test_augmented_mixed_images_reach_it_as_they_are():
+    spec = replace(SPEC, augment=AugmentSpec(rotation=20, erase=1.0, mixup=1.0, cutmix=1.0, horizontal_flip=0.5))
+    net, own = Listener(), card()
+    one = batches(spec, seed=3)[0]
+    assert ((one.target_BK > 0).sum(1) == 2).any(), "nothing was mixed"
+    LiveTeacher(net, own, spec)(one, nullcontext())
+    mean, std, own_mean, own_std = (
+        torch.tensor(v).double()[:, None, None] for v in (spec.mean, spec.std, own.mean, own.std)
+    )
+    pixels_BCHW = one.image_BCHW.double() * std + mean
+    assert (net.heard - (pixels_BCHW - own_mean) / own_std).abs().max() < 1e-6
+
+
+def test_in_float64_it_stays_within_1e_6_too():
+    net, own = Listener(), card()
+    teacher = LiveTeacher(net, own, SPEC).to(torch.device("cpu"), torch.float64)
+    signals = teacher(batches(SPEC, dtype=torch.float64)[0], nullcontext())
+    theirs = batches(replace(SPEC, mean=own.mean, std=own.std), dtype=torch.float64)[0]
+    assert signals.logits_BK.dtype == torch.float64 == net.heard.dtype
+    assert (net.heard - theirs.image_BCHW).abs().max() < 1e-6
+
+
+def test_its_answers_are_those_of_the_saved_network(file):
+    teacher = LiveTeacher.load(str(file), SPEC, CLASSES, layers=("layer3", "layer1"))
+    signals = teacher(batches(SPEC)[0], nullcontext())
+    net, own = artefact.load(file)
+    expected = net(batches(replace(SPEC, mean=own.mean, std=own.std))[0].image_BCHW)
+    torch.testing.assert_close(signals.logits_BK, expected, atol=1e-5, rtol=0)
+    assert [tuple(x.shape) for x in signals.features_L] == [(6, 8, 4, 4), (6, 2, 16, 16)]
+
+
+# ---- frozen
+
+
+def test_it_comes_frozen_and_answers_without_gradients():
+    net = Listener().train()
+    teacher = LiveTeacher(net, card(), SPEC, layers=("norm",))
+    assert not any(m.training for m in teacher.model.modules())
+    assert not any(p.requires_grad for p in teacher.model.parameters())
+    signals = teacher(batches(SPEC)[0], nullcontext())
+    assert not signals.logits_BK.requires_grad and not signals.features_L[0].requires_grad
+
+
+def test_training_the_student_changes_nothing_of_it(file):
+    torch.manual_seed(0)
+    teacher = LiveTeacher.load(str(file), SPEC, CLASSES)
+    student = Student(build(MODEL, num_classes=3, input_CHW=(3, 16, 16)), (), None).train()
+    before = {name: value.clone() for name, value in teacher.model.state_dict().items()}
+    optimizer, one = torch.optim.SGD(student.parameters(), lr=0.1), batches(SPEC)[0]
+    for _ in range(2):
+        logits_BK, features_L, _ = student.train()(one.image_BCHW)
+        taught = teacher(one, nullcontext())
+        student_signals = type(taught)(logits_BK=logits_BK, features_L=features_L)
+        loss, _ = Objective(DistillSpec(alpha=1.0))(student_signals, [], one, taught)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert all(torch.equal(value, before[name]) for name, value in teacher.model.state_dict().items())
+    assert not any(m.training for m in teacher.model.modules())
+    assert all(p.grad is None for p in teacher.model.parameters())
+
+
+def test_train_called_on_a_parent_does_not_spoil_targets_in_silence():
+    net = Listener()
+    teacher = LiveTeacher(net, card(), SPEC)
+    nn.ModuleList([Listener(), teacher.model]).train()
+    with pytest.raises(InputError, match="in training mode"):
+        teacher(batches(SPEC)[0], nullcontext())
+    assert not net.norm.num_batches_tracked
+    teacher.model.eval()
+    teacher(batches(SPEC)[0], nullcontext())
+
+
+def test_gradients_switched_on_by_a_parent_are_refused():
+    teacher = LiveTeacher(Listener(), card(), SPEC)
+    nn.ModuleList([teacher.model]).requires_grad_()
+    with pytest.raises(InputError, match="require gradients"):
+        teacher(batches(SPEC)[0], nullcontext())
+
+
+def test_half_precision_answers_are_widened_for_the_losses():
+    teacher = LiveTeacher(Listener(), card(), SPEC, layers=("fc",))
+    signals = teacher(batches(SPEC)[0], torch.autocast("cpu", dtype=torch.bfloat16))
+    assert signals.logits_BK.dtype == torch.float32 == signals.features_L[0].dtype
+
+
+# ---- refusals
+
+
+def test_another_number_of_channels_is_refused():
+    grey = replace(SPEC, mean=(0.3,), std=(0.3,))
+    with pytest.raises(InputError, match="the teacher takes 3 channels and data.mean has 1"):
+        Renormalise(grey, card())
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (("class 0", "class 1"), "knows 3 classes and the data set has 2"),
+        (("class 1", "class 0", "class 2"), "the same classes in another order"),
+        (("class 0", "class 1", "cat"), "other classes: its class 2 is 'class 2', the data set's is 'cat'"),
+    ],
+)
+def test_other_classes_are_refused_with_the_files_name(file, classes, message):
+    with pytest.raises(InputError, match=rf"teacher {file}.*{message}"):
+        LiveTeacher.load(str(file), SPEC, classes)
+
+
+def test_a_layer_that_it_has_not_is_refused(file):
+    with pytest.raises(UsageError, match="no layer 'layer9'"):
+        LiveTeacher.load(str(file), SPEC, CLASSES, layers=("layer9",))
+
+
+def test_another_size_is_said_aloud_and_the_same_size_is_not(file, caplog):
+    with caplog.at_level(logging.WARNING, "train.live_teacher"):
+        LiveTeacher.load(str(file), SPEC, CLASSES)
+        assert not caplog.records
+        LiveTeacher.load(str(file), replace(SPEC, image_size=(24, 32)), CLASSES)
+    assert "trained on 16 x 16 pixels and will see 24 x 32" in caplog.text
+
+
+def test_a_damaged_file_is_refused(file):
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(InputError, match="damaged"):
+        LiveTeacher.load(str(file), SPEC, CLASSES)
