@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from data_pipes.executor import thread_count
 from data_pipes.host import reduction, resize
 from data_pipes.mixing import Rows
 from data_pipes.plan import SizeHW
@@ -37,6 +36,6 @@ def decode(spec: DataSpec, samples: Samples, row_R: Rows) -> torch.Tensor:
         image = samples.read(row, channels=spec.channels, reduce=reduction((height, width), size_HW))
         canvas_RHWC[place] = torch.from_numpy(resize(image, size_HW).copy())
 
-    with ThreadPoolExecutor(thread_count(spec), thread_name_prefix="canvas") as pool:
+    with ThreadPoolExecutor(spec.thread_count, thread_name_prefix="canvas") as pool:
         list(pool.map(fill, range(len(row_R))))
     return canvas_RHWC

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from data_pipes.host import HostExecutor
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
+from data_pipes.resident import ResidentExecutor
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
 
@@ -39,17 +39,6 @@ class Executor(Protocol):
         ...
 
 
-def fill_colour(spec: DataSpec) -> npt.NDArray[np.uint8]:
-    """The mean colour in whole levels: what an erased pixel shows, nearly zero after normalisation."""
-    return np.asarray(np.rint(np.array(spec.mean) * 255), dtype=np.uint8)
-
-
-def thread_count(spec: DataSpec) -> int:
-    """Threads of this process: as asked for, or its share of the cores that it may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return spec.threads or max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-
-
 def choose(spec: DataSpec, samples: Samples) -> tuple[str, str]:
     """The executor's name and the reason, in words."""
     if spec.executor != "auto":
@@ -66,9 +55,5 @@ def build(spec: DataSpec, samples: Samples, device: torch.device, rows: Rows | N
     row_R = np.arange(len(samples)) if rows is None else rows
     logger.info("%s: executor %s for %s images, because %s", samples.split, name, f"{len(row_R):,}", reason)
     if name == "resident":
-        from data_pipes.resident import ResidentExecutor
-
         return ResidentExecutor(samples, spec, device, row_R)
-    from data_pipes.host import HostExecutor
-
     return HostExecutor(samples, spec, pin=device.type == "cuda")

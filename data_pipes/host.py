@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from data_pipes.executor import fill_colour, thread_count
 from data_pipes.geometry import Boxes
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan, SizeHW
@@ -50,9 +49,9 @@ class HostExecutor:
         self._samples = samples
         self._channels = spec.channels
         self._output_HW = spec.image_size
-        self._fill = fill_colour(spec)
+        self._fill = np.array(spec.fill_colour, dtype=np.uint8)
         self._pin = pin
-        self._pool = ThreadPoolExecutor(thread_count(spec), thread_name_prefix="host")
+        self._pool = ThreadPoolExecutor(spec.thread_count, thread_name_prefix="host")
 
     def submit(self, row_B: Rows, plan_B: Plan) -> HostBatch:
         """See `Executor.submit`. Memory is page-locked when the batch goes to a GPU."""

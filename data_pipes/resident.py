@@ -13,7 +13,6 @@ import torch
 from torch.nn import functional as F
 
 from data_pipes import canvas, pixels
-from data_pipes.executor import fill_colour
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.samples import Samples
@@ -31,7 +30,7 @@ class ResidentExecutor:
         self._canvas_RHWC = canvas.decode(spec, samples, row_R).to(device)
         self._size_N2 = samples.size_N2
         self._output_HW = spec.image_size
-        self._fill_C = torch.from_numpy(fill_colour(spec)).to(device)
+        self._fill_C = torch.tensor(spec.fill_colour, dtype=torch.uint8, device=device)
         elements = spec.image_size[0] * spec.image_size[1] * spec.channels
         self._chunk = max(1, CACHED_ELEMENTS // elements) if device.type == "cpu" else 1 << 20
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="resident")

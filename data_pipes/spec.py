@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -132,3 +133,14 @@ class DataSpec:
     def channels(self) -> int:
         """Channels of the batch: 1 or 3."""
         return len(self.mean)
+
+    @property
+    def fill_colour(self) -> tuple[int, ...]:
+        """The mean colour in whole levels: what an erased pixel shows, nearly zero after normalisation."""
+        return tuple(round(mean * 255) for mean in self.mean)
+
+    @property
+    def thread_count(self) -> int:
+        """Threads of this process: as asked for, or its share of the cores that it may use."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.threads or max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError, UsageError
-from models import zoo
-from models.cost import Cost
+from models import architectures
+from models.counting import Cost
 from models.spec import ModelSpec
 
 FORMAT = 1
@@ -177,7 +177,7 @@ def _skeleton(card: Card) -> nn.Module:
     """Build the architecture without pretrained weights, leaving the caller's random state alone."""
     with torch.random.fork_rng(devices=[]):
         spec = replace(card.model, pretrained=False)
-        return zoo.build(spec, num_classes=len(card.classes), input_CHW=card.input_CHW)
+        return architectures.build(spec, num_classes=len(card.classes), input_CHW=card.input_CHW)
 
 
 def _mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from configs import reader
 from data_pipes import source
-from models import artefact, cost
+from models import artefact, counting
 from models.artefact import Card, Score
 from models.spec import ModelSpec
 from train.assembly import assemble
@@ -89,7 +89,7 @@ def _card(loop: Loop, scores: Mapping[str, Scores], stage: str) -> Card:
         std=data.std,
         eval_crop=data.eval_crop,
         scores={split: Score(correct=s.correct, total=s.count) for split, s in scores.items()},
-        cost=cost.measure(loop.state.evaluated.float(), input_CHW),
+        cost=counting.measure(loop.state.evaluated.float(), input_CHW),
         lineage=lineage,
     )
 

@@ -55,7 +55,8 @@ def test_auto_takes_resident_up_to_64_pixels_and_host_above(caplog):
     with caplog.at_level(logging.INFO, "data_pipes.executor"):
         worker = executor.build(spec("auto"), large, CPU)
     worker.close()
-    assert isinstance(worker, HostExecutor) and "train: executor host for 2 images, because images of up to 65 pixels" in caplog.text
+    assert isinstance(worker, HostExecutor)
+    assert "train: executor host for 2 images, because images of up to 65 pixels" in caplog.text
 
 
 @pytest.mark.parametrize(("name", "kind"), [("host", HostExecutor), ("resident", ResidentExecutor)])
@@ -66,19 +67,19 @@ def test_what_is_asked_for_is_built(name, kind):
 
 
 def test_fill_colour_is_the_mean_in_whole_levels():
-    assert executor.fill_colour(spec("host", channels=3)).tolist() == [102, 128, 153]
+    assert np.array(spec("host", channels=3).fill_colour, dtype=np.uint8).tolist() == [102, 128, 153]
     assert executor.fill_colour(spec("host", mean=(1.0,))).tolist() == [255]
 
 
 def test_threads_are_shared_among_the_processes_of_a_machine(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(12)), raising=False)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    assert executor.thread_count(spec("host", threads=0)) == 12
+    assert spec("host", threads=0).thread_count == 12
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "5")
-    assert executor.thread_count(spec("host", threads=0)) == 2
+    assert spec("host", threads=0).thread_count == 2
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "64")
-    assert executor.thread_count(spec("host", threads=0)) == 1
-    assert executor.thread_count(spec("host", threads=7)) == 7
+    assert spec("host", threads=0).thread_count == 1
+    assert spec("host", threads=7).thread_count == 7
 
 
 # ---- exactness

@@ -11,7 +11,6 @@ from torchvision.transforms.v2 import functional as T
 
 import reference
 from data_pipes import plan, resident
-from data_pipes.executor import fill_colour
 from data_pipes.index import scan
 from data_pipes.resident import ResidentExecutor
 from data_pipes.spec import AugmentSpec, DataSpec
@@ -36,7 +35,7 @@ def carry_out(config, samples, view) -> np.ndarray:
 
 
 def rendered(config, images, view) -> np.ndarray:
-    rows, fill = np.arange(len(images)), fill_colour(config)
+    rows, fill = np.arange(len(images)), np.array(config.fill_colour, dtype=np.uint8)
     return np.stack([reference.render(images[i], view.take(rows[i : i + 1]), config.image_size, fill) for i in rows])
 
 

@@ -13,10 +13,10 @@ from torch import nn
 
 from configs.errors import InputError, UsageError
 from models import artefact
+from models.architectures import build
 from models.artefact import Card, Score, load, read_card, save, sha256
-from models.cost import measure
+from models.counting import measure
 from models.spec import ModelSpec
-from models.zoo import build
 
 SIZE = (1, 28, 28)
 CLASSES = ("bag", "boot", "coat")
@@ -103,7 +103,7 @@ def test_loading_leaves_the_random_state_alone(saved):
 def test_pretrained_weights_are_never_asked_for(saved, monkeypatch):
     path, net, card = saved
     asked = []
-    monkeypatch.setattr(artefact.zoo, "build", lambda spec, **_: asked.append(spec.pretrained) or net)
+    monkeypatch.setattr(artefact.architectures, "build", lambda spec, **_: asked.append(spec.pretrained) or net)
     save(path, net, replace(card, model=replace(card.model, pretrained=True)))
     load(path)
     assert asked == [False, False]
@@ -121,7 +121,7 @@ def test_channels_last_and_tied_weights_are_written(saved, monkeypatch):
         layers[1].weight = layers[0].weight
         return layers
 
-    monkeypatch.setattr(artefact.zoo, "build", tied)
+    monkeypatch.setattr(artefact.architectures, "build", tied)
     two = tied()
     save(path, two, card)
     loaded, _ = load(path)
@@ -285,21 +285,3 @@ def test_weights_that_do_not_fit_their_card_are_refused(saved, kind):
     rewrite(path, tensors=tensors, digest=artefact._digest(asdict(card), tensors))
     with pytest.raises(InputError, match=rf"does not fit the network it names, .* {kind} .*"):
         load(path)
-
-
-def test_the_zoo_takes_a_saved_file_and_checks_it_against_the_data(saved):
-    path, net, _ = saved
-    again = build(ModelSpec(name=str(path)), num_classes=3, input_CHW=SIZE)
-    assert again.training
-    assert torch.equal(again.fc.weight, net.fc.weight)
-    with pytest.raises(InputError, match="has 3 classes, but 10 are wanted"):
-        build(ModelSpec(name=str(path)), num_classes=10, input_CHW=SIZE)
-    with pytest.raises(InputError, match="has 1 input channels, but 3 are wanted"):
-        build(ModelSpec(name=str(path)), num_classes=3, input_CHW=(3, 28, 28))
-
-
-def test_cost_reads_classes_and_size_from_a_saved_file(saved, capsys):
-    from models.cost import main
-
-    assert main(["--model", str(saved[0]), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == asdict(saved[2].cost)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from configs.errors import UsageError
-from models.cost import measure
+from models.counting import measure
 from models.depthwise import DepthwiseV2, depthwise, depthwise_v2
 from models.taps import Taps
 

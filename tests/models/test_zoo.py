@@ -1,82 +1,55 @@
-import re
-import subprocess
-import sys
+import json
+from dataclasses import asdict
 
 import pytest
 import torch
 
-from configs.errors import UsageError
-from models import zoo
+from configs.errors import InputError, UsageError
+from models import artefact, cost, counting
+from models.artefact import Card
 from models.spec import ModelSpec
+from models.zoo import build
 
-SIZE = (3, 64, 64)
-
-
-@pytest.mark.parametrize("name", zoo.names())
-def test_every_own_network_builds_in_training_mode_and_returns_logits(name):
-    net = zoo.build(ModelSpec(name=name), num_classes=11, input_CHW=SIZE)
-    assert net.training
-    assert net(torch.randn(2, *SIZE)).shape == (2, 11)
+SIZE = (1, 28, 28)
 
 
-@pytest.mark.parametrize(
-    ("name", "module"),
-    [
-        ("resnet_small", "models.resnet"),
-        ("resnet18", "torchvision.models.resnet"),
-        ("torchvision/resnet18", "torchvision.models.resnet"),
-        ("timm/resnet18", "timm.models.resnet"),
-        ("convnext_atto", "timm.models.convnext"),
-        ("timm/resnet18.a1_in1k", "timm.models.resnet"),
-    ],
-)
-def test_a_bare_name_is_ours_then_torchvision_then_timm(name, module):
-    assert type(zoo.build(ModelSpec(name=name), num_classes=5, input_CHW=SIZE)).__module__ == module
+@pytest.fixture
+def saved(tmp_path):
+    spec = ModelSpec(name="resnet_small", widths=(4, 5, 6), depth=8)
+    net = build(spec, num_classes=3, input_CHW=SIZE)
+    card = Card(
+        model=spec,
+        classes=("bag", "boot", "coat"),
+        input_CHW=SIZE,
+        mean=(0.1307,),
+        std=(1 / 3,),
+        eval_crop=1.0,
+        cost=counting.measure(net, SIZE),
+    )
+    artefact.save(tmp_path / "m.safetensors", net, card)
+    return tmp_path / "m.safetensors", net, card
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        (ModelSpec(name="nin", depth=20), "nin does not take depth; it takes widths, dropout"),
-        (ModelSpec(name="alexnet_small", widths=(8,)), "alexnet_small does not take widths; it takes dropout"),
-        (ModelSpec(name="resnet_small", dropout=0.0), "resnet_small does not take dropout; it takes widths, depth"),
-        (ModelSpec(name="depthwise", pretrained=True), "depthwise does not take pretrained; it takes widths"),
-        (ModelSpec(name="timm/resnet18", widths=(8,)), "does not take widths; it takes dropout, pretrained"),
-        (ModelSpec(name="a.safetensors", depth=8), "a.safetensors does not take depth; it takes no further setting"),
-        (ModelSpec(name="nin", widths=(8, 8)), "nin takes 8 widths, not 2"),
-    ],
-)
-def test_a_field_that_a_network_does_not_take_is_refused_by_name(spec, message):
-    with pytest.raises(UsageError, match=re.escape(message)):
-        zoo.build(spec, num_classes=10, input_CHW=SIZE)
+def test_an_architecture_by_name():
+    assert build(ModelSpec(name="nin"), num_classes=10, input_CHW=(3, 32, 32)).training
 
 
-@pytest.mark.parametrize(
-    ("name", "near"),
-    [
-        ("depthwise_v3", "depthwise_v2"),
-        ("torchvision/resnet19", "torchvision/resnet18"),
-        ("timm/convnext_ato", "timm/convnext_atto"),
-        ("mobilenet_v22", "mobilenet_v2"),
-    ],
-)
-def test_an_unknown_name_is_answered_with_near_ones(name, near):
-    with pytest.raises(UsageError, match=f"no network '{name}'; did you mean .*{near}"):
-        zoo.build(ModelSpec(name=name), num_classes=10, input_CHW=SIZE)
+def test_a_saved_file_is_taken_and_checks_it_against_the_data(saved):
+    path, net, _ = saved
+    again = build(ModelSpec(name=str(path)), num_classes=3, input_CHW=SIZE)
+    assert again.training
+    assert torch.equal(again.fc.weight, net.fc.weight)
+    with pytest.raises(InputError, match="has 3 classes, but 10 are wanted"):
+        build(ModelSpec(name=str(path)), num_classes=10, input_CHW=SIZE)
+    with pytest.raises(InputError, match="has 1 input channels, but 3 are wanted"):
+        build(ModelSpec(name=str(path)), num_classes=3, input_CHW=(3, 28, 28))
 
 
-def test_a_name_near_nothing_lists_our_own():
-    with pytest.raises(UsageError, match="our own are depthwise, depthwise_v2, nin") as caught:
-        zoo.build(ModelSpec(name="????????"), num_classes=10, input_CHW=SIZE)
-    assert "did you mean" not in str(caught.value)
+def test_a_saved_file_has_its_shape_already(saved):
+    with pytest.raises(UsageError, match="takes no further setting"):
+        build(ModelSpec(name=str(saved[0]), depth=8), num_classes=3, input_CHW=SIZE)
 
 
-@pytest.mark.parametrize(("classes", "size"), [(0, SIZE), (10, (0, 32, 32)), (10, (3, -1, 32))])
-def test_impossible_tasks_are_refused(classes, size):
-    with pytest.raises(UsageError, match="needs classes, channels and pixels"):
-        zoo.build(ModelSpec(name="nin"), num_classes=classes, input_CHW=size)
-
-
-def test_the_zoo_loads_no_library_before_it_is_needed():
-    script = "import sys, models.zoo; sys.exit('timm' in sys.modules or 'torchvision' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+def test_cost_reads_classes_and_size_from_a_saved_file(saved, capsys):
+    assert cost.main(["--model", str(saved[0]), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == asdict(saved[2].cost)

@@ -282,7 +282,7 @@ def test_even_with_a_right_checksum_only_safetensors_are_read(tmp_path):
     manifest = json.loads((at(tmp_path, 1) / "MANIFEST.json").read_text())
     manifest["sha256"]["state.safetensors"] = checkpoint._sha256(at(tmp_path, 1) / "state.safetensors")
     (at(tmp_path, 1) / "MANIFEST.json").write_text(json.dumps(manifest))
-    with pytest.raises(Exception, match="(?i)header|safetensors"):
+    with pytest.raises(Exception, match=r"(?i)header|safetensors"):
         checkpoint.load_newest(tmp_path)
     assert not (tmp_path / "executed").exists()
 

@@ -38,7 +38,7 @@ def loader(seed=None) -> PlanLoader:
 @pytest.mark.parametrize("classes", [2, 10, 1000])
 def test_probabilities_are_refused(dtype, classes):
     logits_BK = torch.randn(16, classes, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(InputError, match="the student's outputs .* are probabilities, but the losses need logits"):
+    with pytest.raises(InputError, match=r"the student's outputs .* are probabilities, but the losses need logits"):
         guards.require_logits(logits_BK.softmax(1).to(dtype), "student")
     guards.require_logits(logits_BK.to(dtype), "student")
 

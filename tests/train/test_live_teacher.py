@@ -17,7 +17,7 @@ from data_pipes.loader import Layout, PlanLoader
 from data_pipes.spec import AugmentSpec, DataSpec
 from models import artefact
 from models.artefact import Card
-from models.cost import measure
+from models.counting import measure
 from models.spec import ModelSpec
 from models.zoo import build
 from train.config import DistillSpec
@@ -179,7 +179,7 @@ def test_half_precision_answers_are_widened_for_the_losses():
 
 def test_another_number_of_channels_is_refused():
     grey = replace(SPEC, mean=(0.3,), std=(0.3,))
-    with pytest.raises(InputError, match="the teacher takes 3 channels and data.mean has 1"):
+    with pytest.raises(InputError, match=r"the teacher takes 3 channels and data\.mean has 1"):
         Renormalise(grey, card())
 
 

@@ -18,7 +18,8 @@ def batch(label_B, real_B=None) -> Batch:
     weight_B = torch.ones(len(label_B)) if real_B is None else torch.as_tensor(real_B).float()
     empty = torch.zeros(len(label_B), 1)
     return Batch(
-        image_BCHW=empty, target_BK=empty, label_B=label_B, index_B=torch.arange(len(label_B)), weight_B=weight_B, view=-1
+        image_BCHW=empty, target_BK=empty, label_B=label_B, index_B=torch.arange(len(label_B)), weight_B=weight_B,
+        view=-1,
     )  # fmt: skip
 
 

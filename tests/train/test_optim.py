@@ -1,6 +1,7 @@
 """Who is decayed, and the learning rate of every step against the formula."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -99,10 +100,10 @@ def test_cosine_at_its_landmarks():
     spec = OptimSpec(lr=0.4, min_lr=0.004, warmup_epochs=1.0)
     rate = rates(spec, range(TOTAL + 1))
     assert rate[0] == pytest.approx(0.4 / 8)
-    assert all(a < b for a, b in zip(rate[:8], rate[1:9], strict=True)), "warm-up rises"
+    assert all(a < b for a, b in pairwise(rate[:9])), "warm-up rises"
     assert rate[8] == max(rate) == 0.4
     assert rate[8 + 16] == pytest.approx((0.4 + 0.004) / 2), "the middle of what follows the warm-up"
-    assert all(a > b for a, b in zip(rate[8:40], rate[9:41], strict=True)), "cosine falls"
+    assert all(a > b for a, b in pairwise(rate[8:])), "cosine falls"
     assert rate[TOTAL] == 0.004 and rate[TOTAL - 1] < 0.004 + 0.4 * 0.01
 
 
@@ -135,4 +136,4 @@ def test_resumed_at_any_step_the_rate_is_the_same(name, schedule):
 @pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
 def test_a_warm_up_longer_than_the_run_is_all_there_is(schedule):
     rate = rates(OptimSpec(lr=0.4, schedule=schedule, warmup_epochs=100.0))
-    assert all(a < b < 0.4 for a, b in zip(rate[:-1], rate[1:], strict=True))
+    assert all(a < b < 0.4 for a, b in pairwise(rate))

@@ -17,7 +17,7 @@ from data_pipes import source
 from data_pipes.spec import DataSpec
 from models import artefact
 from models.artefact import Card
-from models.cost import measure
+from models.counting import measure
 from models.spec import ModelSpec
 from models.zoo import build
 from train import score_sheet
@@ -45,10 +45,13 @@ def saved(path: Path, seed: int, classes=CLASSES, **changes) -> Path:
     torch.manual_seed(seed)
     net = build(MODEL, num_classes=len(classes), input_CHW=(1, 16, 16))
     with torch.no_grad():
-        net(torch.randn(16, 1, 16, 16))
-        net.fc.weight.mul_(10)
+        image_NHWC = np.stack([reference.picture(16, 16, 1, seed=i) for i in range(16)])
+        logits_NK = net.eval()((torch.from_numpy(image_NHWC).permute(0, 3, 1, 2) / 255 - 0.4) / 0.25)
+        net.fc.bias.sub_(logits_NK.mean(0))  # so that it does not say the same of all
     own = {"mean": (0.4,), "std": (0.25,), "eval_crop": 1.0}
-    card = Card(model=MODEL, classes=classes, input_CHW=(1, 16, 16), cost=measure(net, (1, 16, 16)), **{**own, **changes})
+    card = Card(
+        model=MODEL, classes=classes, input_CHW=(1, 16, 16), cost=measure(net, (1, 16, 16)), **{**own, **changes}
+    )
     artefact.save(path, net, card)
     return path
 
@@ -86,6 +89,7 @@ def test_the_record_is_numpys_with_the_networks_own_size_and_normalisation(tmp_p
     data = spec(images)
     score_sheet.score(EvaluateConfig(run_dir=str(tmp_path / "run"), data=data, split=split))
     confusion = expected_confusion(path, data, read)
+    assert (confusion.sum(axis=0) > 0).sum() > 1, "a network that says the same of everything proves nothing"
     found = json.loads((tmp_path / "run" / f"evaluation-{read}.json").read_text())
     assert found["confusion"] == confusion.tolist() and found["classes"] == list(CLASSES)
     assert (found["samples"], found["accuracy"], found["split"]) == (12, np.trace(confusion) / 12, read)
@@ -133,7 +137,7 @@ def test_an_unlabelled_split_is_refused_with_the_way_out(tmp_path):
     for folder, name in (("training", "0_1.png"), ("training", "1_1.png"), ("evaluation", "0000.png")):
         (tmp_path / folder).mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / folder / name), reference.picture(16, 16, 1))
-    with pytest.raises(InputError, match="the evaluation split has no labels .* train.predict writes predictions"):
+    with pytest.raises(InputError, match=r"the evaluation split has no labels .* train\.predict writes predictions"):
         score_sheet._labelled(spec(tmp_path, source="food11"), "evaluation")
 
 
@@ -155,7 +159,7 @@ def test_the_sheet_shows_an_empty_class_and_what_a_class_is_taken_for(capsys):
     rows = {words[0]: words[1:] for words in shown if words and words[0] in CLASSES}
     assert rows["cat"][:2] == ["4", "75.0%"] and rows["cat"][-2:] == ["cow", "(1)"]
     assert rows["cow"][:2] == ["0", "none"] and rows["dog"][-2:] == ["cow", "(2)"]
-    assert ["agrees", "with", "the", "teacher", "60.00%"] == next(w for w in shown if w[:1] == ["agrees"])[:5]
+    assert next(words for words in shown if words[:1] == ["agrees"])[4] == "60.00%"
     assert ["2", "dog", "·", "2", "4"] in shown
 
 

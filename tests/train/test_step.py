@@ -16,7 +16,7 @@ from data_pipes.batch import Batch
 from data_pipes.loader import Layout, PlanLoader
 from data_pipes.spec import AugmentSpec, DataSpec
 from models.artefact import Card
-from models.cost import measure
+from models.counting import measure
 from models.resnet import resnet_small
 from models.spec import ModelSpec
 from train.adapters import Adapters

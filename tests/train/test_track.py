@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,9 @@ def test_wandb_offline_keeps_its_id_over_a_restart_and_no_key_in_any_file(tmp_pa
         run_id = found
         track.log(10 * (start + 1), {"train/loss": 0.5})
         track.close({"accuracy": 0.75} if start else None)
+        closed = time.time()
+        while int(time.time()) == int(closed):  # wandb names an offline folder by the second
+            time.sleep(0.02)
     offline = sorted((tmp_path / "wandb").glob(f"offline-run-*-{run_id}/*.wandb"))
     records = [record for file in offline for record in wandb_records(file)]
     runs = [record.run for record in records if record.HasField("run")]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models import artefact, cost, zoo
+from models import artefact, counting, zoo
 from models.artefact import Card, Score
 from models.spec import ModelSpec
 
@@ -94,7 +94,7 @@ def save_teacher(path: Path) -> Path:
         std=(0.5,),
         eval_crop=1.0,
         scores={"validation": Score(correct=1, total=100)},
-        cost=cost.measure(net, input_CHW),
+        cost=counting.measure(net, input_CHW),
     )
     artefact.save(path, net, card)
     return path

@@ -1,0 +1,123 @@
+"""Runs side by side: seeds become one row with mean and sample standard deviation; what is missing is named."""
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from configs.errors import InputError
+from launch import table
+
+RESULT = {
+    "accuracy": 0.9, "accuracy_split": "test", "accuracy_interval_95": [0.8, 0.95], "validation_accuracy": 0.91,
+    "model": "resnet_small", "parameters": 5142, "macs": 1_540_000, "epochs": 16, "teacher": None, "seconds": 10.0,
+}  # fmt: skip
+
+
+def run(folder: Path, name: str, config=None, **result) -> table.Run:
+    path = folder / name
+    path.mkdir()
+    own = {"run_dir": str(path), "seed": 0, "epochs": 16, "optim": {"lr": 0.1}}
+    (path / "config.yaml").write_text(yaml.safe_dump(own | (config or {})))
+    (path / "result.json").write_text(json.dumps(RESULT | result))
+    return table.load(path)
+
+
+def rows(built) -> list[dict[str, str]]:
+    """The cells of a rich table by the name of their column."""
+    columns = {str(column.header): list(column.cells) for column in built.columns}
+    return [{name: str(cells[i]) for name, cells in columns.items()} for i in range(built.row_count)]
+
+
+def test_runs_that_differ_in_seed_and_folder_only_are_one_group(tmp_path):
+    runs = [
+        run(tmp_path, "a-0"),
+        run(tmp_path, "b", {"optim": {"lr": 0.2}}),
+        run(tmp_path, "a-1", {"seed": 1}),
+        run(tmp_path, "c", {"seed": 1, "teacher": "t.safetensors"}),
+    ]
+    assert [[r.path.name for r in group] for group in table.groups(runs)] == [["a-0", "a-1"], ["b"], ["c"]]
+
+
+def test_the_order_of_keys_in_a_file_does_not_matter(tmp_path):
+    one, two = run(tmp_path, "a-0"), run(tmp_path, "a-1")
+    text = (two.path / "config.yaml").read_text().splitlines()
+    (two.path / "config.yaml").write_text("epochs: 16\n" + "\n".join(line for line in text if "epochs" not in line))
+    assert len(table.groups([one, table.load(two.path)])) == 1
+
+
+def test_mean_and_sample_standard_deviation_over_seeds(tmp_path):
+    accuracies, validation, seconds = [0.90, 0.92, 0.97], [0.8, 0.9, 0.85], [10.0, 20.0, 33.0]
+    runs = [
+        run(
+            tmp_path,
+            f"small-{i}",
+            {"seed": i},
+            accuracy=accuracies[i],
+            validation_accuracy=validation[i],
+            seconds=seconds[i],
+        )
+        for i in range(3)
+    ]
+    (row,) = rows(table.build(runs))
+    assert (row["run"], row["seeds"], row["parameters"], row["epochs"]) == ("small", "3", "5,142", "16")
+    assert row["test %"] == f"{100 * statistics.fmean(accuracies):.2f} ± 3.61"  # sqrt(((3)^2 + 1 + 4^2) / 2), n - 1
+    assert row["validation %"] == "85.00 ± 5.00" and row["time"] == "21 s"
+    assert row["MACs"].startswith("1.5")
+
+
+def test_one_run_has_no_deviation(tmp_path):
+    (row,) = rows(table.build([run(tmp_path, "alone")]))
+    assert (row["test %"], row["validation %"], row["seeds"], row["run"]) == ("90.00", "91.00", "1", "alone")
+    assert table.spread([0.5]) == "50.00" and table.spread([0.4, 0.6]) == "50.00 ± 14.14"
+
+
+def test_a_run_without_test_labels_says_so(tmp_path):
+    (row,) = rows(table.build([run(tmp_path, "food", accuracy_split="validation")]))
+    assert row["test %"] == "no labels" and row["validation %"] == "91.00"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["distilled-0", "distilled-1"], "distilled"),
+        (["small_s0", "small_s1"], "small_s"),
+        (["3", "4"], "3"),
+        (["teacher"], "teacher"),
+    ],
+)
+def test_a_group_is_called_what_its_folders_have_in_common(tmp_path, names, expected):
+    assert table.name([run(tmp_path, name, {"seed": i}) for i, name in enumerate(names)]) == expected
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "result.json"])
+def test_a_run_that_is_not_finished_is_named_with_what_it_lacks(tmp_path, name):
+    path = run(tmp_path, "half").path
+    (path / name).unlink()
+    with pytest.raises(InputError, match=rf"{path} holds no finished run: it has no {name}"):
+        table.load(path)
+
+
+def command(*words: object) -> subprocess.CompletedProcess:
+    argv = [sys.executable, "-m", "launch.table", *map(str, words)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+
+
+def test_the_command_prints_the_table_and_names_a_missing_result_without_a_traceback(tmp_path):
+    path = run(tmp_path, "one").path
+    done = command(path)
+    assert done.returncode == 0 and "resnet_small" in done.stdout and "90.00" in done.stdout
+    missing = command(path, tmp_path / "none")
+    assert missing.returncode == 66 and "holds no finished run: it has no config.yaml" in missing.stderr
+    assert "Traceback" not in missing.stderr
+
+
+def test_neither_table_nor_demo_loads_torch():
+    code = "import sys, launch.table, launch.demo; print({'torch', 'timm', 'cv2', 'accelerate'} & set(sys.modules))"
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,153 @@
+"""Whole runs in this process, on real digits and small networks: every option once, and what each leaves behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from accelerate.state import AcceleratorState
+
+from configs import reader
+from configs.errors import InputError, NonFiniteError
+from models import artefact
+from train import outcome
+from train.config import DistillConfig, TeacherConfig
+
+DIGITS = Path(__file__).parents[2] / "configs" / "digits"
+TINY = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--data.threads", "1"]
+
+
+def teach(folder: Path, *options: str) -> dict[str, Any]:
+    words = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", str(folder), *TINY, *options]
+    outcome.run(reader.read(TeacherConfig, words, prog="x", description="x"), "teacher")
+    return dict(json.loads((folder / "result.json").read_text()))
+
+
+def distil(folder: Path, teacher: Path, *options: str) -> dict[str, Any]:
+    words = ["--config", str(DIGITS / "distill.yaml"), "--run_dir", str(folder), "--teacher", str(teacher)]
+    words += ["--epochs", "1", "--data.threads", "1", *options]
+    outcome.run(reader.read(DistillConfig, words, prog="x", description="x"), "distill")
+    return dict(json.loads((folder / "result.json").read_text()))
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator() -> None:
+    """A process has one accelerator; a command is a process, and these runs stand for commands."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("teacher")
+    assert teach(folder / "run", "--epochs", "3")["accuracy"] > 0.3
+    return folder / "run" / "model.safetensors"
+
+
+def test_the_saved_weights_are_those_of_the_best_epoch(tmp_path: Path) -> None:
+    result = teach(tmp_path, "--epochs", "3", "--optim.lr", "0.05")
+    accuracies = [line["validation/accuracy"] for line in lines(tmp_path) if "validation/accuracy" in line]
+    assert len(accuracies) == 3
+    assert result["validation_accuracy"] == max(accuracies)
+    assert accuracies[result["best_epoch"] - 1] == max(accuracies)
+    card = artefact.read_card(tmp_path / "model.safetensors")
+    assert card.scores["validation"].accuracy == result["validation_accuracy"]
+    assert card.scores["test"].accuracy == result["accuracy"]
+    assert card.classes == tuple("0123456789")
+
+
+def test_patience_ends_a_run_that_no_longer_learns(tmp_path: Path) -> None:
+    result = teach(tmp_path, "--epochs", "50", "--patience", "2", "--optim.lr", "1e-9", "--optim.warmup_epochs", "0")
+    assert result["epochs"] == result["best_epoch"] + 2 < 50
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_never_saved(tmp_path: Path) -> None:
+    diverging = ["--optim.name", "sgd", "--optim.lr", "1e30", "--optim.warmup_epochs", "0", "--track.every", "5"]
+    with pytest.raises(NonFiniteError, match="between steps 0 and 5"):
+        teach(tmp_path, "--epochs", "3", *diverging)
+    assert not list((tmp_path / "checkpoints").glob("step-*"))
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--precision", "bf16"],
+        ["--precision", "float64"],
+        ["--ema", "0.9"],
+        ["--micro_batch_size", "16"],
+        [
+            "--optim.name",
+            "sgd",
+            "--optim.lr",
+            "0.1",
+            "--optim.schedule",
+            "step",
+            "--optim.step_epochs",
+            "0.5",
+            "--label_smoothing",
+            "0.1",
+        ],
+        ["--data.executor", "host", "--data.augment.mixup", "0.2", "--data.augment.cutmix", "1.0"],
+    ],
+    ids=lambda options: " ".join(options[:2]),
+)
+def test_options_train(options: list[str], tmp_path: Path) -> None:
+    result = teach(tmp_path, "--epochs", "2", "--track.every", "10", *options)
+    losses = [line["train/ce"] for line in lines(tmp_path) if "train/ce" in line]
+    assert losses[-1] < losses[0] - 0.02
+    assert result["epochs"] == 2
+
+
+def test_every_term_of_the_loss(teacher: Path, tmp_path: Path) -> None:
+    pairs = "[[layer2, layer2], [layer3, layer3]]"
+    aligned = ["--distill.hint", "1", "--distill.attention", "10", "--distill.layers", pairs]
+    distil(tmp_path, teacher, *aligned, "--distill.soft", "dkd", "--data.augment.mixup", "0.2", "--track.every", "5")
+    assert {"train/ce", "train/dkd", "train/hint", "train/attention", "train/loss"} <= lines(tmp_path)[0].keys()
+    net, _ = artefact.load(tmp_path / "model.safetensors")
+    assert not [name for name in net.state_dict() if "adapter" in name]
+    first, *_, last = (line["train/hint"] for line in lines(tmp_path) if "train/hint" in line)
+    assert last < first
+
+
+def test_without_a_teacher_it_is_supervised_training(teacher: Path, tmp_path: Path) -> None:
+    result = distil(tmp_path, teacher, "--distill.alpha", "0", "--track.every", "5")
+    assert result["teacher"] is None
+    assert "train/kd" not in lines(tmp_path)[0]
+
+
+def test_the_lineage_names_the_teacher(teacher: Path, tmp_path: Path) -> None:
+    distil(tmp_path, teacher)
+    lineage = artefact.read_card(tmp_path / "model.safetensors").lineage
+    assert lineage["teacher_sha256"] == artefact.sha256(teacher)
+
+
+def test_fine_tuning_starts_from_a_saved_network(teacher: Path, tmp_path: Path) -> None:
+    whole = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", str(tmp_path), "--model.name", str(teacher)]
+    config = reader.read(TeacherConfig, [*whole, "--epochs", "1", "--optim.lr", "1e-6"], prog="x", description="x")
+    with pytest.raises(Exception, match="depth"):
+        outcome.run(config, "teacher")  # a saved network has its shape already
+    settings = yaml.safe_load((DIGITS / "teacher.yaml").read_text())
+    settings["model"] = {"name": str(teacher)}
+    (tmp_path / "tune.yaml").write_text(yaml.safe_dump(settings))
+    tuned = ["--config", str(tmp_path / "tune.yaml"), "--run_dir", str(tmp_path / "run"), "--epochs", "1"]
+    frozen = ["--optim.lr", "1e-6", "--optim.warmup_epochs", "0"]
+    outcome.run(reader.read(TeacherConfig, [*tuned, *frozen], prog="x", description="x"), "teacher")
+    before, after = artefact.read_card(teacher), artefact.read_card(tmp_path / "run" / "model.safetensors")
+    assert after.model == before.model
+    assert abs(after.scores["validation"].accuracy - before.scores["validation"].accuracy) < 0.1
+
+
+def test_a_checkpoint_of_another_folder_is_not_loaded_silently(teacher: Path, tmp_path: Path) -> None:
+    teach(tmp_path / "one", "--epochs", "1")
+    for checkpoint in (tmp_path / "one" / "checkpoints").glob("step-*"):
+        (checkpoint / "state.safetensors").write_bytes(b"not a checkpoint")
+    (tmp_path / "one" / "done").unlink()
+    with pytest.raises(InputError, match="damaged"):
+        teach(tmp_path / "one", "--epochs", "1")
