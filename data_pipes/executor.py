@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +14,6 @@ from data_pipes.resident import ResidentExecutor
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
 
-logger = logging.getLogger(__name__)
 RAW_SIDE = 64  # images this small are kept in memory
 
 
@@ -50,10 +48,7 @@ def choose(spec: DataSpec, samples: Samples) -> tuple[str, str]:
 
 
 def build(spec: DataSpec, samples: Samples, device: torch.device, rows: Rows | None = None) -> Executor:
-    """The executor for one split on one device; says which, and why. `rows` (sorted): all it will be asked for."""
-    name, reason = choose(spec, samples)
-    row_R = np.arange(len(samples)) if rows is None else rows
-    logger.info("%s: executor %s for %s images, because %s", samples.split, name, f"{len(row_R):,}", reason)
-    if name == "resident":
-        return ResidentExecutor(samples, spec, device, row_R)
+    """The executor for one split on one device. `rows` (sorted): all that it will be asked for."""
+    if choose(spec, samples)[0] == "resident":
+        return ResidentExecutor(samples, spec, device, np.arange(len(samples)) if rows is None else rows)
     return HostExecutor(samples, spec, pin=device.type == "cuda")

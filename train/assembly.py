@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from timm.utils import ModelEmaV3
 
 from configs import reader
-from data_pipes import source
+from data_pipes import executor, source
 from data_pipes.loader import PlanLoader
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
@@ -138,11 +138,12 @@ def _tracker(config: TrainConfig, state: TrainState, folder: RunDir, stage: str)
 
 def _introduce(loop: Loop, resumed: bool) -> None:
     parameters = sum(p.numel() for p in loop.state.student.net.parameters())
-    layout, progress = loop.layout, loop.state.progress
+    config, layout, progress = loop.config, loop.layout, loop.state.progress
+    logger.info("executor: %s; %s", *executor.choose(config.data, loop.train_loader.dataset))
+    logger.info("%s: %s parameters, on %s", config.network.name, f"{parameters:,}", loop.accelerator.device)
     logger.info(
-        "%s: %s parameters, %d epochs of %d steps on %s; batch %d = %d processes x %d x %d accumulated",
-        *(loop.config.network.name, f"{parameters:,}", loop.config.epochs, loop.train_loader.steps),
-        *(loop.accelerator.device, layout.batch_size),
+        "%d epochs of %d steps of %d images: %d processes x %d at once x %d accumulated",
+        *(config.epochs, loop.train_loader.steps, layout.batch_size),
         *(layout.world_size, layout.micro_batch_size, layout.accumulation),
     )
     if resumed:

@@ -136,20 +136,22 @@ def attention(student_BCHW: Tensor, teacher_BCHW: Tensor) -> Tensor:
 
     Zagoruyko and Komodakis 2017, arXiv 1612.03928, equation 2 with p = 2, reduced as in the authors' code: the mean of
     the squared difference, H * W times smaller than its sum. Channels may differ; where sizes differ, the larger is
-    average-pooled to the smaller first. Always 0 for 1 x 1 maps and BC vectors, which have only one place to look at.
+    average-pooled to the smaller first.
 
     Args:
-        student_BCHW: features, or BC vectors.
-        teacher_BCHW: features, or BC vectors.
+        student_BCHW: features.
+        teacher_BCHW: features.
 
     Returns:
         loss_B
 
     Raises:
-        UsageError: features are neither BCHW nor BC.
+        UsageError: a feature has only one place to look at (a vector, a 1 x 1 map): the loss would always be 0.
         InputError: batches differ.
     """
     student_BCHW, teacher_BCHW = _same_size(student_BCHW, teacher_BCHW)
+    if student_BCHW.shape[2:].numel() == 1:
+        raise UsageError("attention compares places; a vector or a map of 1 x 1 has only one. Choose earlier layers")
     student_BN, teacher_BN = _attention_map(student_BCHW), _attention_map(teacher_BCHW)
     _require_same_shape("attention", student_BN, teacher_BN)
     return (student_BN - teacher_BN).square().mean(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -82,7 +83,7 @@ def write_csv(path: Path, name_N: list[str], answer_N: Tensor, card: Card, categ
 
 
 def _show(card: Card, probability_K: Tensor) -> None:
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("class")
     table.add_column("probability", justify="right")
     best = probability_K.topk(min(5, len(card.classes)))

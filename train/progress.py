@@ -20,6 +20,7 @@ def start_logging(main_process: bool) -> None:
     plain = logging.StreamHandler(sys.stderr)
     plain.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
     pretty = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+    pretty.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[pretty if console.is_terminal else plain], force=True)
     for package in ("data_pipes", "models", "train"):
         logging.getLogger(package).setLevel(logging.INFO if main_process else logging.WARNING)

@@ -241,8 +241,10 @@ class TestAttention:
         expected_B = losses.attention(F.avg_pool2d(student_BCHW, 2), teacher_BCHW)
         torch.testing.assert_close(losses.attention(student_BCHW, teacher_BCHW), expected_B)
 
-    def test_vectors_have_one_place_to_look_at(self):
-        assert losses.attention(normal(2, 8, seed=1), normal(2, 16, seed=2)).tolist() == [0, 0]
+    @pytest.mark.parametrize("shape", [(2, 8), (2, 8, 1, 1)])
+    def test_one_place_has_nothing_to_compare(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(UsageError, match="has only one"):
+            losses.attention(normal(*shape, seed=1), normal(2, 16, 4, 4, seed=2))
 
     def test_half_precision_activations_do_not_overflow_when_squared(self):
         student_BCHW, teacher_BCHW = (1000 * normal(2, 3, 4, 4, seed=s) for s in (1, 2))  # 1000^2 > 65504
