@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check coverage format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m launch.demo
@@ -17,6 +17,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+coverage: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage report --skip-covered
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from configs import reader
 from configs.errors import InputError
+from train.progress import plain_table
 
 WIDTH = 110
 IDENTITY = ("run_dir", "seed")
@@ -72,7 +72,7 @@ def spread(values: Sequence[float]) -> str:
 
 def build(runs: Sequence[Run], title: str | None = None) -> Table:
     """The table, one row per group; with several seeds, accuracies are mean ± sample standard deviation."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = plain_table(title)
     for column in ("run", "model"):
         table.add_column(column, no_wrap=True)
     for column in ("parameters", "MACs", "epochs", "seeds", "validation %", "test %", "time"):

@@ -51,7 +51,8 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     schedule = build_schedule(config.optim, optimizer, epochs=config.epochs, steps_per_epoch=train_loader.steps)
     ema = ModelEmaV3(student.net, decay=config.ema, use_warmup=True) if config.ema > 0 else None
     state = TrainState(student=student, optimizer=optimizer, ema=ema, scaler=accelerator.scaler)
-    resumed = state.resume(folder.checkpoints)
+    with accelerator.main_process_first():  # it alone clears away what a kill has left
+        resumed = state.resume(folder.checkpoints)
     model, prepared = accelerator.prepare(student, optimizer)
     guards.require_live(optimizer, student)
     if teacher is not None:

@@ -12,6 +12,7 @@ from accelerate.utils import broadcast
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor
 
+from data_pipes.batch import Batch
 from data_pipes.loader import Layout, PlanLoader
 from train import guards
 from train.config import TrainConfig
@@ -19,7 +20,7 @@ from train.evaluation import evaluate
 from train.metrics import Scores
 from train.progress import Bar
 from train.run_dir import RunDir
-from train.state import TrainState
+from train.state import Progress, TrainState
 from train.step import Step
 from train.track import Tracker
 
@@ -34,6 +35,8 @@ class Window:
     counts: dict[str, int] = field(default_factory=dict)
     finite: Tensor
     first_step: int
+    mark: float = field(default_factory=time.monotonic)
+    """When the clock was last read."""
 
     def add(self, measurements: dict[str, Tensor]) -> None:
         """Add one micro-batch."""
@@ -41,6 +44,12 @@ class Window:
         for name, value in measurements.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.double()
             self.counts[name] = self.counts.get(name, 0) + 1
+
+    def stop_clock(self, progress: Progress) -> None:
+        """Add the time since the last call to the run's training time."""
+        now = time.monotonic()
+        progress.train_seconds += now - self.mark
+        self.mark = now
 
     def means(self, accelerator: Accelerator) -> dict[str, float]:
         """Means over micro-batches and processes."""
@@ -86,31 +95,38 @@ class Loop:
         return progress.epoch >= self.config.epochs or tired
 
     def _train_epoch(self, bar: Bar) -> None:
-        progress, window = self.state.progress, self._window()
+        progress, window, turn = self.state.progress, self._window(), 0
         self.step.model.train()
-        turn, mark = 0, time.monotonic()
         for batch in self.train_loader.epoch(progress.epoch, first_step=progress.step):
-            self.schedule.step_update(progress.total_steps)
-            slot = turn * self.layout.world_size + self.layout.rank
-            measurements, signals = self.step(batch, progress.total_steps, slot)
-            if progress.total_steps == 0 and turn == 0:
-                guards.require_logits(signals.logits_BK, "student")
-            window.add(measurements)
-            turn += 1
-            if turn < self.layout.accumulation:
-                continue
-            turn = 0
-            self._count_step()
-            bar.show(progress.epoch, self.config.epochs, progress.step)
-            if progress.total_steps % self.config.track.every == 0:
-                self._log_window(window)
-                window = self._window()
-            if self._checkpoint_due():
-                self._check(window)
-                mark = self._stop_clock(mark)
-                self._save()
+            window.add(self._micro_step(batch, turn))
+            turn = (turn + 1) % self.layout.accumulation
+            if turn == 0:
+                self._count_step()
+                bar.show(progress.epoch, self.config.epochs, progress.step)
+                window = self._log_and_save(window)
         self._check(window)
-        self._stop_clock(mark)
+        window.stop_clock(progress)
+
+    def _micro_step(self, batch: Batch, turn: int) -> dict[str, Tensor]:
+        total_steps = self.state.progress.total_steps
+        self.schedule.step_update(total_steps)
+        slot = turn * self.layout.world_size + self.layout.rank
+        measurements, signals = self.step(batch, total_steps, slot)
+        if total_steps == 0 and turn == 0:
+            guards.require_logits(signals.logits_BK, "student")
+        return measurements
+
+    def _log_and_save(self, window: Window) -> Window:
+        """What is due after an optimizer step; a new window once the old one is logged."""
+        progress, every = self.state.progress, self.config.checkpoint_steps
+        due = progress.total_steps % self.config.track.every == 0
+        if due:
+            self._log_window(window)
+        if every and progress.total_steps % every == 0 and progress.step < self.train_loader.steps:
+            self._check(window)
+            window.stop_clock(progress)
+            self._save()
+        return self._window() if due else window
 
     def _count_step(self) -> None:
         progress = self.state.progress
@@ -146,11 +162,6 @@ class Loop:
             broadcast(list(self.state.evaluated.buffers()))
         return evaluate(self.accelerator, self.state.evaluated, self.validation_loader.epoch(0), classes)
 
-    def _checkpoint_due(self) -> bool:
-        progress, every = self.state.progress, self.config.checkpoint_steps
-        inside = progress.step < self.train_loader.steps
-        return every > 0 and inside and progress.total_steps % every == 0
-
     def _window(self) -> Window:
         finite = torch.ones((), dtype=torch.bool, device=self.accelerator.device)
         return Window(finite=finite, first_step=self.state.progress.total_steps)
@@ -162,15 +173,11 @@ class Loop:
 
     def _log_window(self, window: Window) -> None:
         self._check(window)
+        window.stop_clock(self.state.progress)
         means = window.means(self.accelerator)
         means["train/lr"] = self.state.optimizer.param_groups[0]["lr"]
         if self.tracker is not None:
             self.tracker.log(self.state.progress.total_steps, means)
-
-    def _stop_clock(self, mark: float) -> float:
-        now = time.monotonic()
-        self.state.progress.train_seconds += now - mark
-        return now
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 from configs.errors import InputError
@@ -21,7 +19,7 @@ from data_pipes.spec import DataSpec
 from models.artefact import Card
 from train import saved
 from train.config import PredictConfig
-from train.progress import start_logging
+from train.progress import plain_table, start_logging
 from train.run_dir import RunDir
 from train.world import evaluation_loader, make_accelerator
 
@@ -83,7 +81,7 @@ def write_csv(path: Path, name_N: list[str], answer_N: Tensor, card: Card, categ
 
 
 def _show(card: Card, probability_K: Tensor) -> None:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = plain_table()
     table.add_column("class")
     table.add_column("probability", justify="right")
     best = probability_K.topk(min(5, len(card.classes)))

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +18,7 @@ from train.config import EvaluateConfig
 from train.evaluation import evaluate
 from train.live_teacher import LiveTeacher
 from train.metrics import Scores, wilson
-from train.progress import start_logging
+from train.progress import plain_table, start_logging
 from train.run_dir import RunDir, write_json
 from train.world import evaluation_loader, make_accelerator
 
@@ -93,7 +92,9 @@ def show(scores: Scores, samples: Samples, path: Path, *, with_teacher: bool) ->
 
 
 def _summary(scores: Scores, samples: Samples, *, with_teacher: bool) -> Table:
-    table = Table(title=f"{samples.split}: {scores.count:,} images", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=f"{samples.split}: {scores.count:,} images", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
     for column in ("", "share", "95 % interval"):
         table.add_column(column, justify="right" if column else "left")
     rows = [("top-1", scores.correct), ("top-5", scores.top5)]
@@ -105,7 +106,7 @@ def _summary(scores: Scores, samples: Samples, *, with_teacher: bool) -> Table:
 
 
 def _classes(scores: Scores, samples: Samples) -> Table:
-    table = Table(title="by class", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = plain_table("by class")
     for column in ("class", "images", "right", "95 % interval", "most often taken for"):
         table.add_column(column, justify="left" if column in ("class", "most often taken for") else "right")
     for number, (name, (correct, count)) in enumerate(zip(samples.classes, scores.per_class(), strict=True)):
@@ -119,7 +120,9 @@ def _classes(scores: Scores, samples: Samples) -> Table:
 
 
 def _confusion(scores: Scores, samples: Samples) -> Table:
-    table = Table(title="confusion: rows are labels, columns are answers", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title="confusion: rows are labels, columns are answers", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
     table.add_column("")
     for number in range(len(samples.classes)):
         table.add_column(str(number), justify="right")
