@@ -92,9 +92,7 @@ def show(scores: Scores, samples: Samples, path: Path, *, with_teacher: bool) ->
 
 
 def _summary(scores: Scores, samples: Samples, *, with_teacher: bool) -> Table:
-    table = Table(
-        title=f"{samples.split}: {scores.count:,} images", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
-    )
+    table = plain_table(f"{samples.split}: {scores.count:,} images")
     for column in ("", "share", "95 % interval"):
         table.add_column(column, justify="right" if column else "left")
     rows = [("top-1", scores.correct), ("top-5", scores.top5)]
@@ -120,9 +118,7 @@ def _classes(scores: Scores, samples: Samples) -> Table:
 
 
 def _confusion(scores: Scores, samples: Samples) -> Table:
-    table = Table(
-        title="confusion: rows are labels, columns are answers", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
-    )
+    table = plain_table("confusion: rows are labels, columns are answers")
     table.add_column("")
     for number in range(len(samples.classes)):
         table.add_column(str(number), justify="right")

@@ -7,7 +7,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -190,35 +189,6 @@ def test_the_same_step_may_be_damaged_twice(tmp_path):
         save(tmp_path, 2)
         flip(at(tmp_path, 2) / "state.safetensors")
         assert loaded_step(tmp_path) == 1
-
-
-def test_two_processes_that_find_the_same_damage_take_the_same_older_one(tmp_path, monkeypatch):
-    """Every process of a run resumes on its own, at the same time, on the same folder."""
-    save(tmp_path, 1, 2)
-    flip(at(tmp_path, 2) / "state.safetensors")
-    both, judge = threading.Barrier(2), checkpoint._problem
-
-    def problem(path: Path) -> str | None:
-        found = judge(path)
-        if path.name.endswith("2"):
-            both.wait(10)  # both have found the damage, and neither has renamed it yet
-        return found
-
-    monkeypatch.setattr(checkpoint, "_problem", problem)
-    steps: list[object] = []
-
-    def resume() -> None:
-        try:
-            steps.append(loaded_step(tmp_path))
-        except Exception as error:
-            steps.append(repr(error))
-
-    threads = [threading.Thread(target=resume) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert steps == [1, 1]
 
 
 # ---- kills

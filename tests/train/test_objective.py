@@ -45,16 +45,17 @@ def rows(*values) -> torch.Tensor:
 
 
 def test_the_total_is_the_weighted_sum_of_terms_by_hand():
-    student = signals(rows([LN3, 0.0]), rows([3.0, 4.0])[:, :, None, None], rows([[[1.0, 0.0]]]))
-    teacher = signals(rows([0.0, 0.0]), rows([1.0, 1.0])[:, :, None, None], rows([[[0.0, 2.0]]]))
-    adapted = [rows([2.0, 1.0])[:, :, None, None], rows([[[0.0, 5.0]]])]
+    # each feature is one channel of one row of two places
+    student = signals(rows([LN3, 0.0]), rows([[[3.0, 4.0]]]), rows([[[1.0, 0.0]]]))
+    teacher = signals(rows([0.0, 0.0]), rows([[[3.0, 4.0]]]), rows([[[0.0, 2.0]]]))
+    adapted = [rows([[[3.0, 5.0]]]), rows([[[0.0, 5.0]]])]
     total, measured = Objective(EVERY)(student, adapted, batch([0]), teacher)
     root3 = math.sqrt(3)
     q = root3 / (1 + root3)  # softmax of (ln 3 / 2, 0)
     expected = {
         "ce": math.log(4 / 3),  # q = (3/4, 1/4)
         "kd": 4 * (0.5 * math.log(0.5 / q) + 0.5 * math.log(0.5 / (1 - q))),
-        "hint": ((1 + 0) / 2 + (0 + 9) / 2) / 2,  # of the adapted features, mean over the pairs
+        "hint": ((0 + 1) / 2 + (0 + 9) / 2) / 2,  # of the adapted features, mean over the pairs
         "attention": (0 + (1 + 1) / 2) / 2,  # of the features themselves: (1, 0) against (0, 1)
     }
     assert {name: value.item() for name, value in measured.items() if name != "loss"} == pytest.approx(expected)
