@@ -25,11 +25,11 @@ def stages(folder: Path, seeds: int) -> list[list[str]]:
     """The commands, in order; each is one that a user could type."""
     teacher = ["train.teacher", "--config", str(CONFIGS / "teacher.yaml"), "--run_dir", str(folder / "teacher")]
     student = ["train.distill", "--config", str(CONFIGS / "distill.yaml")]
-    weights = ["--teacher", str(folder / "teacher" / "model.safetensors")]
+    student += ["--teacher", str(folder / "teacher" / "model.safetensors")]
     commands = [teacher]
     for seed in range(seeds):
         named = ["--seed", str(seed), "--run_dir"]
-        commands.append([*student, *weights, *named, str(folder / f"distilled-{seed}")])
+        commands.append([*student, *named, str(folder / f"distilled-{seed}")])
         commands.append([*student, "--distill.alpha", "0", *named, str(folder / f"without-teacher-{seed}")])
     return commands
 

@@ -60,6 +60,8 @@ def groups(runs: Sequence[Run]) -> list[list[Run]]:
 def name(group: Sequence[Run]) -> str:
     """What the folders of a group have in common, without a trailing number."""
     names = [run.path.name for run in group]
+    if len(names) == 1:
+        return names[0]
     shared = "".join(a[0] for a in takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False)))
     return shared.rstrip("-_0123456789") or names[0]
 

@@ -30,7 +30,9 @@ def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], record: dict
     """Write the checkpoint of `step` and then remove all but the newest two."""
     final, beside = folder / f"step-{step:08d}", folder / f".tmp-{step}-{os.getpid()}"
     if final.exists():
-        return  # a restarted run came to the same step again: the same state
+        if _problem(final) is None:
+            return  # a restarted run came to the same step again: the same state
+        shutil.rmtree(final)
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, beside / FILES[0])
@@ -62,7 +64,6 @@ def load_newest(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] 
         if problem is None:
             return load_file(path / FILES[0]), json.loads((path / FILES[1]).read_text())
         logger.warning("checkpoint %s is passed over: %s", path, problem)
-        path.rename(folder / f"damaged-{path.name}")
     if found:
         raise InputError(f"all checkpoints in {folder} are damaged; delete the folder to start afresh")
     return None
@@ -73,10 +74,14 @@ def _steps(folder: Path) -> list[Path]:
 
 
 def _problem(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
     try:
-        manifest = json.loads((path / "MANIFEST.json").read_text())
-    except (OSError, ValueError) as error:
-        return f"its MANIFEST.json cannot be read ({error})"
+        return _mismatch(path, json.loads((path / "MANIFEST.json").read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"its MANIFEST.json cannot be read ({type(error).__name__}: {error})"
+
+
+def _mismatch(path: Path, manifest: Any) -> str | None:
     if manifest.get("format") != FORMAT:
         return f"its format is {manifest.get('format')!r}, this version reads {FORMAT}"
     if path.name != f"step-{manifest['step']:08d}":

@@ -25,7 +25,7 @@ class OptimSpec:
     clip_norm: float = 0.0
     """Gradients are scaled down to this global norm. 0: never."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
-    """cosine falls to min_lr at the last step; step multiplies by step_factor every step_epochs."""
+    """cosine falls to min_lr at the end; step multiplies by step_factor every step_epochs after the warm-up."""
     warmup_epochs: float = 0.0
     """Linear warm-up from zero, in epochs."""
     min_lr: float = 0.0
@@ -89,6 +89,8 @@ class TrainConfig:
     """Stop after this many epochs without a better validation accuracy. 0: never."""
     checkpoint_steps: int = 0
     """Checkpoint every so many optimizer steps, and at each end of an epoch. 0: only there."""
+    test: bool = True
+    """Read the test split once, when training is over. false: never, for runs by which settings are chosen."""
     optim: OptimSpec = field(default_factory=OptimSpec)
     """Optimizer and schedule."""
     track: TrackSpec = field(default_factory=TrackSpec)
@@ -222,6 +224,9 @@ class EvaluateConfig:
     batch_size: int = 256
     """Samples of one forward pass of each process."""
 
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictConfig:
@@ -241,3 +246,6 @@ class PredictConfig:
     """What the column Category holds: the class number, or its name."""
     batch_size: int = 256
     """Images of one forward pass."""
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from configs import reader
 from train.config import EvaluateConfig
 from train.run_dir import with_own_config
@@ -18,7 +20,7 @@ def main() -> None:
     )
     from train.score_sheet import score  # torch is loaded only for a config that holds
 
-    score(config)
+    score(config, teacher_asked_for=any(word.partition("=")[0] == "--teacher" for word in sys.argv))
 
 
 if __name__ == "__main__":

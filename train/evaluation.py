@@ -25,7 +25,7 @@ def evaluate(
 ) -> Scores:
     """Scores over all processes. Each sample is counted exactly once; the network's mode is put back."""
     tally = Tally(classes, accelerator.device)
-    was_training = net.training
+    modes = {module: module.training for module in net.modules()}
     net.eval()
     for number, batch in enumerate(batches):
         with accelerator.autocast():
@@ -34,5 +34,6 @@ def evaluate(
             guards.require_logits(logits_BK, "network")
         taught = teacher(batch, accelerator.autocast()).logits_BK if teacher is not None else None
         tally.add(batch, logits_BK, taught)
-    net.train(was_training)
+    for module, mode in modes.items():
+        module.training = mode
     return tally.scores(accelerator.reduce(tally.counts(), reduction="sum"))

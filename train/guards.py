@@ -15,6 +15,11 @@ from configs.errors import InputError, NonFiniteError
 from data_pipes.batch import Batch
 from train.metrics import wilson
 
+REMEDIES = (
+    "what was saved is from before. Lower optim.lr, set optim.clip_norm, lengthen optim.warmup_epochs, or use another "
+    "precision"
+)
+ROUNDING = 1e-2  # of probabilities that passed through bfloat16
 TOLERANCE = 0.05  # a teacher may lose this much accuracy to another resize or resolution before it is refused
 
 
@@ -24,7 +29,7 @@ def require_logits(logits_BK: Tensor, who: str) -> None:
     InputError if every row is non-negative and sums to one.
     """
     rows = logits_BK.detach().double()  # sync: first batch only
-    if bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < 1e-3).all()):
+    if bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < ROUNDING).all()):
         raise InputError(
             f"the {who}'s outputs are non-negative and sum to one: they are probabilities, but the losses need logits. "
             f"Take the softmax off the end of the {who}"
@@ -83,10 +88,14 @@ def require_repeatable(first: Iterable[Batch], again: Iterable[Batch]) -> None:
         return
 
 
+def require_finite_weights(net: nn.Module, step: int) -> None:
+    """NonFiniteError if a weight or statistic is not finite: an update may overflow after a loss that did not."""
+    values = [t for t in net.state_dict().values() if t.is_floating_point()]
+    if not bool(torch.stack([t.isfinite().all() for t in values]).all()):  # sync: checkpoints only
+        raise NonFiniteError(f"weights became NaN or infinite before step {step}; {REMEDIES}")
+
+
 def require_finite(finite: Tensor, first_step: int, last_step: int) -> None:
     """NonFiniteError if any loss since `first_step` was not a finite number."""
     if not bool(finite):  # sync: log steps and checkpoints only
-        raise NonFiniteError(
-            f"the loss became NaN or infinite between steps {first_step} and {last_step}; the last checkpoint is from "
-            "before. Lower optim.lr, set optim.clip_norm, lengthen optim.warmup_epochs, or use another precision"
-        )
+        raise NonFiniteError(f"the loss became NaN or infinite between steps {first_step} and {last_step}; {REMEDIES}")

@@ -139,6 +139,7 @@ class Loop:
 
     def _end_epoch(self, started: float) -> None:
         progress = self.state.progress
+        guards.require_finite_weights(self.state.student, progress.total_steps)
         scores = self.validate()
         better = self.state.keep_best(scores.correct)
         progress.epoch, progress.step = progress.epoch + 1, 0
@@ -180,6 +181,7 @@ class Loop:
             self.tracker.log(self.state.progress.total_steps, means)
 
     def _save(self) -> None:
+        guards.require_finite_weights(self.state.student, self.state.progress.total_steps)
         if self.accelerator.is_main_process:
             self.state.save(self.folder.checkpoints)
         self.accelerator.wait_for_everyone()

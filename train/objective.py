@@ -28,9 +28,11 @@ class Objective:
         """The scalar to differentiate and each term's own (unweighted) value, detached, under its name."""
         total = student.logits_BK.new_zeros(())
         measurements: dict[str, Tensor] = {}
+        real_B = batch.weight_B > 0
+        student, adapted = _real(student, real_B), [_rows(feature, real_B) for feature in adapted]
+        teacher = _real(teacher, real_B) if teacher is not None else None
         for name, weight, loss_B in self._terms(student, adapted, batch, teacher):
-            # Padding has weight 0, and 0 * inf would be nan: drop padded rows rather than multiply them away.
-            value = torch.where(batch.weight_B > 0, loss_B * batch.weight_B, 0).sum()
+            value = (loss_B * batch.weight_B).sum()
             total = total + weight * value
             measurements[name] = value.detach()
         return total, measurements | {"loss": total.detach()}
@@ -59,6 +61,16 @@ class Objective:
             return losses.kd(student.logits_BK, teacher.logits_BK, spec.temperature)
         weights = (spec.dkd_target, spec.dkd_others)
         return losses.dkd(student.logits_BK, teacher.logits_BK, batch.target_BK, spec.temperature, *weights)
+
+
+def _real(signals: Signals, real_B: Tensor) -> Signals:
+    features_L = [_rows(feature, real_B) for feature in signals.features_L]
+    return Signals(logits_BK=_rows(signals.logits_BK, real_B), features_L=features_L)
+
+
+def _rows(x: Tensor, real_B: Tensor) -> Tensor:
+    """Zero in padded rows. Their weight is 0, but 0 * inf is nan, in the sum and in every gradient behind it."""
+    return torch.where(real_B.view(-1, *(1,) * (x.ndim - 1)), x, 0)
 
 
 def _over_layers(loss: losses.PairLoss, student_L: list[Tensor], teacher_L: list[Tensor]) -> Tensor:

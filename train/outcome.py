@@ -57,7 +57,7 @@ def finish(loop: Loop, stage: str) -> None:
     net = loop.state.evaluated
     net.load_state_dict(loop.state.best)
     scores = {"validation": loop.validate()}
-    if "test" in source.splits(config.data):
+    if config.test and "test" in source.splits(config.data):
         samples = source.load(config.data, "test")
         loader = evaluation_loader(accelerator, samples, config.data, dtype_of(config.precision))
         scores["test"] = evaluate(accelerator, net, loader.epoch(0), len(samples.classes))

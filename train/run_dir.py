@@ -80,6 +80,8 @@ class RunDir:
                     f"{self.path} holds a run with another config; {'; '.join(changed)}. "
                     "Choose another --run_dir, or delete the folder to start afresh"
                 )
+        if self.done.exists():
+            return
         write_atomically(self.config, config_yaml)
         write_atomically(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
 
@@ -87,8 +89,8 @@ class RunDir:
 def with_own_config() -> list[str]:
     """This process's arguments; without a --config, those of the run folder's config.yaml come first."""
     words = sys.argv[1:]
-    folders = [b for a, b in pairwise(words) if a == "--run_dir"]
-    folders += [word.removeprefix("--run_dir=") for word in words if word.startswith("--run_dir=")]
+    split = [part for word in words for part in (word.split("=", 1) if word.startswith("--run_dir=") else [word])]
+    folders = [value for flag, value in pairwise(split) if flag == "--run_dir"]
     named = any(word == "--config" or word.startswith("--config=") for word in words)
     if named or not folders or not RunDir.at(folders[-1]).config.exists():
         return words
@@ -147,8 +149,11 @@ def write_json(path: Path, value: Any) -> None:
 def write_atomically(path: Path, text: str) -> None:
     """Write beside, flush to disk, rename: the file is the old one or the new one, never half."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

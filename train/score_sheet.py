@@ -26,8 +26,11 @@ logger = logging.getLogger(__name__)
 WIDEST = 20  # classes of a confusion matrix that still fits a terminal
 
 
-def score(config: EvaluateConfig) -> None:
-    """Evaluate on all processes; the main one prints the sheet and writes evaluation-SPLIT.json."""
+def score(config: EvaluateConfig, *, teacher_asked_for: bool = True) -> None:
+    """Evaluate on all processes; the main one prints the sheet and writes evaluation-SPLIT.json.
+
+    A teacher that only the run's own config names may be gone by now; one that was asked for may not.
+    """
     accelerator = make_accelerator("float32")
     start_logging(accelerator.is_main_process)
     net, card, data = saved.load(config.run_dir, config.weights, config.data)
@@ -35,7 +38,9 @@ def score(config: EvaluateConfig) -> None:
         samples = _labelled(data, config.split)
     guards.require_classes(card.classes, samples.classes, "the network")
     teacher = None
-    if config.teacher is not None:
+    if config.teacher is not None and not teacher_asked_for and not Path(config.teacher).exists():
+        logger.warning("the run's teacher %s is not there: agreement is not measured", config.teacher)
+    elif config.teacher is not None:
         teacher = LiveTeacher.load(config.teacher, data, samples.classes)
         teacher.model.to(accelerator.device)
     net.to(accelerator.device)
@@ -46,7 +51,7 @@ def score(config: EvaluateConfig) -> None:
         folder = RunDir.at(config.run_dir).path
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"evaluation-{samples.split}.json"
-        write_json(path, record(scores, samples, teacher=config.teacher))
+        write_json(path, record(scores, samples, teacher=config.teacher if teacher is not None else None))
         show(scores, samples, path, with_teacher=teacher is not None)
     accelerator.end_training()
 

@@ -5,6 +5,7 @@ B samples, C channels, H x W pixels, K classes, L layer pairs.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -44,13 +45,9 @@ class Student(nn.Module):
 
 @torch.no_grad()
 def example_features(net: nn.Module, layers: tuple[str, ...], image_BCHW: Tensor) -> list[Tensor]:
-    """Outputs of `layers` for an example, to fit adapters to. Changes nothing: no BatchNorm statistics, no mode."""
-    was_training = net.training
-    taps = Taps(net, layers)
-    try:
-        net.eval()(image_BCHW)
-        features = taps.take()
-    finally:
-        taps.close()
-        net.train(was_training)
+    """Outputs of `layers` for an example, to fit adapters to. A copy is asked: nothing of the network changes."""
+    twin = copy.deepcopy(net).eval()
+    taps = Taps(twin, layers)
+    twin(image_BCHW)
+    features = taps.take()
     return [features[name] for name in layers]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from train.config import TrackSpec
+from train.run_dir import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ class Tracker:
         self._path = path
         if path.exists():
             lines = [line for line in path.read_text().splitlines() if _step(line) <= resume_step]
-            path.write_text("".join(f"{line}\n" for line in lines))
+            write_atomically(path, "".join(f"{line}\n" for line in lines))
         self._file = path.open("a", buffering=1)
         self._spec = spec
         self._wandb: Any = None
@@ -51,7 +53,9 @@ class Tracker:
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """One line: the optimizer step and named numbers."""
-        record = {"train/step": step, **{name: float(value) for name, value in values.items()}}
+        # JSON has no NaN: a gradient norm may overflow where the loss did not.
+        numbers = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
+        record = {"train/step": step, **numbers}
         self._file.write(json.dumps(record) + "\n")
         if self._wandb is not None:
             self._wandb.log(record)

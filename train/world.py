@@ -15,7 +15,7 @@ EVAL_BATCH = 256
 def make_accelerator(precision: str) -> Accelerator:
     """One for CPU and GPU, one process and many; a user's default_config.yaml changes nothing of it."""
     mixed = precision if precision in ("bf16", "fp16") else "no"
-    return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=mixed)
+    return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=mixed, dynamo_backend="no")
 
 
 def dtype_of(precision: str) -> torch.dtype:

@@ -14,7 +14,8 @@ from configs import reader
 from configs.errors import InputError, NonFiniteError
 from models import artefact
 from train import outcome
-from train.config import DistillConfig, TeacherConfig
+from train.config import DistillConfig, EvaluateConfig, TeacherConfig
+from train.score_sheet import score
 
 DIGITS = Path(__file__).parents[2] / "configs" / "digits"
 TINY = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--data.threads", "1"]
@@ -151,3 +152,41 @@ def test_a_checkpoint_of_another_folder_is_not_loaded_silently(teacher: Path, tm
     (tmp_path / "one" / "done").unlink()
     with pytest.raises(InputError, match="damaged"):
         teach(tmp_path / "one", "--epochs", "1")
+
+
+def test_weights_that_overflow_after_a_finite_loss_are_not_saved(tmp_path: Path) -> None:
+    """One step per epoch, so that no later loss could tell before the checkpoint."""
+    exploding = [
+        "--optim.name",
+        "sgd",
+        "--optim.lr",
+        "1e38",
+        "--optim.weight_decay",
+        "1e3",
+        "--optim.warmup_epochs",
+        "0",
+    ]
+    with pytest.raises(NonFiniteError, match="weights became NaN or infinite before step 1"):
+        teach(tmp_path, "--epochs", "3", "--batch_size", "1293", *exploding)
+    assert not list((tmp_path / "checkpoints").glob("step-*"))
+
+
+def test_the_test_split_is_left_alone_when_told_so(tmp_path: Path) -> None:
+    result = teach(tmp_path, "--epochs", "1", "--test", "false")
+    assert result["accuracy_split"] == "validation"
+    assert "test" not in artefact.read_card(tmp_path / "model.safetensors").scores
+
+
+def test_a_teacher_that_is_gone_is_missed_only_where_it_was_asked_for(teacher: Path, tmp_path: Path) -> None:
+    distil(tmp_path, teacher)
+    config = reader.read(
+        EvaluateConfig,
+        ["--config", str(tmp_path / "config.yaml"), "--teacher", "gone.safetensors"],
+        prog="x",
+        description="x",
+        other_sections=True,
+    )
+    score(config, teacher_asked_for=False)
+    assert json.loads((tmp_path / "evaluation-test.json").read_text())["teacher_agreement"] is None
+    with pytest.raises(InputError, match=r"gone\.safetensors"):
+        score(config)
