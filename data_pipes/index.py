@@ -10,7 +10,6 @@ import io
 import json
 import logging
 import os
-import tempfile
 import time
 import warnings
 import zlib
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from configs.errors import InputError
+from configs.files import write_atomically
 from data_pipes.images import FileImages, decode
 
 logger = logging.getLogger(__name__)
@@ -244,14 +244,8 @@ def _read_cache(file: Path, root: Path, paths: Sequence[str]) -> Index | None:
 def _write_cache(file: Path, index: Index) -> None:
     """Store under a private name, then rename: two processes at once both leave a whole file."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".index-", suffix=".tmp", delete=False) as private:
-            try:
-                np.savez_compressed(private, **{name: getattr(index, name) for name in COLUMNS})
-                private.close()
-                Path(private.name).replace(file)
-            except BaseException:
-                Path(private.name).unlink(missing_ok=True)
-                raise
+        content = io.BytesIO()
+        np.savez_compressed(content, **{name: getattr(index, name) for name in COLUMNS})
+        write_atomically(file, content.getvalue())
     except OSError as error:
         logger.warning("the index cannot be kept in %s (%s); the files are checked again next time", file.parent, error)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -23,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError, UsageError
+from configs.files import write_atomically
 from models import architectures
 from models.counting import Cost
 from models.spec import ModelSpec
@@ -99,7 +98,7 @@ def save(path: str | Path, module: nn.Module, card: Card) -> None:
     header = {"format": FORMAT, "card": fields, "digest": _digest(fields, tensors)}
     # One key only: safetensors writes several in random order, and equal networks should give equal files.
     metadata = {"heartcut": json.dumps(header, sort_keys=True, allow_nan=False)}
-    _write_atomically(path, safetensors.torch.save(tensors, metadata=metadata))
+    write_atomically(path, safetensors.torch.save(tensors, metadata=metadata))
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Card]:
@@ -210,22 +209,3 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(f"{path} is damaged, cut short, or not a safetensors file: {error}") from error
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target, flush to the disk, rename: a crash leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("xb") as file:  # unlike tempfile, with the permissions that the umask asks for
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself
-    finally:
-        os.close(folder)

@@ -47,14 +47,12 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     train_loader = PlanLoader(train, config.data, layout, seed=config.seed, device=device, dtype=dtype)
     validation_loader = evaluation_loader(accelerator, validation, config.data, dtype)
     guards.require_repeatable(validation_loader.epoch(0), validation_loader.epoch(0))
-    optimizer = build_optimizer(config.optim, student)
-    schedule = build_schedule(config.optim, optimizer, epochs=config.epochs, steps_per_epoch=train_loader.steps)
-    ema = ModelEmaV3(student.net, decay=config.ema, use_warmup=True) if config.ema > 0 else None
-    state = TrainState(student=student, optimizer=optimizer, ema=ema, scaler=accelerator.scaler)
+    state = _state(config, student, accelerator)
+    schedule = build_schedule(config.optim, state.optimizer, epochs=config.epochs, steps_per_epoch=train_loader.steps)
     with accelerator.main_process_first():  # it alone clears away what a kill has left
         resumed = state.resume(folder.checkpoints)
-    model, prepared = accelerator.prepare(student, optimizer)
-    guards.require_live(optimizer, student)
+    model, prepared = accelerator.prepare(student, state.optimizer)
+    guards.require_live(state.optimizer, student)
     if teacher is not None:
         teacher.to(device, dtype)
         if not resumed:
@@ -109,6 +107,12 @@ def _student(config: TrainConfig, spec: DistillSpec, classes: int, teacher: Live
         theirs = example_features(teacher.model[1], spec.teacher_layers, example)
         adapters = Adapters.fitting(example_features(net, spec.student_layers, example), theirs)
     return Student(net, spec.student_layers, adapters)
+
+
+def _state(config: TrainConfig, student: Student, accelerator: Accelerator) -> TrainState:
+    optimizer = build_optimizer(config.optim, student)
+    ema = ModelEmaV3(student.net, decay=config.ema, use_warmup=True) if config.ema > 0 else None
+    return TrainState(student=student, optimizer=optimizer, ema=ema, scaler=accelerator.scaler)
 
 
 def _check_teacher(

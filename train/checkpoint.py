@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 
 from configs.errors import InputError
+from configs.files import flush_folder, write_atomically
 
 logger = logging.getLogger(__name__)
 FORMAT = 1
@@ -35,15 +37,16 @@ def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], record: dict
         shutil.rmtree(final)
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, beside / FILES[0])
-    (beside / FILES[1]).write_text(json.dumps(record, indent=2))
-    manifest = {"format": FORMAT, "step": step, "sha256": {name: _sha256(beside / name) for name in FILES}}
-    (beside / "MANIFEST.json").write_text(json.dumps(manifest, indent=2))
-    for name in (*FILES, "MANIFEST.json"):
-        _flush(beside / name)
-    _flush(beside)
+    contents = serialise({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    written = {FILES[0]: contents, FILES[1]: json.dumps(record, indent=2).encode()}
+    for name, content in written.items():
+        write_atomically(beside / name, content)
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
+    manifest = {"format": FORMAT, "step": step, "sha256": sums}
+    write_atomically(beside / "MANIFEST.json", json.dumps(manifest, indent=2))
+    flush_folder(beside)
     beside.rename(final)
-    _flush(folder)
+    flush_folder(folder)
     for old in _steps(folder)[:-KEEP]:
         # Renamed first: a kill in the middle of the removal must not leave half a checkpoint under a valid name.
         trash = folder / f".trash-{old.name}"
@@ -97,11 +100,3 @@ def _mismatch(path: Path, manifest: Any) -> str | None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

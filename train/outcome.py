@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs import reader
+from configs.files import write_atomically
 from data_pipes import source
 from models import artefact, counting
 from models.artefact import Card, Score
@@ -18,7 +19,7 @@ from train.evaluation import evaluate
 from train.loop import Loop
 from train.metrics import Scores, wilson
 from train.progress import start_logging
-from train.run_dir import RunDir, commit, write_atomically, write_json
+from train.run_dir import RunDir, commit, write_json
 from train.world import dtype_of, evaluation_loader, make_accelerator
 
 logger = logging.getLogger(__name__)

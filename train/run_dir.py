@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from configs.errors import InputError
+from configs.files import write_atomically
 
 # What may change between a run and its resumption: where and how fast, not what.
 FREE_KEYS = ("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track")
@@ -144,16 +145,3 @@ def _version(package: str) -> str | None:
 def write_json(path: Path, value: Any) -> None:
     """Write a dataclass or plain values as indented JSON."""
     write_atomically(path, json.dumps(asdict(value) if is_dataclass(value) else value, indent=2) + "\n")  # type: ignore[arg-type]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside, flush to disk, rename: the file is the old one or the new one, never half."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from configs.files import write_atomically
 from train.config import TrackSpec
-from train.run_dir import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -1,49 +1,44 @@
-"""Every file in configs/ is read by its command, and says how to run it, what it costs and what to expect."""
+"""Files that are whole or not there."""
 
-from __future__ import annotations
-
-from pathlib import Path
+import os
 
 import pytest
-import yaml
 
-from configs import reader
-from data_pipes.preview import PreviewConfig
-from train.config import DistillConfig, EvaluateConfig, PredictConfig, TeacherConfig, TrainConfig
-
-FILES = sorted((Path(__file__).parents[2] / "configs").glob("*/*.yaml"))
-COMMANDS: dict[str, type[TrainConfig]] = {"teacher": TeacherConfig, "distill": DistillConfig}
+from configs.files import write_atomically
 
 
-def test_all_data_sets_have_both_stages() -> None:
-    names = {(file.parent.name, file.stem) for file in FILES}
-    assert names >= {(d, s) for d in ("digits", "fashion_mnist", "cifar10", "food11") for s in COMMANDS}
+def test_writing_replaces_the_whole_file_and_leaves_nothing_beside(tmp_path):
+    path = tmp_path / "a.txt"
+    write_atomically(path, "old and long")
+    write_atomically(path, "new")
+    assert path.read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
-def test_file(file: Path) -> None:
-    config = reader.read(COMMANDS[file.stem], ["--config", str(file)], prog="x", description="x")
-    assert reader.flat(config)["run_dir"] == f"runs/{file.parent.name}/{file.stem}"
-    header = [line for line in file.read_text().splitlines() if line.startswith("#")]
-    text = "\n".join(header)
-    assert f"python -m train.{file.stem} --config configs/{file.parent.name}/{file.name}" in text
-    assert any(word in text for word in ("Cost", "cost"))
+@pytest.mark.parametrize("broken", ["encoding", "disk"])
+def test_a_failed_write_keeps_the_old_content_and_leaves_nothing_beside(tmp_path, monkeypatch, broken):
+    path = tmp_path / "a.txt"
+    write_atomically(path, "old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    if broken == "disk":
+        monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises((UnicodeEncodeError, OSError)):
+        write_atomically(path, "x" * 100_000 + ("\ud800" if broken == "encoding" else ""))
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.parametrize("cls", [EvaluateConfig, PredictConfig, PreviewConfig])
-@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
-def test_other_commands_take_the_same_file(cls: type, file: Path) -> None:
-    words = ["--config", str(file)]
-    words += [] if cls is PreviewConfig else ["--run_dir", "runs/x"]
-    config = reader.read(cls, words, prog="x", description="x", other_sections=True)
-    assert config.data.source == yaml.safe_load(file.read_text())["data"]["source"]
+def test_bytes_and_parent_folders(tmp_path):
+    write_atomically(tmp_path / "a" / "b" / "c.bin", b"\x00\xff")
+    assert (tmp_path / "a" / "b" / "c.bin").read_bytes() == b"\x00\xff"
 
 
-def test_the_recipe_of_the_best_food_student() -> None:
-    file = next(file for file in FILES if file.parent.name == "food11" and file.stem == "distill")
-    config = reader.read(DistillConfig, ["--config", str(file)], prog="x", description="x")
-    augment, distill = config.data.augment, config.distill
-    assert (distill.temperature, distill.alpha, distill.aligns) == (20, 0.5, True)
-    assert augment.crop_scale == (0.7, 1.0)
-    assert (augment.horizontal_flip, augment.vertical_flip, augment.rotation, augment.affine) == (0.5, 0.5, 180, 30)
-    assert (config.optim.clip_norm, config.patience, config.optim.weight_decay) == (10, 60, 1e-5)
+def test_the_umask_decides_who_may_read(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "a.txt", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640

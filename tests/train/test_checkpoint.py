@@ -209,7 +209,7 @@ def test_a_failed_save_leaves_the_older_one_and_no_valid_name(tmp_path, monkeypa
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         save(tmp_path, 2)
     assert not at(tmp_path, 2).exists() and loaded_step(tmp_path) == 1
@@ -217,14 +217,24 @@ def test_a_failed_save_leaves_the_older_one_and_no_valid_name(tmp_path, monkeypa
 
 def test_everything_is_on_disk_before_the_name_appears(tmp_path, monkeypatch):
     events: list[str] = []
-    flush, rename = checkpoint._flush, Path.rename
-    monkeypatch.setattr(checkpoint, "_flush", lambda path: (events.append(f"flush {path.name}"), flush(path))[1])
-    monkeypatch.setattr(Path, "rename", lambda self, to: (events.append(f"name {Path(to).name}"), rename(self, to))[1])
-    folder = tmp_path / "checkpoints"
-    save(folder, 3)
-    beside = f".tmp-3-{os.getpid()}"
-    names = [*(f"flush {name}" for name in FILES), f"flush {beside}", "name step-00000003", "flush checkpoints"]
-    assert events == names
+    flush, rename = os.fsync, Path.rename
+
+    def noted_flush(descriptor: int) -> None:
+        events.append(f"flush {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        flush(descriptor)
+
+    def noted_rename(path: Path, to: Path) -> Path:
+        events.append(f"name {to.name}")
+        return rename(path, to)
+
+    monkeypatch.setattr(os, "fsync", noted_flush)
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    save(tmp_path / "checkpoints", 3)
+    *before, named, after = events
+    assert (named, after) == ("name step-00000003", "flush checkpoints")
+    for name in FILES:
+        assert any(event.startswith(f"flush .{name}.") for event in before), f"{name} was not flushed"
+    assert before[-1] == f"flush .tmp-3-{os.getpid()}"
 
 
 # ---- nothing is executed

@@ -106,5 +106,5 @@ def test_another_config_in_the_same_folder_is_refused(whole: Path) -> None:
         [*command(whole), "--optim.lr", "0.5"], env=environment(), capture_output=True, text=True, check=False
     )
     assert other.returncode == 66
-    assert "optim.lr was 0.003, is now 0.5" in other.stderr
+    assert "optim.lr was 0.01, is now 0.5" in other.stderr
     assert "Traceback" not in other.stderr

@@ -19,7 +19,7 @@ from data_pipes.spec import DataSpec
 from models.spec import ModelSpec
 from train import run_dir
 from train.config import DistillConfig, DistillSpec, EvaluateConfig, OptimSpec, PredictConfig, TeacherConfig, TrackSpec
-from train.run_dir import RunDir, differing_keys, with_own_config, write_atomically, write_json
+from train.run_dir import RunDir, differing_keys, with_own_config, write_json
 
 DATA = DataSpec(source="digits", image_size=(16, 16), mean=(0.3,), std=(0.4,))
 CONFIG = TeacherConfig(
@@ -135,29 +135,6 @@ def test_keys_that_came_or_went_are_named():
 
 
 # ---- files
-
-
-def test_writing_replaces_the_whole_file_and_leaves_nothing_beside(tmp_path):
-    path = tmp_path / "a.txt"
-    write_atomically(path, "old and long")
-    write_atomically(path, "new")
-    assert path.read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
-
-
-@pytest.mark.parametrize("broken", ["encoding", "disk"])
-def test_a_failed_write_keeps_the_old_content_and_leaves_nothing_beside(tmp_path, monkeypatch, broken):
-    path = tmp_path / "a.txt"
-    write_atomically(path, "old")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    if broken == "disk":
-        monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises((UnicodeEncodeError, OSError)):
-        write_atomically(path, "x" * 100_000 + ("\ud800" if broken == "encoding" else ""))
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_json_of_a_dataclass_and_of_plain_values(tmp_path):

@@ -1,0 +1,49 @@
+"""Every file in configs/ is read by its command, and says how to run it, what it costs and what to expect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from configs import reader
+from data_pipes.preview import PreviewConfig
+from train.config import DistillConfig, EvaluateConfig, PredictConfig, TeacherConfig, TrainConfig
+
+FILES = sorted((Path(__file__).parents[2] / "configs").glob("*/*.yaml"))
+COMMANDS: dict[str, type[TrainConfig]] = {"teacher": TeacherConfig, "distill": DistillConfig}
+
+
+def test_all_data_sets_have_both_stages() -> None:
+    names = {(file.parent.name, file.stem) for file in FILES}
+    assert names >= {(d, s) for d in ("digits", "fashion_mnist", "cifar10", "food11") for s in COMMANDS}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_file(file: Path) -> None:
+    config = reader.read(COMMANDS[file.stem], ["--config", str(file)], prog="x", description="x")
+    assert reader.flat(config)["run_dir"] == f"runs/{file.parent.name}/{file.stem}"
+    header = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    text = "\n".join(header)
+    assert f"python -m train.{file.stem} --config configs/{file.parent.name}/{file.name}" in text
+    assert any(word in text for word in ("Cost", "cost"))
+
+
+@pytest.mark.parametrize("cls", [EvaluateConfig, PredictConfig, PreviewConfig])
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_other_commands_take_the_same_file(cls: type, file: Path) -> None:
+    words = ["--config", str(file)]
+    words += [] if cls is PreviewConfig else ["--run_dir", "runs/x"]
+    config = reader.read(cls, words, prog="x", description="x", other_sections=True)
+    assert config.data.source == yaml.safe_load(file.read_text())["data"]["source"]
+
+
+def test_the_recipe_of_the_best_food_student() -> None:
+    file = next(file for file in FILES if file.parent.name == "food11" and file.stem == "distill")
+    config = reader.read(DistillConfig, ["--config", str(file)], prog="x", description="x")
+    augment, distill = config.data.augment, config.distill
+    assert (distill.temperature, distill.alpha, distill.aligns) == (20, 0.5, True)
+    assert augment.crop_scale == (0.7, 1.0)
+    assert (augment.horizontal_flip, augment.vertical_flip, augment.rotation, augment.affine) == (0.5, 0.5, 180, 30)
+    assert (config.optim.clip_norm, config.patience, config.optim.weight_decay) == (10, 60, 1e-5)
