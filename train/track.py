@@ -43,7 +43,8 @@ class Tracker:
             id=run_id or secrets.token_hex(4),
             resume="allow",
             mode=self._spec.wandb,
-            dir=self._path.parent,
+            # Absolute: under an agent the files are written by a service that was started in another folder.
+            dir=self._path.parent.resolve(),
             config=dict(config),
         )
         # Never pass step=: after a resumption wandb would drop every point up to the last one it saw.

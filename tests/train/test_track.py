@@ -140,3 +140,17 @@ def test_wandb_offline_keeps_its_id_over_a_restart_and_no_key_in_any_file(tmp_pa
     assert [line["train/step"] for line in lines(path)] == [10, 20]
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert len(files) > 3 and not [file for file in files if CANARY.encode() in file.read_bytes()]
+
+
+def test_a_relative_run_folder_holds_its_files_although_the_service_started_elsewhere(tmp_path, monkeypatch):
+    """As under `wandb agent`, whose service is another process in another folder."""
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    home = tmp_path / "home"
+    for place in (tmp_path / "elsewhere", home):
+        (place / "run").mkdir(parents=True)
+        monkeypatch.chdir(place)  # the first start brings the service up, the second one finds it
+        track = tracker(Path("run") / "metrics.jsonl", wandb="offline")
+        track.start_wandb(config={}, name="run", stage="teacher", run_id=None)
+        track.log(1, {"train/loss": 0.5})
+        track.close()
+    assert list((home / "run" / "wandb").glob("offline-run-*/*.wandb"))
