@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No deadlines: a shared machine is slow now and then. The same examples every time where a failure blocks a change.
+settings.register_profile("heartcut", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("heartcut")
 
 
 @pytest.fixture
