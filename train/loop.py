@@ -124,6 +124,7 @@ class Loop:
             self._log_window(window)
         if every and progress.total_steps % every == 0 and progress.step < self.train_loader.steps:
             self._check(window)
+            guards.require_finite_weights(self.state.student, progress.total_steps)
             window.stop_clock(progress)
             self._save()
         return self._window() if due else window
@@ -181,7 +182,6 @@ class Loop:
             self.tracker.log(self.state.progress.total_steps, means)
 
     def _save(self) -> None:
-        guards.require_finite_weights(self.state.student, self.state.progress.total_steps)
         if self.accelerator.is_main_process:
             self.state.save(self.folder.checkpoints)
         self.accelerator.wait_for_everyone()

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 
 from configs.errors import InputError, UsageError
 from data_pipes import source
@@ -27,15 +26,6 @@ DATA = DataSpec(source="digits", image_size=(8, 8), mean=(0.3058,), std=(0.3665,
 TINY = ModelSpec(name="resnet_small", widths=(2, 4, 8), depth=8)
 CLASSES = tuple("0123456789")
 LAYERS = (("layer2", "layer3"), ("layer1", "layer1"))
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 def pixels(split: str) -> tuple[torch.Tensor, torch.Tensor]:

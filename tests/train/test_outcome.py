@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from accelerate.state import AcceleratorState
 
 from configs import reader
 from configs.errors import InputError, NonFiniteError
@@ -36,12 +35,6 @@ def distil(folder: Path, teacher: Path, *options: str) -> dict[str, Any]:
 
 def lines(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerator() -> None:
-    """A process has one accelerator; a command is a process, and these runs stand for commands."""
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Predictions: the CSV that a course wants, in the order of the files, or one image's best classes."""
 
 import csv
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 
 import reference
 from configs.errors import InputError
@@ -27,18 +25,6 @@ from train.world import evaluation_loader
 CLASSES = ("cat", "cow", "dog", "hen, brown", "pig", "rat")
 MODEL = ModelSpec(name="resnet_small", widths=(2, 4, 8), depth=8)
 DATA = DataSpec(source="digits", image_size=(24, 24), mean=(0.1,), std=(0.9,), threads=1)
-
-
-@pytest.fixture(autouse=True)
-def as_before():
-    root, packages = logging.getLogger(), [logging.getLogger(name) for name in ("data_pipes", "models", "train")]
-    kept, levels = (root.handlers[:], root.level), [package.level for package in packages]
-    yield
-    root.handlers[:], root.level = kept
-    for package, level in zip(packages, levels, strict=True):
-        package.setLevel(level)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.fixture

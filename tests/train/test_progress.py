@@ -10,18 +10,6 @@ from train import progress
 PACKAGES = ("data_pipes", "models", "train")
 
 
-@pytest.fixture(autouse=True)
-def keep_logging():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in PACKAGES}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, value in levels.items():
-        logging.getLogger(name).setLevel(value)
-
-
 @pytest.mark.parametrize(
     ("main", "expected"), [(True, ["ours", "warned", "theirs warned"]), (False, ["warned", "theirs warned"])]
 )

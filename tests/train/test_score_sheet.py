@@ -1,7 +1,6 @@
 """What train.evaluate writes and prints, on a set small enough to count by hand."""
 
 import json
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 
 import reference
 from configs.errors import InputError
@@ -27,18 +25,6 @@ from train.metrics import Scores, wilson
 CLASSES = ("cat", "cow", "dog")
 MODEL = ModelSpec(name="resnet_small", widths=(2, 4, 8), depth=8)
 SCORES = Scores(confusion=((3, 1, 0), (0, 0, 0), (0, 2, 4)), top5=10, agreed=6)
-
-
-@pytest.fixture(autouse=True)
-def as_before():
-    root, packages = logging.getLogger(), [logging.getLogger(name) for name in ("data_pipes", "models", "train")]
-    kept, levels = (root.handlers[:], root.level), [package.level for package in packages]
-    yield
-    root.handlers[:], root.level = kept
-    for package, level in zip(packages, levels, strict=True):
-        package.setLevel(level)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 def saved(path: Path, seed: int, classes=CLASSES, **changes) -> Path:

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 from torch import nn
 
 import reference
@@ -31,13 +30,6 @@ SPEC = DataSpec(
     source="digits", image_size=(8, 8), mean=(0.3,), std=(0.4,), threads=1, augment=AugmentSpec(rotation=10)
 )
 SIZE = 26  # two steps of 12 and one of 2: uneven, and with micro-batches that are nothing but padding
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 def plain_net(dropout=0.0) -> nn.Module:

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 
 import reference
 from configs.errors import UsageError
@@ -14,15 +13,6 @@ from train.world import EVAL_BATCH, dtype_of, evaluation_loader, make_accelerato
 SPEC = DataSpec(
     source="digits", image_size=(8, 8), mean=(0.3,), std=(0.4,), threads=1, augment=AugmentSpec(rotation=45)
 )
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="without a GPU")
