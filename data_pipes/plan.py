@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +77,7 @@ def evaluation(size_N2: npt.NDArray[np.int32], eval_crop: float, output_HW: Size
     partner_N, blend_N, paste_N4 = _unmixed(len(size_N2))
     return Plan(
         crop_N4=geometry.centre_boxes(size_N2, eval_crop, output_HW),
-        matrix_N23=geometry.identity(len(size_N2))[:, :2],
+        matrix_N23=geometry.identity(len(size_N2)),
         erase_N4=np.zeros((len(size_N2), 4), dtype=np.int32),
         partner_N=partner_N,
         blend_N=blend_N,
@@ -133,12 +134,10 @@ def _matrix(seed: int, view: int, spec: AugmentSpec, count: int, size_HW: SizeHW
     if spec.affine or spec.shear or any(spec.translate) or spec.zoom != (1.0, 1.0):
         steps.append(_affine(seed, view, spec, count, size_HW))
     if not steps:
-        return geometry.identity(count)[:, :2]
-    matrix_N33 = steps[0]
-    for step in steps[1:]:
-        matrix_N33 = matrix_N33 @ step
+        return geometry.identity(count)
+    matrix_N23 = reduce(geometry.compose, steps)
     # sin and cos differ in the last place between machines; plans must not. 2^-24 is far under a pixel.
-    return np.asarray(np.rint(matrix_N33[:, :2] * 2.0**24) / 2.0**24)
+    return np.asarray(np.rint(matrix_N23 * 2.0**24) / 2.0**24)
 
 
 def _rotation(degrees_N: Floats, size_HW: SizeHW) -> Floats:

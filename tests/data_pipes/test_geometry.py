@@ -1,7 +1,5 @@
 """Boxes and matrices against torchvision's own parameters. H x W pixels, N boxes."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -146,18 +144,17 @@ def test_inverse_affine_is_torchvisions(parameters):
     ours = geometry.inverse_affine(*arguments, np.array([[float(dx), float(dy)]]), (height, width))[0]
     centre = [width / 2, height / 2]
     theirs = _get_inverse_affine_matrix(centre, degrees, [dx, dy], zoom, [shear, 0.0])
-    np.testing.assert_allclose(ours[:2].reshape(-1), theirs, atol=1e-9, rtol=1e-9)
-    assert ours[2].tolist() == [0, 0, 1]
+    np.testing.assert_allclose(ours.reshape(-1), theirs, atol=1e-9, rtol=1e-9)
     if abs(degrees) % 90 > 1:  # control: the other direction of rotation is another matrix
         other = _get_inverse_affine_matrix(centre, -degrees, [dx, dy], zoom, [shear, 0.0])
-        assert np.abs(ours[:2].reshape(-1) - other).max() > 1e-3
+        assert np.abs(ours.reshape(-1) - other).max() > 1e-3
 
 
 @pytest.mark.parametrize(("degrees", "shear", "zoom", "shift"), [(25, 0, 1, (0, 0)), (-50, 12, 1.3, (3, -5))])
 def test_the_matrix_carries_out_torchvisions_affine(degrees, shear, zoom, shift):
     picture_CHW = torch.from_numpy(reference.picture(61, 48)).permute(2, 0, 1)
     arguments = (np.array([float(v)]) for v in (degrees, shear, zoom))
-    matrix = geometry.inverse_affine(*arguments, np.array([shift], float), (61, 48))[0, :2]
+    matrix = geometry.inverse_affine(*arguments, np.array([shift], float), (61, 48))[0]
     ours = reference.affine(picture_CHW, matrix)
     theirs = F.affine(picture_CHW, degrees, list(shift), zoom, [shear, 0.0], InterpolationMode.BILINEAR)
     gap = (ours.int() - theirs.int()).abs()
@@ -170,10 +167,18 @@ def test_flips_and_translations_move_pixels_exactly():
     picture_CHW = torch.from_numpy(reference.noise(7, 10)).permute(2, 0, 1)
     yes, no = np.array([True]), np.array([False])
     flip_x, flip_y = geometry.flips(yes, no, (7, 10))[0], geometry.flips(no, yes, (7, 10))[0]
-    assert torch.equal(reference.affine(picture_CHW, flip_x[:2]), picture_CHW.flip(2))
-    assert torch.equal(reference.affine(picture_CHW, flip_y[:2]), picture_CHW.flip(1))
-    assert np.array_equal(geometry.flips(no, no, (7, 10))[0], np.eye(3))
-    moved = reference.affine(picture_CHW, geometry.translation([2], [-1])[0, :2])
+    assert torch.equal(reference.affine(picture_CHW, flip_x), picture_CHW.flip(2))
+    assert torch.equal(reference.affine(picture_CHW, flip_y), picture_CHW.flip(1))
+    assert np.array_equal(geometry.flips(no, no, (7, 10))[0], np.eye(2, 3))
+    moved = reference.affine(picture_CHW, geometry.translation([2], [-1])[0])
     assert torch.equal(moved[:, 1:, :-2], picture_CHW[:, :-1, 2:])
     assert moved[:, 0].max() == 0 and moved[:, :, -2:].max() == 0
-    assert math.isclose(float(np.linalg.det(flip_x @ flip_y)), 1)
+
+
+def test_maps_compose_as_their_matrices_multiply():
+    rng = np.random.default_rng(0)
+    outer_N23, inner_N23 = rng.normal(size=(2, 50, 2, 3))
+    last_N13 = np.tile([[0.0, 0, 1]], (50, 1, 1))
+    product_N33 = np.concatenate([outer_N23, last_N13], axis=1) @ np.concatenate([inner_N23, last_N13], axis=1)
+    np.testing.assert_allclose(geometry.compose(outer_N23, inner_N23), product_N33[:, :2], atol=1e-12)
+    assert not np.allclose(geometry.compose(inner_N23, outer_N23), product_N33[:, :2])  # control
