@@ -36,20 +36,19 @@ def tiles(spec: DataSpec, samples: Samples, rows: Rows, views: int, seed: int) -
     for view in range(views):
         plans.append(plan.training(seed, view, spec.augment, samples.size_N2, spec.image_size))
     needed = np.unique(np.concatenate([rows, *(view.partner_N[rows] for view in plans)]))
-    worker = executor.build(spec, samples, torch.device("cpu"), needed)
-    columns = [_column(worker, rows, view) for view in plans]
+    worker = executor.build(spec, samples, torch.device("cpu"), rows=needed)
+    columns = [_column(worker, spec, needed, rows, view) for view in plans]
     worker.close()
     return columns
 
 
-def _column(worker: Executor, rows: Rows, plan_N: Plan) -> npt.NDArray[np.uint8]:
+def _column(worker: Executor, spec: DataSpec, needed: Rows, rows: Rows, plan_N: Plan) -> npt.NDArray[np.uint8]:
     both = np.concatenate([rows, plan_N.partner_N[rows]])
     plan_B = plan_N.take(both)
-    image_BHWC = worker.submit(both, plan_B).result()
+    image_BCHW = worker.submit(np.searchsorted(needed, both), plan_B).result()
     mate_B = torch.arange(len(rows), 2 * len(rows)).repeat(2)
     blend_B, paste_B4 = torch.from_numpy(plan_B.blend_N), torch.from_numpy(plan_B.paste_N4)
-    mixed = pixels.mix(image_BHWC.permute(0, 3, 1, 2).float(), mate_B, blend_B, paste_B4)
-    return np.asarray(mixed[: len(rows)].round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+    return pixels.levels(pixels.mix(image_BCHW, mate_B, blend_B, paste_B4)[: len(rows)], spec).numpy()
 
 
 def compose(columns: list[npt.NDArray[np.uint8]], titles: list[str], captions: list[str]) -> Image.Image:

@@ -20,6 +20,8 @@ from configs.errors import InputError
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 JPEG_MAGIC = b"\xff\xd8"
+# Beside IMREAD_COLOR_RGB these flags mean the scale alone; the REDUCED_COLOR ones would ask for BGR as well.
+REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
 
 
 class ImageStore(Protocol):
@@ -104,18 +106,15 @@ def decode(data: bytes, reduce: int = 1) -> NDArray[np.uint8] | None:
     assert reduce in (1, 2, 4, 8)
     if data[:4] in TIFF_MAGIC:
         return _decode_tiff(data)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     # Only libjpeg reduces while decoding; for other formats OpenCV would subsample afterwards and alias.
     if reduce > 1 and data[:2] == JPEG_MAGIC:
-        flags |= {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}[reduce]
+        flags |= REDUCED[reduce]
     try:
-        pixel_HWC = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        pixel_HWC: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         return None
-    if pixel_HWC is None:
-        return None
-    rgb_HWC: NDArray[np.uint8] = cv2.cvtColor(pixel_HWC, cv2.COLOR_BGR2RGB)
-    return rgb_HWC
+    return pixel_HWC
 
 
 def _decode_tiff(data: bytes) -> NDArray[np.uint8] | None:

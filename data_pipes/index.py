@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from configs import resources
 from configs.errors import InputError
 from configs.files import write_atomically
 from data_pipes.images import FileImages, decode
@@ -114,18 +115,13 @@ def _strict_pillow() -> Iterator[None]:
 
 def _examine_all(root: Path, paths: Sequence[str], threads: int, pixel_limit: int) -> Iterator[Entry]:
     started = logged = time.monotonic()
-    with ThreadPoolExecutor(threads or _cores()) as pool:
+    with ThreadPoolExecutor(threads or resources.cores()) as pool:
         for done, entry in enumerate(pool.map(lambda path: examine(root / path, pixel_limit), paths), start=1):
             now = time.monotonic()
             if now - logged > LOG_EVERY_SECONDS:
                 logged = now
                 logger.info("%s: checked %d of %d files in %.0f s", root, done, len(paths), now - started)
             yield entry
-
-
-def _cores() -> int:
-    # Under Slurm and in containers a process may use fewer cores than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def examine(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Entry:

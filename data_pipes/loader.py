@@ -79,8 +79,12 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         seed: int | None,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        image_dtype: torch.dtype | None = None,
     ) -> None:
-        """`seed` makes random training views in random order; None makes the fixed evaluation view, in order."""
+        """`seed` makes random training views in random order; None makes the fixed evaluation view, in order.
+
+        `dtype` is that of targets and weights, and of images unless `image_dtype` says otherwise.
+        """
         assert seed is not None or layout.accumulation == 1, "evaluation has nothing to accumulate"
         if seed is not None and spec.augment.mixes and layout.micro_batch_size % 2:
             raise UsageError(f"mixup and cutmix need an even micro-batch; it is {layout.micro_batch_size}")
@@ -89,10 +93,9 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         self.gradient_state = GradientState()
         self._drop_last = False
         self._spec, self._layout, self._seed, self._device = spec, layout, seed, device
-        self._mean_C = torch.tensor(spec.mean, dtype=dtype, device=device)
-        self._std_C = torch.tensor(spec.std, dtype=dtype, device=device)
+        self._dtype = dtype
         self._label_N = torch.from_numpy(samples.label_N).to(device)
-        self._executor = executor.build(spec, samples, device)
+        self._executor = executor.build(spec, samples, device, image_dtype or dtype)
 
     @property
     def steps(self) -> int:
@@ -149,19 +152,18 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
 
     def _finish(self, ticket: _Ticket, view: int) -> Batch:
         layout, device = self._layout, self._device
-        image_BHWC = ticket.pending.result().to(device, non_blocking=True)
-        image_BCHW = pixels.normalise(image_BHWC, self._mean_C, self._std_C)
+        image_BCHW = ticket.pending.result()
         index_B = torch.from_numpy(ticket.row_B).to(device)
         label_B = self._label_N[index_B]
         classes_K = torch.arange(len(self.dataset.classes), device=device)
-        target_BK = (label_B[:, None] == classes_K).to(self._mean_C.dtype)
+        target_BK = (label_B[:, None] == classes_K).to(self._dtype)
         if (ticket.plan_B.partner_N != ticket.row_B).any():
             mate_B = torch.from_numpy(mates(ticket.row_B, ticket.plan_B.partner_N)).to(device)
             blend_B = torch.from_numpy(ticket.plan_B.blend_N).to(device)
             image_BCHW = pixels.mix(image_BCHW, mate_B, blend_B, torch.from_numpy(ticket.plan_B.paste_N4).to(device))
             share_B1 = torch.from_numpy(plan.label_share(ticket.plan_B, self._spec.image_size)).to(target_BK)[:, None]
             target_BK = share_B1 * target_BK + (1 - share_B1) * target_BK[mate_B]
-        weight_B = torch.zeros(layout.micro_batch_size, dtype=self._mean_C.dtype, device=device)
+        weight_B = torch.zeros(layout.micro_batch_size, dtype=self._dtype, device=device)
         weight_B[: ticket.real] = layout.world_size * layout.accumulation / ticket.step_real
         return Batch(
             image_BCHW=image_BCHW, target_BK=target_BK, label_B=label_B, index_B=index_B, weight_B=weight_B, view=view

@@ -1,6 +1,7 @@
-"""The plan carried out by torch on images decoded once: every view is one warp of the canvas, on any device.
+"""The plan carried out by torch on images that lie decoded on the device: every view is one warp of the canvas.
 
-B samples, output H x W pixels, C channels. Crop, the canvas' squash and the plan's affine are one coordinate map.
+For GPUs; on a CPU the same canvas feeds `host`, one image at a time. Crop, the canvas' squash and the plan's affine are
+one coordinate map. B samples, output H x W pixels, C channels.
 """
 
 from __future__ import annotations
@@ -12,27 +13,24 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from data_pipes import canvas, pixels
+from data_pipes import pixels
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
 
-CACHED_ELEMENTS = 1 << 16  # on a CPU, intermediates of more than this leave the cache and cost more than they save
-
 
 class ResidentExecutor:
-    """Holds the rows that it will be asked for as uint8 on the device."""
+    """Holds the whole split as uint8 on the device."""
 
-    def __init__(self, samples: Samples, spec: DataSpec, device: torch.device, row_R: Rows) -> None:
-        """`row_R`: sorted rows of the split."""
-        self._row_R = row_R
-        self._canvas_RHWC = canvas.decode(spec, samples, row_R).to(device)
+    def __init__(self, samples: Samples, spec: DataSpec, canvas_NHWC: torch.Tensor, dtype: torch.dtype) -> None:
+        """`canvas_NHWC`: the split's images, squashed to one size, on the device."""
+        device = canvas_NHWC.device
+        self._canvas_NHWC = canvas_NHWC
         self._size_N2 = samples.size_N2
         self._output_HW = spec.image_size
         self._fill_C = torch.tensor(spec.fill_colour, dtype=torch.uint8, device=device)
-        elements = spec.image_size[0] * spec.image_size[1] * spec.channels
-        self._chunk = max(1, CACHED_ELEMENTS // elements) if device.type == "cpu" else 1 << 20
+        self._normaliser = pixels.Normaliser(spec, device, dtype)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="resident")
 
     def submit(self, row_B: Rows, plan_B: Plan) -> Future[torch.Tensor]:
@@ -42,23 +40,17 @@ class ResidentExecutor:
     def close(self) -> None:
         """Drop what is queued and the canvas."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._canvas_RHWC = self._canvas_RHWC[:0]
+        self._canvas_NHWC = self._canvas_NHWC[:0]
 
     @torch.no_grad()
     def _render(self, row_B: Rows, plan_B: Plan) -> torch.Tensor:
-        device = self._canvas_RHWC.device
-        place_B = torch.from_numpy(np.searchsorted(self._row_R, row_B)).to(device)
-        to_canvas_B22 = self._to_canvas(row_B, plan_B)
-        parts = []
-        for start in range(0, len(row_B), self._chunk):
-            rows = slice(start, start + self._chunk)
-            source = self._canvas_RHWC[place_B[rows]].permute(0, 3, 1, 2).float()
-            matrix = torch.from_numpy(plan_B.matrix_N23[rows].astype(np.float32)).to(device)
-            scale = torch.from_numpy(to_canvas_B22[rows].astype(np.float32)).to(device)
-            parts.append(warp(source, matrix, scale, self._output_HW))
-        image_BHWC = torch.cat(parts)
-        pixels.erase(image_BHWC, torch.from_numpy(plan_B.erase_N4).to(device), self._fill_C)
-        return image_BHWC
+        device = self._canvas_NHWC.device
+        source_BCHW = self._canvas_NHWC[torch.from_numpy(row_B).to(device)].permute(0, 3, 1, 2).float()
+        matrix_B23 = torch.from_numpy(plan_B.matrix_N23.astype(np.float32)).to(device)
+        to_canvas_B22 = torch.from_numpy(self._to_canvas(row_B, plan_B).astype(np.float32)).to(device)
+        level_BHWC = warp(source_BCHW, matrix_B23, to_canvas_B22, self._output_HW)
+        pixels.erase(level_BHWC, torch.from_numpy(plan_B.erase_N4).to(device), self._fill_C)
+        return self._normaliser(level_BHWC)
 
     def _to_canvas(self, row_B: Rows, plan_B: Plan) -> npt.NDArray[np.float64]:
         """From pixels of the resized crop to [-1, 1] over the canvas: (offset, slope) for x, then for y."""

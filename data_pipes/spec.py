@@ -7,10 +7,12 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
+from configs import resources
 from configs.errors import require
 
 MAX_SEED = 2**63
 SourceName = Literal["digits", "idx", "cifar10", "cifar10.1", "food11", "folder"]
+ExecutorName = Literal["auto", "dali", "host", "resident"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +81,23 @@ class AugmentSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DaliSpec:
+    """What only the executor `dali` asks."""
+
+    feed: Literal["auto", "files", "canvas"] = "auto"
+    """files: decode every view anew. canvas: images decoded once, squashed, and kept in the device's memory. auto: the
+    canvas on a GPU in whose memory it fits, otherwise files; data sets that are arrays are fed as they are."""
+    hw_decoder_load: float = 0.65
+    """Share of JPEG images that a GPU's hardware decoder takes. Its pixels differ from the CUDA decoder's, and which of
+    the two an image meets depends on its batch: 0 where the same pixels are wanted every time."""
+    fancy_upsampling: bool = True
+    """Interpolate the colour of JPEG files as libjpeg does. false: a little faster on a GPU, 0.5 levels off."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.hw_decoder_load <= 1, "dali.hw_decoder_load", self.hw_decoder_load, "a share in [0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DataSpec:
     """Where the images are and what the network sees of them."""
 
@@ -104,11 +123,14 @@ class DataSpec:
     """Which CIFAR-10.1."""
     bad_files: Literal["error", "skip"] = "error"
     """What to do with files that cannot be decoded: stop and name them, or leave them out and say how many."""
-    executor: Literal["auto", "host", "resident"] = "auto"
-    """Who carries the plan out. host: OpenCV threads. resident: one torch warp of images decoded once. auto: says which
-    it chose, and why."""
+    executor: ExecutorName = "auto"
+    """Who carries the plan out. dali: NVIDIA DALI, on the GPU where there is one. host: OpenCV threads. resident:
+    images decoded once and kept on the device. auto: says which it chose, and why."""
+    dali: DaliSpec = field(default_factory=DaliSpec)
+    """What only the executor `dali` asks."""
     canvas_scale: float = 1.14
-    """resident keeps photographs squashed to image_size times this. 1.5 to 2 for crop scales under 0.5."""
+    """Photographs that are decoded once are kept squashed to image_size times this; 1.5 to 2 for crop scales under
+    0.5."""
     threads: int = 0
     """Decoding threads of each process. 0: as many as it has cores."""
     prefetch: int = 3
@@ -142,5 +164,4 @@ class DataSpec:
     @property
     def thread_count(self) -> int:
         """Threads of this process: as asked for, or its share of the cores that it may use."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.threads or max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        return self.threads or max(1, resources.cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 # No deadlines: a shared machine is slow now and then. The same examples every time where a failure blocks a change.
@@ -22,3 +23,11 @@ def data_root(request: pytest.FixtureRequest) -> Path:
     if not folder.is_dir():
         pytest.skip(f"data set missing: {folder} (set HEARTCUT_DATA to the folder of the data sets)")
     return folder
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    """The first NVIDIA GPU; skips without one."""
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU here")
+    return torch.device("cuda", 0)

@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from timm.utils import ModelEmaV3
 
 from configs import reader
-from data_pipes import executor, source
+from data_pipes import choice, executor, source
+from data_pipes.choice import Choice
 from data_pipes.loader import PlanLoader
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
@@ -29,7 +31,7 @@ from train.state import TrainState
 from train.step import Step
 from train.student import Student, example_features
 from train.track import Tracker
-from train.world import dtype_of, evaluation_loader, training_layout
+from train.world import dtype_of, evaluation_loader, image_dtype_of, training_layout
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +46,16 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     teacher = _teacher(config, spec, train.classes)
     student = _student(config, spec, len(train.classes), teacher).to(device=device, dtype=dtype)
     student.to(memory_format=torch.channels_last)  # batches come so; 1.2 to 2 times faster on a CPU, too
-    train_loader = PlanLoader(train, config.data, layout, seed=config.seed, device=device, dtype=dtype)
+    config, chosen = _settled(config, accelerator, train)
+    train_loader = PlanLoader(
+        train,
+        config.data,
+        layout,
+        seed=config.seed,
+        device=device,
+        dtype=dtype,
+        image_dtype=image_dtype_of(config.precision),
+    )
     validation_loader = evaluation_loader(accelerator, validation, config.data, dtype)
     guards.require_repeatable(validation_loader.epoch(0), validation_loader.epoch(0))
     state = _state(config, student, accelerator)
@@ -78,7 +89,7 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
         folder=folder,
         tracker=_tracker(config, state, folder, stage) if accelerator.is_main_process else None,
     )
-    _introduce(loop, resumed)
+    _introduce(loop, chosen, resumed)
     return loop
 
 
@@ -87,6 +98,15 @@ def _load(accelerator: Accelerator, spec: DataSpec) -> tuple[Samples, Samples]:
         train, validation = source.load(spec, "train"), source.load(spec, "validation")
     logger.info("data: %s train, %s validation images", f"{len(train):,}", f"{len(validation):,}")
     return train, validation
+
+
+def _settled(config: TrainConfig, accelerator: Accelerator, samples: Samples) -> tuple[TrainConfig, Choice]:
+    """The config with the main process's choice of an executor: memory that is free differs from process to process."""
+    chosen = [executor.choose(config.data, samples, accelerator.device) if accelerator.is_main_process else None]
+    [settled] = broadcast_object_list(chosen)
+    feed = settled.feed if settled.name == "dali" else config.data.dali.feed
+    data = replace(config.data, executor=settled.name, dali=replace(config.data.dali, feed=feed))
+    return replace(config, data=data), settled
 
 
 def _teacher(config: TrainConfig, spec: DistillSpec, classes: tuple[str, ...]) -> LiveTeacher | None:
@@ -141,10 +161,10 @@ def _tracker(config: TrainConfig, state: TrainState, folder: RunDir, stage: str)
     return tracker
 
 
-def _introduce(loop: Loop, resumed: bool) -> None:
+def _introduce(loop: Loop, chosen: Choice, resumed: bool) -> None:
     parameters = sum(p.numel() for p in loop.state.student.net.parameters())
     config, layout, progress = loop.config, loop.layout, loop.state.progress
-    logger.info("executor: %s; %s", *executor.choose(config.data, loop.train_loader.dataset))
+    logger.info("executor: %s; %s", chosen.label, chosen.reason)
     logger.info("%s: %s parameters, on %s", config.network.name, f"{parameters:,}", loop.accelerator.device)
     logger.info(
         "%d epochs of %d steps of %d images: %d processes x %d at once x %d accumulated",
@@ -153,3 +173,11 @@ def _introduce(loop: Loop, resumed: bool) -> None:
     )
     if resumed:
         logger.info("resumed at epoch %d, step %d", progress.epoch + 1, progress.step)
+    now = choice.pixels(chosen, config.data)
+    if progress.pixels not in (None, now):
+        logger.warning(
+            "the executor was %s and is now %s: samples, order and views stay the same, pixels may differ from "
+            "those before the checkpoint",
+            *(progress.pixels, now),
+        )
+    progress.pixels = now

@@ -81,9 +81,13 @@ def require_live(optimizer: Optimizer, module: nn.Module) -> None:
 
 
 def require_repeatable(first: Iterable[Batch], again: Iterable[Batch]) -> None:
-    """InputError unless two passes over evaluation views start with the same images."""
+    """InputError unless two passes over evaluation views start with the same images.
+
+    On average they may differ by 0.02 standard deviations, which is what two JPEG decoders of one GPU may differ by.
+    """
     for one, two in zip(first, again, strict=True):
-        if not torch.equal(one.image_BCHW, two.image_BCHW) or not torch.equal(one.index_B, two.index_B):
+        gap = float((one.image_BCHW.float() - two.image_BCHW.float()).abs().mean())  # sync: once a run
+        if gap > 0.02 or not torch.equal(one.index_B, two.index_B):
             raise InputError("evaluation shows different images each time: its view must have nothing random in it")
         return
 

@@ -21,8 +21,9 @@ import yaml
 from configs.errors import InputError
 from configs.files import write_atomically
 
-# What may change between a run and its resumption: where and how fast, not what.
-FREE_KEYS = ("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track")
+# What may change between a run and its resumption: where, how fast and by whom, not what.
+EXECUTOR_KEYS = ("data.executor", "data.dali", "data.canvas_scale")
+FREE_KEYS = ("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track", *EXECUTOR_KEYS)
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "nvidia-dali-cuda120")
 
 

@@ -35,6 +35,7 @@ class Progress:
     seconds: float = 0.0
     images: int = 0
     wandb_id: str | None = None
+    pixels: str | None = None
 
 
 @dataclass(kw_only=True, slots=True)

@@ -23,6 +23,11 @@ def dtype_of(precision: str) -> torch.dtype:
     return torch.float64 if precision == "float64" else torch.float32
 
 
+def image_dtype_of(precision: str) -> torch.dtype:
+    """Type of training images: half as many bytes where autocast would halve them anyway."""
+    return torch.float16 if precision == "fp16" else dtype_of(precision)
+
+
 def training_layout(accelerator: Accelerator, batch_size: int, micro_batch_size: int | None) -> Layout:
     """The global batch over all processes; without a micro-batch size, one micro-batch each."""
     world = accelerator.num_processes

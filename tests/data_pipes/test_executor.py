@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import reference
+from configs import resources
 from configs.errors import InputError
-from data_pipes import executor, plan
+from data_pipes import choice, devices, executor, pixels, plan
+from data_pipes.canvas import CanvasImages
+from data_pipes.dali import DaliExecutor
 from data_pipes.host import HostExecutor
 from data_pipes.index import scan
-from data_pipes.resident import ResidentExecutor
 from data_pipes.spec import AugmentSpec, DataSpec
 
 CPU = torch.device("cpu")
-BOTH = ["host", "resident"]
+EVERY_EXECUTOR = ["host", "resident", "dali"]
 EVERY = AugmentSpec(
     crop_scale=(0.3, 1.0), horizontal_flip=0.5, vertical_flip=0.5, rotation=30, affine=20, shear=10, zoom=(0.8, 1.2),
     translate=(0.1, 0.1), erase=0.5,
@@ -35,33 +37,59 @@ def spec(name: str, size_HW=(28, 28), augment=None, channels=1, **changes) -> Da
     return DataSpec(source="digits", executor=name, image_size=size_HW, augment=augment, **{**shape, **changes})
 
 
+def files(folder, images):
+    """The images as JPEG files."""
+    for i, image in enumerate(images):
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, "JPEG", quality=95)
+        (folder / f"{i}.jpg").write_bytes(stream.getvalue())
+    table = scan(folder, tuple(f"{i}.jpg" for i in range(len(images))))
+    return replace(reference.in_memory(images), size_N2=table.size_N2, images=table.images())
+
+
 def carry_out(config: DataSpec, samples, view: plan.Plan) -> np.ndarray:
     worker = executor.build(config, samples, CPU)
-    image_BHWC = worker.submit(np.arange(len(samples)), view).result()
+    image_BCHW = worker.submit(np.arange(len(samples)), view).result()
     worker.close()
-    assert image_BHWC.dtype == torch.uint8
-    return image_BHWC.numpy()
+    assert image_BCHW.dtype == torch.float32 and image_BCHW.permute(0, 2, 3, 1).is_contiguous()
+    return pixels.levels(image_BCHW, config).numpy()
 
 
-# ---- which, and why
+# ---- what is chosen is built
 
 
-def test_auto_takes_resident_up_to_64_pixels_and_host_above():
-    small = reference.in_memory([reference.noise(64, 30), reference.noise(20, 64)])
-    large = reference.in_memory([reference.noise(65, 30), reference.noise(20, 64)])
-    assert executor.choose(spec("auto"), small)[0] == "resident"
-    assert executor.choose(spec("auto"), large)[0] == "host"
-    assert executor.choose(spec("auto"), large)[1] == "images of up to 65 pixels are decoded as they come"
-    worker = executor.build(spec("auto"), large, CPU)
-    worker.close()
-    assert isinstance(worker, HostExecutor)
-
-
-@pytest.mark.parametrize(("name", "kind"), [("host", HostExecutor), ("resident", ResidentExecutor)])
-def test_what_is_asked_for_is_built(name, kind):
+@pytest.mark.parametrize(
+    ("name", "kind", "store"),
+    [
+        ("host", HostExecutor, reference.ListImages),
+        ("resident", HostExecutor, CanvasImages),
+        ("dali", DaliExecutor, None),
+    ],
+)
+def test_what_is_asked_for_is_built(name, kind, store):
     worker = executor.build(spec(name), reference.in_memory([reference.noise(8, 8)]), CPU)
     worker.close()
     assert isinstance(worker, kind)
+    assert store is None or isinstance(worker._samples.images, store)
+
+
+def test_the_choice_sees_the_largest_side_the_canvas_and_the_kind_of_the_images():
+    small = reference.in_memory([reference.noise(64, 30), reference.noise(20, 64)])
+    large = reference.in_memory([reference.noise(65, 30), reference.noise(20, 64)])
+    assert executor.choose(spec("auto"), small, CPU).name == "resident"
+    assert executor.choose(spec("auto"), large, CPU).name == "host"
+    assert "65 pixels" in executor.choose(spec("auto"), large, CPU).reason
+
+
+def test_a_gpu_gets_dali_from_the_canvas_where_it_fits(monkeypatch):
+    """Images of 65 pixels on a canvas of 32 x 32 are 2,048 bytes of a GPU that has more, or has not."""
+    large = reference.in_memory([reference.noise(65, 65)] * 2)
+    chosen = []
+    for free in (1e9, 1e3):
+        device = choice.Device(kind="nvidia", free_bytes=int(free), dali=True)
+        monkeypatch.setattr(devices, "describe", lambda _, device=device: device)
+        chosen.append(executor.choose(spec("auto"), large, torch.device("cuda")).label)
+    assert chosen == ["dali (canvas)", "dali (canvas)"]  # an array is never decoded
 
 
 def test_fill_colour_is_the_mean_in_whole_levels():
@@ -70,7 +98,7 @@ def test_fill_colour_is_the_mean_in_whole_levels():
 
 
 def test_threads_are_shared_among_the_processes_of_a_machine(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(12)), raising=False)
+    monkeypatch.setattr(resources, "cores", lambda: 12)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert spec("host", threads=0).thread_count == 12
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "5")
@@ -83,7 +111,7 @@ def test_threads_are_shared_among_the_processes_of_a_machine(monkeypatch):
 # ---- exactness
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", EVERY_EXECUTOR)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("side_HW", [(28, 28), (33, 17)])
 def test_flips_and_padded_crops_are_exact(name, channels, side_HW):
@@ -100,7 +128,7 @@ def test_flips_and_padded_crops_are_exact(name, channels, side_HW):
     assert not np.array_equal(ours, images)  # control
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", EVERY_EXECUTOR)
 def test_the_identity_is_exact(name):
     images = np.stack([reference.noise(28, 28, 1, seed) for seed in range(20)])
     samples = reference.in_memory(images)
@@ -108,7 +136,7 @@ def test_the_identity_is_exact(name):
     assert np.array_equal(ours, images)
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", EVERY_EXECUTOR)
 def test_erased_boxes_show_the_mean_colour(name):
     images = np.stack([reference.noise(28, 28, 3, seed) for seed in range(20)])
     samples = reference.in_memory(images)
@@ -124,38 +152,46 @@ def test_erased_boxes_show_the_mean_colour(name):
 # ---- a sample's pixels depend on the sample alone
 
 
-@pytest.fixture(scope="module", params=BOTH)
-def running(request):
-    """An executor at work, its plan, and the pixels of all samples one at a time."""
-    images = [reference.picture(90 + 7 * i, 70 + 5 * i, 3, i) for i in range(24)]
-    samples = reference.in_memory(images)
-    config = spec(request.param, (45, 37), EVERY, 3)
-    view = plan.training(0, 0, EVERY, samples.size_N2, (45, 37))
-    worker = executor.build(config, samples, CPU)
-    rows = np.arange(24)
-    alone = torch.cat([worker.submit(rows[i : i + 1], view.take(rows[i : i + 1])).result() for i in rows])
-    yield worker, view, alone, config, samples
-    worker.close()
+@pytest.fixture(scope="module", params=["host", "host files", "resident", "resident files", "dali", "dali files"])
+def running(request, tmp_path_factory):
+    """An executor at work, its plan, and the pixels of all samples one at a time; arrays, or JPEG files of 90 x 70
+    to 250 x 185 pixels, of which many are decoded at half size."""
+    name, _, encoded = request.param.partition(" ")
+    folder = tmp_path_factory.mktemp("files")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEARTCUT_CACHE", str(folder / "cache"))
+        images = [reference.picture(90 + 7 * i, 70 + 5 * i, 3, i) for i in range(24)]
+        samples = files(folder, images) if encoded else reference.in_memory(images)
+        config = spec(name, (45, 37), EVERY, 3)
+        view = plan.training(0, 0, EVERY, samples.size_N2, (45, 37))
+        worker = executor.build(config, samples, CPU)
+        rows = np.arange(24)
+        alone = torch.cat([worker.submit(rows[i : i + 1], view.take(rows[i : i + 1])).result() for i in rows])
+        yield worker, view, alone, config, samples
+        worker.close()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.lists(st.integers(0, 23), min_size=1, max_size=40))
-def test_pixels_do_not_depend_on_the_batch(running, rows):
+@given(batches=st.lists(st.lists(st.integers(0, 23), min_size=1, max_size=12), min_size=1, max_size=6))
+def test_pixels_do_not_depend_on_the_batch_or_on_those_in_flight(running, batches):
+    """Any batches, of any sizes, with 0 to 5 others submitted before their results are asked for."""
     worker, view, alone, _, _ = running
-    row_B = np.array(rows)
-    assert torch.equal(worker.submit(row_B, view.take(row_B)).result(), alone[rows])
+    pending = [worker.submit(np.array(rows), view.take(np.array(rows))) for rows in batches]
+    for rows, job in zip(batches, pending, strict=True):
+        assert torch.equal(job.result(), alone[rows])
 
 
 def test_pixels_do_not_depend_on_threads(running):
     _, view, alone, config, samples = running
     torch_threads = torch.get_num_threads()
+    expected = pixels.levels(alone, config).numpy()
     try:
         torch.set_num_threads(2)
-        assert torch.equal(torch.from_numpy(carry_out(replace(config, threads=3), samples, view)), alone)
+        assert np.array_equal(carry_out(replace(config, threads=3), samples, view), expected)
     finally:
         torch.set_num_threads(torch_threads)
     other = plan.training(0, 1, EVERY, samples.size_N2, (45, 37))
-    assert not torch.equal(torch.from_numpy(carry_out(config, samples, other)), alone)  # control
+    assert not np.array_equal(carry_out(config, samples, other), expected)  # control
 
 
 def test_results_come_in_any_order_and_stay(running):
@@ -170,20 +206,15 @@ def test_results_come_in_any_order_and_stay(running):
 def test_pixels_do_not_depend_on_the_rest_of_the_split(running):
     _, view, alone, config, samples = running
     rows = np.array([20, 3, 11])
-    assert torch.equal(torch.from_numpy(carry_out(config, samples.select(rows), view.take(rows))), alone[rows])
+    expected = pixels.levels(alone, config).numpy()[rows]
+    assert np.array_equal(carry_out(config, samples.select(rows), view.take(rows)), expected)
 
 
 # ---- errors
 
 
-def files(folder, count=4):
-    for i in range(count):
-        stream = io.BytesIO()
-        Image.fromarray(reference.picture(80, 90, 3, i)).save(stream, "JPEG")
-        (folder / f"{i}.jpg").write_bytes(stream.getvalue())
-    paths = tuple(f"{i}.jpg" for i in range(count))
-    table = scan(folder, paths)
-    return replace(reference.in_memory([reference.noise(80, 90)] * count), size_N2=table.size_N2, images=table.images())
+def four_files(folder):
+    return files(folder, [reference.picture(80, 90, 3, i) for i in range(4)])
 
 
 @pytest.fixture(autouse=True)
@@ -191,10 +222,11 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("HEARTCUT_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
-def test_host_names_a_file_that_is_gone_and_goes_on_with_the_others(tmp_path):
-    samples = files(tmp_path)
+@pytest.mark.parametrize("name", ["host", "dali"])
+def test_a_file_that_is_gone_is_named_and_the_others_go_on(name, tmp_path):
+    samples = four_files(tmp_path)
     view = plan.evaluation(samples.size_N2, 1.0, (28, 28))
-    worker = executor.build(spec("host", channels=3), samples, CPU)
+    worker = executor.build(spec(name, channels=3), samples, CPU)
     rows = np.arange(4)
     whole = worker.submit(rows, view).result()
     (tmp_path / "2.jpg").unlink()
@@ -207,21 +239,21 @@ def test_host_names_a_file_that_is_gone_and_goes_on_with_the_others(tmp_path):
 
 
 def test_resident_names_a_file_that_is_gone_before_it_starts(tmp_path):
-    samples = files(tmp_path)
+    samples = four_files(tmp_path)
     (tmp_path / "2.jpg").unlink()
     with pytest.raises(InputError, match=r"2\.jpg: the file is gone"):
         executor.build(spec("resident", channels=3), samples, CPU)
 
 
 def test_resident_needs_the_files_only_once(tmp_path):
-    samples = files(tmp_path)
+    samples = four_files(tmp_path)
     worker = executor.build(spec("resident", channels=3), samples, CPU)
     (tmp_path / "2.jpg").unlink()
-    assert worker.submit(np.arange(4), plan.evaluation(samples.size_N2, 1.0, (28, 28))).result().shape == (4, 28, 28, 3)
+    assert worker.submit(np.arange(4), plan.evaluation(samples.size_N2, 1.0, (28, 28))).result().shape == (4, 3, 28, 28)
     worker.close()
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", EVERY_EXECUTOR)
 def test_a_closed_executor_takes_nothing(name):
     samples = reference.in_memory([reference.noise(28, 28, 1)])
     worker = executor.build(spec(name), samples, CPU)

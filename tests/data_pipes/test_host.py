@@ -7,16 +7,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as T
 
 import reference
-from data_pipes import host, plan
-from data_pipes.host import HostExecutor
+from data_pipes import pixels, plan
+from data_pipes.host import Buffers, HostExecutor
 from data_pipes.index import scan
 from data_pipes.spec import AugmentSpec, DataSpec
+from data_pipes.view import views
 
 EVERY = AugmentSpec(
     crop_scale=(0.3, 1.0), horizontal_flip=0.5, vertical_flip=0.5, rotation=30, affine=20, shear=10, zoom=(0.8, 1.2),
@@ -36,10 +35,10 @@ def spec(size_HW, channels=3, **changes) -> DataSpec:
 
 
 def carry_out(config, samples, view) -> np.ndarray:
-    worker = HostExecutor(samples, config, pin=False)
-    image_BHWC = worker.submit(np.arange(len(samples)), view).result().numpy()
+    worker = HostExecutor(samples, config, torch.device("cpu"), torch.float32)
+    image_BCHW = worker.submit(np.arange(len(samples)), view).result()
     worker.close()
-    return image_BHWC
+    return pixels.levels(image_BCHW, config).numpy()
 
 
 def rendered(config, images, view) -> np.ndarray:
@@ -82,21 +81,39 @@ def test_images_of_many_sizes_in_one_batch():
     assert gap.max() <= 1 and gap.mean() < 1e-3
 
 
-@pytest.mark.data("food10")
-def test_photographs_are_the_reference(data_root):
-    """Food-11's recipe at 224 pixels, decoded by Pillow: mean 0.0001 levels, at most 1, measured on 32 photographs."""
+@pytest.fixture
+def photographs(data_root):
+    """32 food photographs as samples, and decoded by Pillow."""
     paths = tuple(f"training/{label}_{i}.jpg" for label in range(8) for i in range(4))
     table = scan(data_root, paths)
     empty = reference.in_memory([reference.noise(4, 4)] * 32)
     samples = replace(empty, size_N2=table.size_N2, images=table.images())
-    images = [np.array(ImageOps.exif_transpose(Image.open(data_root / path)).convert("RGB")) for path in paths]
+    return samples, [np.array(ImageOps.exif_transpose(Image.open(data_root / path)).convert("RGB")) for path in paths]
+
+
+@pytest.mark.data("food10")
+@pytest.mark.parametrize("augment", [replace(RECIPE, rotation=0, affine=0, erase=0.5), None])
+def test_photographs_that_are_not_turned_are_the_reference(photographs, augment):
+    """Crop, flip and erase at 224 pixels, and evaluation: mean 0.0001 levels, at most 1, measured on 32 photographs."""
+    samples, images = photographs
+    config, size_N2 = spec((224, 224)), samples.size_N2
+    view = plan.evaluation(size_N2, 0.875, (224, 224))
+    if augment:
+        view = plan.training(0, 1, augment, size_N2, (224, 224))
+    gap = reference.difference(carry_out(config, samples, view), rendered(config, images, view))
+    assert gap.max() <= 1 and gap.mean() < 1e-3
+
+
+@pytest.mark.data("food10")
+def test_turned_photographs_are_near_the_reference(photographs):
+    """Food-11's recipe at 224 pixels, mostly from half of the resolution: 45.8 dB, mean 0.64 levels, measured."""
+    samples, images = photographs
     config = spec((224, 224))
-    for view in (
-        plan.training(0, 1, RECIPE, samples.size_N2, (224, 224)),
-        plan.evaluation(samples.size_N2, 0.875, (224, 224)),
-    ):
-        gap = reference.difference(carry_out(config, samples, view), rendered(config, images, view))
-        assert gap.max() <= 1 and gap.mean() < 1e-3
+    view = plan.training(0, 1, RECIPE, samples.size_N2, (224, 224))
+    ours, expected = carry_out(config, samples, view), rendered(config, images, view)
+    assert reference.psnr(ours, expected) > 45 and reference.difference(ours, expected).mean() < 0.75
+    moved = replace(view, matrix_N23=view.matrix_N23 + np.array([[0, 0, 0.5], [0, 0, 0]]))
+    assert reference.psnr(carry_out(config, samples, moved), expected) < 38  # control: half a pixel
 
 
 def jpeg(folder, height, width):
@@ -112,57 +129,48 @@ def jpeg(folder, height, width):
 
 @pytest.mark.parametrize("size_HW", [(2000, 2000), (1501, 2003)])
 def test_decoding_at_a_reduced_scale_costs_little(tmp_path, size_HW):
-    """Measured: 57 dB where the crop's corner is a whole reduced pixel, else 40 to 50 dB: the shift of its rounding."""
+    """Measured: 50 to 53 dB, wherever between two reduced pixels the crop begins."""
     samples, image = jpeg(tmp_path, *size_HW)
     config = spec((224, 224))
-    reduced = 0
+    reduced = []
     for seed in range(6):
         view = plan.training(seed, 0, replace(RECIPE, crop_scale=(0.2, 1.0)), samples.size_N2, (224, 224))
-        reduced += host.reduction(tuple(view.crop_N4[0, 2:].tolist()), (224, 224)) > 1
+        reduced.append(views(view, samples.size_N2, (224, 224), encoded=True)[0].reduce)
         ours, expected = carry_out(config, samples, view), rendered(config, [image], view)
-        assert reference.difference(ours, expected).mean() < 2.1 and reference.psnr(ours, expected) > 39.5
-    assert reduced == 6  # control: the reduced path was taken
+        assert reference.difference(ours, expected).mean() < 0.6 and reference.psnr(ours, expected) > 49
+    assert min(reduced) > 1  # control: the reduced path was taken
 
 
-def test_a_reduced_crop_that_needs_no_rounding_is_almost_the_reference(tmp_path):
-    samples, image = jpeg(tmp_path, 2000, 2000)
-    view = plan.evaluation(samples.size_N2, 1.0, (224, 224))
-    assert host.reduction((2000, 2000), (224, 224)) == 4
+def test_evaluation_of_a_large_image_is_almost_the_reference(tmp_path):
+    samples, image = jpeg(tmp_path, 1501, 2003)
+    view = plan.evaluation(samples.size_N2, 0.875, (224, 224))
+    assert views(view, samples.size_N2, (224, 224), encoded=True)[0].reduce == 2
     ours, expected = carry_out(spec((224, 224)), samples, view), rendered(spec((224, 224)), [image], view)
     assert reference.difference(ours, expected).mean() < 0.4 and reference.psnr(ours, expected) > 52
 
 
-def test_the_reduction_leaves_twice_the_outputs_resolution():
-    expected = {223: 1, 448: 1, 895: 1, 896: 2, 1791: 2, 1792: 4, 3583: 4, 3584: 8, 9999: 8}
-    assert {side: host.reduction((side, side), (224, 224)) for side in expected} == expected
-    assert host.reduction((4000, 900), (224, 224)) == 2
+def test_memory_of_a_batch_is_used_again_only_when_nobody_holds_it():
+    buffers = Buffers()
+    first = buffers.take((2, 3), torch.float32)
+    place = first.data_ptr()
+    assert first.shape == (2, 3) and first.dtype == torch.float32
+    part = first[1:].permute(1, 0)
+    del first
+    assert buffers.take((2, 3), torch.float32).data_ptr() != place  # a view is still alive
+    del part
+    assert buffers.take((5,), torch.float16).data_ptr() == place
+    larger = buffers.take((100,), torch.float32)
+    assert larger.data_ptr() != place and larger.shape == (100,)
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_a_cut_from_a_reduced_image_is_never_empty_and_lies_where_it_should(data):
-    height, width = data.draw(st.integers(16, 3000)), data.draw(st.integers(16, 3000))
-    out = (data.draw(st.integers(1, 64)), data.draw(st.integers(1, 64)))
-    h, w = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
-    y, x = data.draw(st.integers(0, height - h)), data.draw(st.integers(0, width - w))
-    r = host.reduction((h, w), out)
-    small_HW = (-(-height // r), -(-width // r))
-    index = np.stack(np.meshgrid(np.arange(small_HW[0]), np.arange(small_HW[1]), indexing="ij"), axis=-1)
-    crop = host.cut(index, (y, x, h, w), (height, width))
-    assert crop.shape[0] >= 1 and crop.shape[1] >= 1
-    if r == 1:
-        assert crop.shape[:2] == (h, w) and crop[0, 0].tolist() == [y, x]
-    else:  # within half a reduced pixel of either edge, in output pixels under a quarter
-        top, bottom = crop[0, 0, 0], crop[-1, 0, 0] + 1
-        assert abs(top * height / small_HW[0] - y) * out[0] / h <= 0.251
-        assert abs(bottom * height / small_HW[0] - (y + h)) * out[0] / h <= 0.51
-
-
-def test_resize_is_torchvisions():
-    image = reference.noise(61, 47)
-    expected = T.resize(torch.from_numpy(image).permute(2, 0, 1), [20, 33], antialias=True).permute(1, 2, 0).numpy()
-    assert np.array_equal(host.resize(image, (20, 33)), expected)
-    assert host.resize(image, (61, 47)) is image
+def test_results_that_are_kept_are_not_written_over():
+    images = np.stack([reference.noise(28, 28, 1, seed) for seed in range(8)])
+    samples, config = reference.in_memory(images), spec((28, 28), 1)
+    worker = HostExecutor(samples, config, torch.device("cpu"), torch.float32)
+    view = plan.evaluation(samples.size_N2, 1.0, (28, 28))
+    kept = [worker.submit(np.array([i]), view.take(np.array([i]))).result()[0] for i in range(8)]
+    worker.close()
+    assert np.array_equal(np.stack([pixels.levels(image[None], config)[0].numpy() for image in kept]), images)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -176,14 +184,6 @@ def test_evaluation_is_resize_and_centre_crop(channels):
         # Crop, then resize: only the outermost pixels, whose filter reached over the crop's edge, may differ more.
         assert reference.difference(view, expected)[1:-1, 1:-1].max() <= 1
         assert reference.difference(view, expected).mean() < 0.2
-
-
-def test_warp_is_black_outside_and_leaves_its_input_alone():
-    image = np.full((8, 8, 1), 200, np.uint8)
-    moved = host.warp(image, np.array([[1.0, 0, 3], [0, 1, 0]]))
-    assert (moved[:, :5] == 200).all() and (moved[:, 5:] == 0).all() and (image == 200).all()
-    half = host.warp(image, np.array([[1.0, 0, 3.5], [0, 1, 0]]))
-    assert (half[:, 4] == 100).all()
 
 
 def test_erasing_never_writes_into_the_store():

@@ -19,6 +19,7 @@ import reference
 from configs.errors import UsageError
 from data_pipes import executor, pixels, plan
 from data_pipes.loader import Layout, PlanLoader, mates, pad
+from data_pipes.pixels import Normaliser
 from data_pipes.spec import AugmentSpec, DataSpec
 
 CPU = torch.device("cpu")
@@ -169,7 +170,7 @@ def test_an_epoch_taken_up_at_a_step_is_the_tail_of_the_whole(augment, world, ra
     assert not equal(whole[0], whole[accumulation])  # control
 
 
-@pytest.mark.parametrize("name", ["host", "resident"])
+@pytest.mark.parametrize("name", ["host", "resident", "dali"])
 def test_views_do_not_depend_on_prefetch_depth(name):
     runs = [epoch(23, 4, 2, augment=MIXED, prefetch=p, executor=name) for p in (1, 3, 50)]
     for run in runs[1:]:
@@ -200,7 +201,7 @@ def levels(batch) -> np.ndarray:
 def test_images_are_the_executors_normalised():
     view = plan.training(7, 4, PLAIN, split(11).size_N2, SIDE)
     worker = executor.build(spec(), split(11), CPU)
-    expected = worker.submit(np.arange(11), view).result().numpy()
+    expected = pixels.levels(worker.submit(np.arange(11), view).result(), spec()).numpy()
     worker.close()
     for batch in epoch(11, 4, 2, number=4):
         np.testing.assert_allclose(levels(batch), expected[batch.index_B], atol=1e-9)
@@ -378,7 +379,7 @@ def test_validation_inside_of_a_training_epoch(accelerator):
 
 def test_an_error_of_the_executor_reaches_the_trainer_and_closes_the_epoch(accelerator, monkeypatch):
     feed = loader(10, 2, 2)
-    monkeypatch.setattr(pixels, "normalise", lambda *a: (_ for _ in ()).throw(RuntimeError("boom")))
+    monkeypatch.setattr(Normaliser, "write", lambda *a: (_ for _ in ()).throw(RuntimeError("boom")))
     with pytest.raises(RuntimeError, match="boom"):
         next(feed.epoch(0))
     assert not accelerator.gradient_state.in_dataloader

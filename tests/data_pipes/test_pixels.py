@@ -7,10 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipes import pixels
+from data_pipes.spec import DataSpec
 
 boxes = st.lists(
     st.tuples(st.integers(0, 6), st.integers(0, 9), st.integers(0, 8), st.integers(0, 10)), min_size=1, max_size=6
 )
+
+
+def spec(channels: int) -> DataSpec:
+    mean, std = (0.485, 0.456, 0.406)[:channels], (0.229, 0.224, 0.225)[:channels]
+    return DataSpec(source="digits", image_size=(16, 16), mean=mean, std=std)
 
 
 @settings(max_examples=60, deadline=None)
@@ -33,16 +39,33 @@ def test_erase_fills_the_box_and_nothing_else():
     assert torch.equal(image[0][outside], before[0][outside]) and torch.equal(image[1], before[1])
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 2e-3), (torch.float32, 1e-6), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_normalise(dtype, tolerance, channels):
-    image = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).repeat(2, 1, 1, channels)
-    mean, std = [0.485, 0.456, 0.406][:channels], [0.229, 0.224, 0.225][:channels]
-    ours = pixels.normalise(image, torch.tensor(mean, dtype=dtype), torch.tensor(std, dtype=dtype))
-    expected = ((image.numpy() / 255 - np.array(mean)) / np.array(std)).transpose(0, 3, 1, 2)
+    """As a batch on the device, and one image at a time on the host."""
+    level = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).repeat(2, 1, 1, channels)
+    config = spec(channels)
+    mean, std = np.array(config.mean), np.array(config.std)
+    expected = (level.numpy() / 255 - mean) / std
+    normaliser = pixels.Normaliser(config, torch.device("cpu"), dtype)
+    ours = normaliser(level)
     assert ours.dtype == dtype and ours.shape == (2, channels, 16, 16)
-    np.testing.assert_allclose(ours.double().numpy(), expected, atol=tolerance, rtol=tolerance)
-    assert image.dtype == torch.uint8 and image.max() == 255  # untouched
+    assert ours.permute(0, 2, 3, 1).is_contiguous()
+    np.testing.assert_allclose(ours.double().numpy().transpose(0, 2, 3, 1), expected, atol=tolerance, rtol=tolerance)
+    alone = np.empty((16, 16, channels), ours.numpy().dtype)
+    normaliser.write(level[0].numpy(), alone)
+    np.testing.assert_allclose(alone.astype(np.float64), expected[0], atol=tolerance, rtol=tolerance)
+    assert level.max() == 255  # untouched
+    fill = (np.array(config.fill_colour) / 255 - mean) / std
+    np.testing.assert_allclose(normaliser.fill_C, fill, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_levels_are_what_was_normalised(channels):
+    level = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).repeat(1, 1, 1, channels)
+    image = pixels.Normaliser(spec(channels), torch.device("cpu"), torch.float32)(level)
+    assert torch.equal(pixels.levels(image, spec(channels)), level)
+    assert not torch.equal(pixels.levels(image + 0.02, spec(channels)), level)  # control: a level is 1/58
 
 
 def blended(image, mate, share, box):

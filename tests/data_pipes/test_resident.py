@@ -10,7 +10,7 @@ from scipy.ndimage import binary_erosion
 from torchvision.transforms.v2 import functional as T
 
 import reference
-from data_pipes import plan, resident
+from data_pipes import canvas, executor, pixels, plan
 from data_pipes.index import scan
 from data_pipes.resident import ResidentExecutor
 from data_pipes.spec import AugmentSpec, DataSpec
@@ -27,11 +27,25 @@ def spec(size_HW=(28, 28), channels=1, **changes) -> DataSpec:
     return DataSpec(source="digits", executor="resident", image_size=size_HW, **{**shape, **changes})
 
 
-def carry_out(config, samples, view) -> np.ndarray:
-    worker = ResidentExecutor(samples, config, torch.device("cpu"), np.arange(len(samples)))
-    image_BHWC = worker.submit(np.arange(len(samples)), view).result().numpy()
-    worker.close()
-    return image_BHWC
+def by_torch(config, samples) -> ResidentExecutor:
+    return ResidentExecutor(samples, config, canvas.load(config, samples), torch.float32)
+
+
+def by_opencv(config, samples):
+    return executor.build(config, samples, torch.device("cpu"))
+
+
+@pytest.fixture(params=[by_torch, by_opencv])
+def carry_out(request):
+    """What a GPU does, here on a CPU, and what a CPU does."""
+
+    def images(config, samples, view) -> np.ndarray:
+        worker = request.param(config, samples)
+        image_BCHW = worker.submit(np.arange(len(samples)), view).result()
+        worker.close()
+        return pixels.levels(image_BCHW, config).numpy()
+
+    return images
 
 
 def rendered(config, images, view) -> np.ndarray:
@@ -42,7 +56,7 @@ def rendered(config, images, view) -> np.ndarray:
 @pytest.mark.parametrize("make", [reference.noise, reference.picture])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size_HW", [(28, 28), (33, 21)])
-def test_raw_images_are_the_reference(make, channels, size_HW):
+def test_raw_images_are_the_reference(carry_out, make, channels, size_HW):
     """Canvas, crop and output of one size: at most one level, on average 0.0002 (measured: 0.0001)."""
     images = np.stack([make(*size_HW, channels, seed) for seed in range(64)])
     samples, config = reference.in_memory(images), spec(size_HW, channels)
@@ -55,7 +69,8 @@ def test_raw_images_are_the_reference(make, channels, size_HW):
         assert reference.difference(carry_out(config, samples, moved), expected).mean() > 0.02
 
 
-def test_enlarged_crops_differ_from_the_reference_at_the_crops_edge_only():
+@pytest.mark.parametrize("carry_out", [by_torch], indirect=True)
+def test_enlarged_crops_differ_from_the_reference_at_the_crops_edge_only(carry_out):
     """Without a warp there is one interpolation in both; at the edge resident sees the image beyond the crop."""
     images = np.stack([reference.noise(28, 28, 1, seed) for seed in range(64)])
     samples, config = reference.in_memory(images), spec()
@@ -66,7 +81,7 @@ def test_enlarged_crops_differ_from_the_reference_at_the_crops_edge_only():
     assert gap.max() > 5  # control: the edge does differ
 
 
-def test_crops_and_warps_of_raw_images_are_close_to_the_reference():
+def test_crops_and_warps_of_raw_images_are_close_to_the_reference(carry_out):
     """The reference interpolates twice, resident once: 51 dB, mean 0.38 levels, measured on smooth pictures."""
     images = np.stack([reference.picture(28, 28, 3, seed) for seed in range(64)])
     samples, config = reference.in_memory(images), spec(channels=3)
@@ -77,7 +92,7 @@ def test_crops_and_warps_of_raw_images_are_close_to_the_reference():
 
 @pytest.mark.parametrize("side", [16, 24, 32])
 @pytest.mark.parametrize("raw", [64, 66])
-def test_raw_images_larger_than_the_output_are_shrunk_with_antialias(raw, side):
+def test_raw_images_larger_than_the_output_are_shrunk_with_antialias(carry_out, raw, side):
     """`auto` takes resident for every split of up to 64 pixels, and evaluation must not alias there.
 
     White noise, against host's antialiased resize: kept raw (64 pixels) 16 to 23 dB, squashed first (66) 29 to 35 dB.
@@ -90,7 +105,9 @@ def test_raw_images_larger_than_the_output_are_shrunk_with_antialias(raw, side):
 
 @pytest.mark.data("food10")
 @pytest.mark.parametrize(("augment", "decibels", "mean"), [(RECIPE, 43.0, 1.0), (None, 38.0, 1.7)])
-def test_photographs_on_the_canvas_are_near_the_reference(data_root, monkeypatch, tmp_path, augment, decibels, mean):
+def test_photographs_on_the_canvas_are_near_the_reference(
+    carry_out, data_root, monkeypatch, tmp_path, augment, decibels, mean
+):
     """32 photographs at 224 pixels, canvas 1.14, where the crop covers the output. Measured: the recipe's views 43.6
     dB and 0.91 levels; evaluation (0.875) 39.1 dB and 1.5 levels."""
     monkeypatch.setenv("HEARTCUT_CACHE", str(tmp_path))
@@ -117,7 +134,7 @@ def test_photographs_on_the_canvas_are_near_the_reference(data_root, monkeypatch
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_evaluation_is_resize_and_centre_crop(channels):
+def test_evaluation_is_resize_and_centre_crop(carry_out, channels):
     images = np.stack([reference.picture(32, 32, channels, seed) for seed in range(8)])
     samples, config = reference.in_memory(images), spec((28, 28), channels)
     ours = carry_out(config, samples, plan.evaluation(samples.size_N2, 0.875, (28, 28)))
@@ -128,7 +145,7 @@ def test_evaluation_is_resize_and_centre_crop(channels):
     assert reference.difference(enlarged, resized.permute(0, 2, 3, 1).numpy()).max() <= 1
 
 
-def test_outside_of_the_crop_is_black_even_where_the_image_goes_on():
+def test_outside_of_the_crop_is_black_even_where_the_image_goes_on(carry_out):
     samples, config = reference.in_memory(np.full((1, 40, 40, 1), 200, np.uint8)), spec((20, 20))
     view = plan.evaluation(samples.size_N2, 1.0, (20, 20))
     view = replace(view, crop_N4=np.array([[10, 10, 20, 20]], np.int32))
@@ -139,11 +156,16 @@ def test_outside_of_the_crop_is_black_even_where_the_image_goes_on():
     assert (carry_out(config, samples, half)[0, :, 14, 0] == 100).all()
 
 
-def test_chunks_do_not_show(monkeypatch):
-    images = np.stack([reference.noise(28, 28, 1, seed) for seed in range(30)])
-    samples, config = reference.in_memory(images), spec()
-    view = plan.training(0, 1, GEOMETRY, samples.size_N2, (28, 28))
-    whole = carry_out(config, samples, view)
-    for elements in (1, 28 * 28 * 7):
-        monkeypatch.setattr(resident, "CACHED_ELEMENTS", elements)
-        assert np.array_equal(carry_out(config, samples, view), whole)
+@pytest.mark.gpu
+def test_a_gpu_shows_what_a_cpu_shows(cuda):
+    """The same arithmetic in another order of rounding: at most one level, on few values."""
+    images = [reference.picture(70 + 3 * i, 60 + 5 * i, 3, i) for i in range(16)]
+    samples, config = reference.in_memory(images), spec((45, 37), 3)
+    view = plan.training(0, 1, replace(GEOMETRY, crop_scale=(0.3, 1.0)), samples.size_N2, (45, 37))
+    levels = []
+    for device in (torch.device("cpu"), cuda):
+        worker = ResidentExecutor(samples, config, canvas.load(config, samples).to(device), torch.float32)
+        levels.append(pixels.levels(worker.submit(np.arange(16), view).result(), config).cpu().numpy())
+        worker.close()
+    gap = reference.difference(*levels)
+    assert gap.max() <= 1 and gap.mean() < 0.01

@@ -212,5 +212,6 @@ def test_accumulation_and_the_config_come_from_what_was_asked(tmp_path):
     wanted = config(None, distill=DistillSpec(alpha=0.0), micro_batch_size=8, optim=OptimSpec(clip_norm=3.0), seed=5)
     loop = assembled(tmp_path, wanted)
     assert loop.accelerator.gradient_accumulation_steps == 4 == loop.layout.accumulation
-    assert (loop.step.clip_norm, loop.step.seed, loop.config) == (3.0, 5, wanted)
+    assert (loop.step.clip_norm, loop.step.seed, replace(loop.config, data=wanted.data)) == (3.0, 5, wanted)
+    assert loop.config.data == replace(wanted.data, executor="resident")  # auto is settled, once for all processes
     assert loop.train_loader.steps == -(-len(source.load(DATA, "train")) // 32)

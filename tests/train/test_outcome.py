@@ -15,6 +15,7 @@ from models import artefact
 from train import outcome
 from train.config import DistillConfig, EvaluateConfig, TeacherConfig
 from train.score_sheet import score
+from train.state import TrainState
 
 DIGITS = Path(__file__).parents[2] / "configs" / "digits"
 TINY = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--data.threads", "1"]
@@ -183,3 +184,32 @@ def test_a_teacher_that_is_gone_is_missed_only_where_it_was_asked_for(teacher: P
     assert json.loads((tmp_path / "evaluation-test.json").read_text())["teacher_agreement"] is None
     with pytest.raises(InputError, match=r"gone\.safetensors"):
         score(config)
+
+
+@pytest.mark.parametrize(("first", "then", "told"), [("host", "dali", True), ("host", "host", False)])
+def test_the_executor_may_change_at_a_checkpoint(
+    first: str,
+    then: str,
+    told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    save = TrainState.save
+
+    def save_and_die(state: TrainState, folder: Path) -> None:
+        save(state, folder)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainState, "save", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            teach(tmp_path, "--epochs", "2", "--data.executor", first)
+    capfd.readouterr()
+    assert teach(tmp_path, "--epochs", "2", "--data.executor", then)["epochs"] == 2
+    said = capfd.readouterr().err
+    assert "resumed at epoch 2" in said
+    message = (
+        "the executor was host and is now dali (canvas), canvas_scale 1.14: samples, order and views stay the same"
+    )
+    assert (message in said) is told

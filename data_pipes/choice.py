@@ -1,0 +1,120 @@
+"""Which executor carries a plan out, and why: a pure function of the config, the images and the device. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+from configs.errors import UsageError
+from data_pipes.spec import DataSpec
+
+RAW_SIDE = 64  # images up to this side are kept decoded: handling one costs more than its few pixels do
+DEVICE_SHARE = 0.4  # of the free device memory may hold images; the rest is for weights and activations
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Images:
+    """What the choice depends on in a split."""
+
+    largest_side: int
+    """In pixels; 0 if there is no image."""
+    canvas_bytes: int
+    """Size of the split once decoded and squashed."""
+    encoded: bool
+    """Whether they are files to decode, rather than one array."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Device:
+    """What the choice depends on in a device."""
+
+    kind: Literal["cpu", "nvidia", "other"]
+    free_bytes: int = 0
+    """Free device memory; not used on a CPU."""
+    dali: bool = True
+    """Whether NVIDIA DALI is installed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """An executor, what it is fed from, and the reason in words."""
+
+    name: Literal["dali", "host", "resident"]
+    feed: Literal["files", "canvas"]
+    reason: str
+
+    @property
+    def label(self) -> str:
+        """How it is called in logs and tables: dali (files), dali (canvas), host, resident."""
+        return f"{self.name} ({self.feed})" if self.name == "dali" else self.name
+
+
+def dali_installed() -> bool:
+    """Whether NVIDIA DALI is installed, which does not import it; its wheels exist for Linux only."""
+    return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
+
+
+def choose(spec: DataSpec, images: Images, device: Device) -> Choice:
+    """UsageError where what the config asks for cannot be had here."""
+    if spec.executor == "dali" or (spec.executor == "auto" and _suits_dali(images, device)):
+        return _dali(spec, images, device)
+    if spec.executor == "host":
+        return Choice(name="host", feed="files", reason="data.executor asks for it")
+    if spec.executor == "resident":
+        return Choice(name="resident", feed="canvas", reason="data.executor asks for it")
+    if images.largest_side <= RAW_SIDE:
+        kept = f"images of at most {images.largest_side} pixels are small enough to keep"
+        return Choice(name="resident", feed="canvas", reason=kept)
+    # An NVIDIA GPU comes this far with photographs only without DALI.
+    lacking = " (NVIDIA DALI is not installed: pip install nvidia-dali-cuda120)" if device.kind == "nvidia" else ""
+    if device.kind != "cpu" and _fits(images, device):
+        kept = f"{_gigabytes(images)} of images fit in the device's memory"
+        return Choice(name="resident", feed="canvas", reason=kept + lacking)
+    reason = f"images of up to {images.largest_side} pixels are decoded as they come"
+    return Choice(name="host", feed="files", reason=reason + lacking)
+
+
+def _suits_dali(images: Images, device: Device) -> bool:
+    return device.kind == "nvidia" and device.dali and images.largest_side > RAW_SIDE
+
+
+def _dali(spec: DataSpec, images: Images, device: Device) -> Choice:
+    if not device.dali:
+        raise UsageError(
+            "data.executor dali needs NVIDIA DALI, which is not installed: pip install nvidia-dali-cuda120 (Linux), or "
+            "take data.executor host"
+        )
+    asked = "data.executor asks for it" if spec.executor == "dali" else "an NVIDIA GPU"
+    if not images.encoded:
+        if spec.dali.feed == "files":
+            raise UsageError(
+                f"data.dali.feed files needs image files; data.source {spec.source} is one array of pixels"
+            )
+        return Choice(name="dali", feed="canvas", reason=f"{asked}; the images are one array")
+    if spec.dali.feed != "auto":
+        return Choice(name="dali", feed=spec.dali.feed, reason=f"{asked}; data.dali.feed is {spec.dali.feed}")
+    if device.kind != "nvidia":  # DALI then works on the CPU
+        return Choice(name="dali", feed="files", reason=f"{asked}; files are decoded as they come")
+    if _fits(images, device):
+        return Choice(name="dali", feed="canvas", reason=f"{asked}, in whose memory {_gigabytes(images)} of images fit")
+    reason = f"{asked}; {_gigabytes(images)} of images are more than {DEVICE_SHARE:.0%} of its free memory"
+    return Choice(name="dali", feed="files", reason=f"{reason}, so files are decoded as they come")
+
+
+def _fits(images: Images, device: Device) -> bool:
+    return images.canvas_bytes <= DEVICE_SHARE * device.free_bytes
+
+
+def _gigabytes(images: Images) -> str:
+    return f"{images.canvas_bytes / 1e9:.2f} GB"
+
+
+def pixels(chosen: Choice, spec: DataSpec) -> str:
+    """What decides on the last level of a pixel; a run may change it at a checkpoint, but not unnoticed."""
+    details = [chosen.label]
+    if chosen.name == "dali" and chosen.feed == "files":
+        details += [f"hw_decoder_load {spec.dali.hw_decoder_load:g}", f"fancy_upsampling {spec.dali.fancy_upsampling}"]
+    if chosen.feed == "canvas":
+        details.append(f"canvas_scale {spec.canvas_scale:g}")
+    return ", ".join(details)

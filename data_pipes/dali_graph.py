@@ -1,0 +1,113 @@
+"""The plan as a graph of NVIDIA DALI's operators, the same one on a GPU and on a CPU. Nothing in it is random.
+
+Inputs are pushed, one batch at a time, under the names below. Suffixes: B samples, 2 is (y, x), C channels.
+
+    files     path_B   encoded names    start_B2, stop_B2   the crop, in pixels of the upright image (whole ones)
+    canvas    image_B  uint8 H x W x C  start_B2, stop_B2   the crop, in pixels of the canvas (fractions)
+    both      matrix_B23, or across_B and down_B (flips)     erase_B2, hole_B2 (the erased box: corner and size)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from nvidia.dali import Pipeline, fn, types
+from nvidia.dali.data_node import DataNode
+
+from data_pipes.plan import SizeHW
+from data_pipes.spec import AugmentSpec, DataSpec
+
+DALI_TYPES = {torch.float16: types.FLOAT16, torch.float32: types.FLOAT, torch.float64: types.FLOAT}
+
+
+def build(spec: DataSpec, device_id: int | None, dtype: torch.dtype, batch_size: int, *, canvas: bool) -> Pipeline:
+    """The pipeline for batches of up to `batch_size`: H x W x C of `dtype` (float64 comes as float32), normalised.
+
+    `dtype` uint8 stops before the normalisation. `device_id` None: on the CPU.
+    """
+    # Outputs belong to whoever takes them with the dynamic executor alone. The depth is only how many runs its first
+    # schedule_run() starts: deeper than 1, it would ask for batches that nobody has fed yet.
+    pipeline = Pipeline(
+        batch_size=batch_size,
+        num_threads=spec.thread_count,
+        device_id=device_id,
+        seed=0,
+        prefetch_queue_depth=1,
+        exec_dynamic=True,
+    )
+    device = "cpu" if device_id is None else "gpu"
+    with pipeline:
+        image = _crop_of_canvas(device, spec.image_size) if canvas else _crop_of_file(device, spec)
+        image = _affine(image, spec.augment)
+        if spec.augment.erase:
+            image = fn.erase(
+                image, anchor=_floats("erase_B2"), shape=_floats("hole_B2"), axis_names="HW",
+                fill_value=[float(level) for level in spec.fill_colour],
+            )  # fmt: skip
+        pipeline.set_outputs(image if dtype == torch.uint8 else _normalised(image, spec, dtype))
+    pipeline.build()
+    return pipeline
+
+
+def warps(augment: AugmentSpec) -> bool:
+    """Whether views need an interpolating affine; flips alone do not."""
+    turned = augment.rotation or augment.affine or augment.shear
+    return bool(turned or any(augment.translate) or augment.zoom != (1.0, 1.0) or augment.crop_padding)
+
+
+def flips(augment: AugmentSpec) -> bool:
+    """Whether views are flipped and need nothing else of the affine."""
+    return bool(augment.horizontal_flip or augment.vertical_flip) and not warps(augment)
+
+
+def _floats(name: str) -> DataNode:
+    return fn.external_source(name=name, batch=True, dtype=types.FLOAT)
+
+
+def _integers(name: str) -> DataNode:
+    return fn.external_source(name=name, batch=True, dtype=types.INT32)
+
+
+def _crop_of_file(device: str, spec: DataSpec) -> DataNode:
+    # A file that shrinks while it is mapped into memory would kill the process; reading is no slower.
+    encoded = fn.io.file.read(fn.external_source(name="path_B", batch=True, dtype=types.UINT8), dont_use_mmap=True)
+    decode: Callable[..., DataNode] = fn.decoders.image_slice
+    options: dict[str, Any] = {"jpeg_fancy_upsampling": spec.dali.fancy_upsampling}
+    if device == "gpu":
+        options["hw_decoder_load"] = spec.dali.hw_decoder_load
+    crop = decode(
+        encoded,
+        device="mixed" if device == "gpu" else "cpu",
+        start=_integers("start_B2"),
+        end=_integers("stop_B2"),
+        axis_names="HW",
+        adjust_orientation=True,
+        output_type=types.RGB if spec.channels == 3 else types.GRAY,
+        **options,
+    )
+    return fn.resize(crop, size=spec.image_size, antialias=True)
+
+
+def _crop_of_canvas(device: str, output_HW: SizeHW) -> DataNode:
+    canvas = fn.external_source(name="image_B", batch=True, device=device, layout="HWC", dtype=types.UINT8)
+    return fn.resize(canvas, size=output_HW, roi_start=_floats("start_B2"), roi_end=_floats("stop_B2"), antialias=True)
+
+
+def _affine(image: DataNode, augment: AugmentSpec) -> DataNode:
+    if warps(augment):
+        return fn.warp_affine(image, matrix=_floats("matrix_B23"), fill_value=0)
+    if flips(augment):
+        return fn.flip(image, horizontal=_integers("across_B"), vertical=_integers("down_B"))
+    return image
+
+
+def _normalised(image: DataNode, spec: DataSpec, dtype: torch.dtype) -> DataNode:
+    return fn.crop_mirror_normalize(
+        image,
+        mean=[255 * mean for mean in spec.mean],
+        std=[255 * std for std in spec.std],
+        dtype=DALI_TYPES[dtype],
+        output_layout="HWC",
+    )
