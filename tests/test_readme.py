@@ -10,6 +10,7 @@ import pytest
 
 from configs import reader
 from data_pipes.preview import PreviewConfig
+from launch.bench.config import DistillStepConfig, LoaderConfig
 from train.config import DistillConfig, EvaluateConfig, PredictConfig, TeacherConfig
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +20,8 @@ READERS = {
     "train.evaluate": (EvaluateConfig, True),
     "train.predict": (PredictConfig, True),
     "data_pipes.preview": (PreviewConfig, True),
+    "launch.bench loader": (LoaderConfig, True),
+    "launch.bench step": (DistillStepConfig, False),
 }
 
 
@@ -28,7 +31,10 @@ def commands() -> list[str]:
 
 
 def test_there_are_commands() -> None:
-    assert {line.split(" -m ")[1].split()[0] for line in commands()} >= {*READERS, "models.cost"}
+    assert {line.split(" -m ")[1].split()[0] for line in commands()} >= {
+        *(name.split()[0] for name in READERS),
+        "models.cost",
+    }
 
 
 @pytest.mark.parametrize("line", commands())
@@ -41,7 +47,9 @@ def test_command(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         assert cost.main(words) == 0
         assert '"parameters": 99603' in capsys.readouterr().out
         return
-    if module.startswith("launch."):
+    if module == "launch.bench":
+        module = f"{module} {words.pop(0)}"
+    elif module.startswith("launch."):
         return  # takes folders only; tests/launch runs it
     cls, other_sections = READERS[module]
     if cls in (EvaluateConfig, PredictConfig) and "--config" not in words:

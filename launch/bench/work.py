@@ -1,0 +1,64 @@
+"""What the variants of the bench share."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from data_pipes.images import FileImages
+from data_pipes.samples import Samples
+from data_pipes.spec import DataSpec
+
+CPU_CANVAS = "on a CPU, DALI is for comparing pixels; data.executor resident has the same canvas"
+
+
+class LeftOut(Exception):  # noqa: N818 - not an error: this machine or data set has nothing to measure
+    """A variant that cannot run here; the message is the reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """The images and what is to be done with them."""
+
+    spec: DataSpec
+    samples: Samples
+    """What is read in every pass; whole batches."""
+    batch_size: int
+    device: torch.device
+    seed: int
+
+    @property
+    def files(self) -> FileImages:
+        """The store of image files; LeftOut if the images are one array."""
+        if not isinstance(self.samples.images, FileImages):
+            raise LeftOut(f"data.source {self.spec.source} is one array of pixels: there is nothing to decode")
+        return self.samples.images
+
+    def settle(self) -> None:
+        """Wait for the device."""
+        settle(self.device)
+
+
+def settle(device: torch.device) -> None:
+    """Wait for what a device works on by itself."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+@contextmanager
+def throwaway_cache() -> Iterator[None]:
+    """Canvases that are made inside are of a few images and for one bench: they do not stay in the cache folder."""
+    kept = os.environ.get("HEARTCUT_CACHE")
+    with tempfile.TemporaryDirectory(prefix="heartcut-bench-") as folder:
+        os.environ["HEARTCUT_CACHE"] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop("HEARTCUT_CACHE")
+            if kept is not None:
+                os.environ["HEARTCUT_CACHE"] = kept

@@ -1,0 +1,171 @@
+"""What torch finds to train on: GPUs, their driver and memory, JPEG decoders, and the ways processes can talk."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launch.doctor.checks import Check, first_line, limit
+from launch.doctor.machine import gigabytes
+
+if TYPE_CHECKING:
+    import torch
+
+SECONDS = 60  # for a child process; a GPU that has been asleep takes a while
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
+FREE_SHARE = 0.5
+
+
+def checks() -> list[Check]:
+    """Everything here. Imports torch, which has to load."""
+    import torch
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        count = number()
+    driver = driver_version()
+    if count and torch.version.hip is None:
+        found = [Check("driver", "ok", f"NVIDIA {driver or 'of unknown version'}; torch is built for {_build()}")]
+        return [*found, *map(gpu, range(count)), jpeg(), distributed(count)]
+    if count:
+        return [*map(gpu, range(count)), distributed(count)]
+    return [no_gpu(driver, [first_line(w.message) for w in heard if isinstance(w.message, Warning)]), distributed(0)]
+
+
+def number() -> int:
+    """GPUs that torch can use as cuda devices."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def training_device() -> torch.device:
+    """Where the first process of a run would train."""
+    import torch
+
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return torch.device("cpu") if found is None else torch.device(found.type, 0)
+
+
+def _build() -> str:
+    """What the installed torch is built for."""
+    import torch
+
+    return f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
+
+
+def no_gpu(driver: str | None, heard: Sequence[str]) -> Check:
+    """A warning where a driver says that there is one which torch cannot use. heard: what torch said about it."""
+    import torch
+
+    if torch.accelerator.is_available():
+        return Check("GPU", "ok", f"torch device {torch.accelerator.current_accelerator()}")
+    if driver is None:
+        return Check("GPU", "ok", "no GPU: networks train on the CPU")
+    found = f"NVIDIA driver {driver}, but torch {torch.__version__} (built for {_build()}) cannot use a GPU"
+    advice = "update the driver or install a torch for an older CUDA; in a container, start it with --gpus all"
+    return Check("GPU", "warning", ": ".join([found, *heard[:1]]), advice)
+
+
+def driver_version() -> str | None:
+    """Of the NVIDIA driver; None without one."""
+    try:
+        return parse_driver(DRIVER_FILE.read_text())
+    except OSError:
+        pass
+    if not shutil.which("nvidia-smi"):
+        return None
+    try:
+        return parse_driver(_run("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"))
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def parse_driver(text: str) -> str | None:
+    """The first driver version (570.124.06) in the kernel module's or nvidia-smi's words."""
+    found = re.search(r"(?<![\d.])\d{3,4}\.\d+(\.\d+)?(?![\d.])", text)
+    return found[0] if found else None
+
+
+def gpu(index: int) -> Check:
+    """Name, memory and compute capability of one GPU."""
+    import torch
+
+    name = f"GPU {index}"
+    try:
+        properties = torch.cuda.get_device_properties(index)
+        free, total = torch.cuda.mem_get_info(index)
+    except RuntimeError as error:
+        advice = "nvidia-smi shows who holds it; CUDA_VISIBLE_DEVICES leaves it out"
+        return Check(name, "warning", f"cannot be opened: {first_line(error)}", advice)
+    capability = (properties.major, properties.minor)
+    found = f"{properties.name}, {gigabytes(free)} of {gigabytes(total)} free"
+    if torch.version.hip is None:
+        found += f", compute capability {capability[0]}.{capability[1]}"
+        if not has_kernels(capability, torch.cuda.get_arch_list()):
+            return Check(
+                name, "warning", f"{found}; this torch has no kernels for it", "install another build of torch"
+            )
+    advice = "another program holds the rest (nvidia-smi shows which): choose a smaller micro_batch_size, or wait"
+    return limit(name, found, good=free >= FREE_SHARE * total, advice=advice)
+
+
+def has_kernels(capability: tuple[int, int], built: Sequence[str]) -> bool:
+    """Whether a build with these targets (sm_80, sm_90a, compute_90) runs on a GPU of this capability."""
+    return not built or any(_runs_on(capability, target) for target in built)
+
+
+def _runs_on(capability: tuple[int, int], target: str) -> bool:
+    """Machine code (sm) needs the same major version and at most the same minor one; `a` after it, exactly the same.
+
+    compute is compiled when it is loaded, for that version or anything newer.
+    """
+    parts = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", target)
+    if parts is None:
+        return False
+    kind, needed, exact = parts[1], (int(parts[2]), int(parts[3])), parts[4] == "a"
+    if exact:
+        return needed == capability
+    return needed <= capability and (kind == "compute" or needed[0] == capability[0])
+
+
+def jpeg() -> Check:
+    """Hardware JPEG decoders of the first GPU, asked in a process of its own."""
+    try:
+        engines, cores = map(int, _run(sys.executable, "-m", "launch.doctor.nvjpeg").split())
+    except subprocess.CalledProcessError as error:
+        why = (error.stderr or "").strip().splitlines()
+        return Check("JPEG hardware", "ok", f"unknown: {why[-1] if why else f'exit code {error.returncode}'}")
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return Check("JPEG hardware", "ok", f"unknown: {first_line(error)}")
+    if engines == 0:
+        return Check("JPEG hardware", "ok", "none: DALI decodes JPEG files with CUDA kernels")
+    found = f"{engines} engine{'s' if engines > 1 else ''} of {cores} cores; data.dali.hw_decoder_load is its share"
+    return Check("JPEG hardware", "ok", found)
+
+
+def distributed(gpus: int) -> Check:
+    """How the processes of one run would talk: NCCL between NVIDIA GPUs, gloo between CPUs."""
+    import torch
+
+    if not torch.distributed.is_available():
+        return Check("processes", "ok", "this torch runs in one process only")
+    ways = ["gloo"] if torch.distributed.is_gloo_available() else []
+    nccl = torch.distributed.is_nccl_available()
+    if nccl:
+        number = ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]
+        ways.insert(0, f"{'RCCL' if torch.version.hip else 'NCCL'} {number}{'' if gpus else ' (needs GPUs)'}")
+    advice = "several GPUs need NCCL: install torch for Linux from the package index"
+    return limit("processes", ", ".join(ways) or "neither NCCL nor gloo", good=nccl or gpus < 2, advice=advice)
+
+
+def _run(*words: str) -> str:
+    """What a command prints. CalledProcessError, TimeoutExpired or OSError where it fails."""
+    home = Path(__file__).parents[2]  # so that -m launch.doctor.nvjpeg is found from anywhere
+    return subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=True, cwd=home).stdout

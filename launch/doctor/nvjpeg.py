@@ -1,0 +1,53 @@
+"""Hardware JPEG decoders of the first GPU: python -m launch.nvjpeg prints `ENGINES CORES`, the cores of one engine.
+
+A process of its own, without torch: a broken driver may end it, and its device memory is given back when it ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import sys
+from ctypes.util import find_library
+from pathlib import Path
+
+
+def library() -> str | None:
+    """NVIDIA's wheels carry libnvjpeg; otherwise the CUDA toolkit's, where one is installed."""
+    spec = importlib.util.find_spec("nvidia")
+    folders = spec.submodule_search_locations if spec else None
+    found = sorted(file for folder in folders or () for file in Path(folder).glob("*/lib/libnvjpeg.so.*"))
+    return str(found[-1]) if found else find_library("nvjpeg")
+
+
+def decoders(nvjpeg: ctypes.CDLL) -> tuple[int, int]:
+    """Engines, and cores of each. RuntimeError names the call that failed and its status (nvjpegStatus_t)."""
+    handle, engines, cores = ctypes.c_void_p(), ctypes.c_uint(), ctypes.c_uint()
+    _check("nvjpegCreateSimple", nvjpeg.nvjpegCreateSimple(ctypes.byref(handle)))
+    status = nvjpeg.nvjpegGetHardwareDecoderInfo(handle, ctypes.byref(engines), ctypes.byref(cores))
+    nvjpeg.nvjpegDestroy(handle)
+    _check("nvjpegGetHardwareDecoderInfo", status)
+    return engines.value, cores.value
+
+
+def _check(call: str, status: int) -> None:
+    if status:
+        raise RuntimeError(f"{call} failed with status {status}")
+
+
+def main() -> int:
+    """Print the figures; 1 and a line on stderr where they cannot be had."""
+    name = library()
+    try:
+        if name is None:
+            raise RuntimeError("libnvjpeg is not installed")
+        engines, cores = decoders(ctypes.CDLL(name))
+    except (OSError, AttributeError, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(engines, cores)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

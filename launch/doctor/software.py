@@ -1,0 +1,120 @@
+"""What is installed and loads: Python, the packages that runs import, wandb, Slurm. Loads torch when called."""
+
+from __future__ import annotations
+
+import importlib
+import netrc
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from launch.doctor.checks import Check, first_line
+
+OLDEST_PYTHON = (3, 11)
+
+
+class Package(NamedTuple):
+    """A package, and what is lost without it; empty where nothing runs without it."""
+
+    module: str
+    distribution: str
+    lost: str = ""
+
+
+PACKAGES = (
+    Package("torch", "torch"),
+    Package("torchvision", "torchvision"),
+    Package("accelerate", "accelerate"),
+    Package("timm", "timm"),
+    Package("cv2", "opencv-python-headless"),
+    Package("safetensors", "safetensors"),
+    Package("nvidia.dali", "nvidia-dali-cuda120", "data.executor dali; on NVIDIA GPUs images are decoded more slowly"),
+    Package("sklearn", "scikit-learn", "data.source digits, and with it make demo"),
+    Package("wandb", "wandb", "track.wandb online and offline"),
+)
+
+
+def checks(environment: Mapping[str, str] = os.environ) -> list[Check]:
+    """Everything here, the sound packages on one line. DALI is looked for on Linux only: there is none elsewhere."""
+    wanted = tuple(package for package in PACKAGES if package.module != "nvidia.dali" or sys.platform == "linux")
+    return [python(sys.version_info[:2]), *packages(wanted), wandb(environment), slurm(environment)]
+
+
+def python(version: tuple[int, ...]) -> Check:
+    """A problem if it is older than this code's syntax."""
+    if version >= OLDEST_PYTHON:
+        return Check("Python", "ok", platform.python_version())
+    return Check("Python", "problem", platform.python_version(), "use Python 3.11 or newer")
+
+
+def packages(wanted: tuple[Package, ...]) -> list[Check]:
+    """Import each: one that is installed but does not load is as good as missing."""
+    versions, wrong = [], []
+    for package in wanted:
+        try:
+            importlib.import_module(package.module)
+        except Exception as error:  # a broken binary wheel raises nearly anything: OSError, RuntimeError, ImportError
+            wrong.append(_unusable(package, error))
+        else:
+            versions.append(f"{_label(package)} {_version(package.distribution)}")
+    return [Check("packages", "ok", ", ".join(versions)), *wrong] if versions else wrong
+
+
+def _unusable(package: Package, error: Exception) -> Check:
+    absent = error.name if isinstance(error, ModuleNotFoundError) else None  # perhaps a module that it needs
+    missing = absent is not None and f"{package.module}.".startswith(f"{absent}.")
+    found = "not installed" if missing else f"does not load: {first_line(error)}"
+    mend = f"pip install {package.distribution}"
+    if "torchvision::nms" in str(error):
+        mend = "torch and torchvision do not belong together: pip install --force-reinstall torch torchvision"
+    if package.lost:
+        return Check(_label(package), "warning", f"{found}; without it: no {package.lost}", mend)
+    return Check(_label(package), "problem", f"{found}; nothing runs without it", mend)
+
+
+def _label(package: Package) -> str:
+    return {"cv2": "OpenCV", "nvidia.dali": "DALI", "sklearn": "scikit-learn"}.get(package.module, package.module)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:  # another distribution of the same module, such as opencv-python
+        return "(version unknown)"
+
+
+def wandb(environment: Mapping[str, str]) -> Check:
+    """Whether track.wandb online would find a key. Says where the key is, never what it is."""
+    host = urlsplit(environment.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
+    if environment.get("WANDB_API_KEY"):
+        return Check("wandb login", "ok", "key in WANDB_API_KEY")
+    for file in _netrc_files(environment):
+        try:
+            entry = netrc.netrc(file).authenticators(host)
+        except (OSError, netrc.NetrcParseError):
+            continue  # the parser's message may quote the file, and the file holds keys
+        if entry and entry[2]:
+            return Check("wandb login", "ok", f"key for {host} in {file}")
+    return Check("wandb login", "ok", "none; only --track.wandb online needs it: wandb login")
+
+
+def _netrc_files(environment: Mapping[str, str]) -> list[Path]:
+    if named := environment.get("NETRC"):
+        return [Path(named).expanduser()]
+    return [Path.home() / ".netrc", Path.home() / "_netrc"]
+
+
+def slurm(environment: Mapping[str, str]) -> Check:
+    """Inside a job, on a login node, or neither."""
+    if job := environment.get("SLURM_JOB_ID"):
+        nodes = environment.get("SLURM_JOB_NUM_NODES", "1")
+        return Check("Slurm", "ok", f"inside job {job} on {nodes} node{'s' if nodes != '1' else ''}")
+    if shutil.which("sbatch"):
+        return Check("Slurm", "ok", "sbatch found; for a compute node's facts: srun python -m launch.doctor")
+    return Check("Slurm", "ok", "no sbatch here")
