@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from configs import resources
-from configs.errors import InputError, UsageError
+from configs.errors import UsageError
 from data_pipes import canvas_file
 from data_pipes.canvas_file import CanvasFile, Writer
 from data_pipes.images import ArrayImages, FileImages, as_channels
@@ -184,19 +183,10 @@ class _Filler:
 def _checked(decode: Decode, samples: Samples, images: FileImages, threads: int) -> Decode:
     """`decode`, and InputError when a file is not what the fingerprint says that it is: the canvas outlives the run."""
 
-    def check(row: int) -> None:
-        path = images.root / images.path_N[row]
-        try:
-            crc = zlib.crc32(path.read_bytes())
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-        if crc != images.crc_N[row]:
-            raise InputError(f"{path}: its content changed, and its time did not: `touch` it, and start again")
-
     def decode_and_check(row_R: Rows) -> torch.Tensor:
         block_RHWC = decode(row_R)
         with ThreadPoolExecutor(threads, thread_name_prefix="canvas") as pool:
-            list(pool.map(check, samples.row_N[row_R].tolist()))  # read just now, so that no disk is waited for
+            list(pool.map(images.verified, samples.row_N[row_R].tolist()))  # read just now: no disk is waited for
         return block_RHWC
 
     return decode_and_check

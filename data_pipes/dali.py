@@ -69,7 +69,7 @@ class DaliExecutor:
         """`canvas_NHWC`: uint8 on `device`, row i is sample i of the split, squashed from `samples.size_N2`."""
         self._spec, self._device, self._dtype = spec, device, dtype
         self._size_N2 = samples.size_N2
-        self._files = FileFeed(samples, spec.channels) if canvas_NHWC is None else None
+        self._files = FileFeed(samples, spec) if canvas_NHWC is None else None
         self._canvas = None if canvas_NHWC is None else CanvasFeed(samples, canvas_NHWC)
         self._pipeline: Pipeline | None = None
         self._scheduled: deque[Ticket] = deque()

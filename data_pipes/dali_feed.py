@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import zlib
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -22,25 +21,44 @@ from data_pipes.index import cache_folder
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.samples import Samples
-from data_pipes.spec import AugmentSpec
+from data_pipes.spec import AugmentSpec, DataSpec
 
 logger = logging.getLogger(__name__)
+
+WEBP_HAS_EXIF = 0x08  # in the flags of an extended WebP file; DALI 2.4 cannot parse these
 
 
 class FileFeed:
     """Encoded files, as the index saw them."""
 
-    def __init__(self, samples: Samples, channels: int) -> None:
+    def __init__(self, samples: Samples, spec: DataSpec) -> None:
         assert isinstance(samples.images, FileImages) and samples.images.root.is_absolute()
-        self._samples, self._images, self._channels = samples, samples.images, channels
+        self._samples, self._images, self._channels = samples, samples.images, spec.channels
+        self._threads = spec.thread_count
+        self._root, self._stored = str(samples.images.root), samples.row_N.tolist()
+        self._stamp_N = np.zeros(len(samples), np.int64)
         self._copies: dict[int, bytes] = {}
 
     def check(self, row_B: Rows) -> None:
-        """InputError for the first file that is gone or has another size: 2 us for each on a local disk."""
-        expected_B = self._images.byte_N[self._samples.row_N[row_B]].tolist()
-        for row, name, expected in zip(row_B.tolist(), self._names(row_B), expected_B, strict=True):
-            if row not in self._copies and _size(name) != expected:
-                self._samples.read(row, channels=self._channels)  # says what is wrong
+        """InputError for the first file that is gone or is not the one that the index saw.
+
+        Checksums are compared before a file's first use and whenever its time has changed, which takes 2 us to see.
+        DALI must never meet what it cannot parse: 2.4 reports it, and sooner or later dies of a segmentation fault.
+        """
+        met_B = self._stamp_N[row_B].tolist()
+        fresh = {row for row, met in zip(row_B.tolist(), met_B, strict=True) if _stamp(self._path(row)) != met}
+        if fresh:
+            with ThreadPoolExecutor(self._threads) as pool:
+                for row, readable in zip(sorted(fresh), pool.map(self._meet, sorted(fresh)), strict=True):
+                    if not readable:
+                        self.replace(row)
+
+    def _meet(self, row: int) -> bool:
+        """Whether DALI can parse a file; InputError if it is not the one that the index saw."""
+        stamp = _stamp(self._path(row))
+        data = self._images.verified(self._stored[row])
+        self._stamp_N[row] = stamp
+        return not (data[:4] == b"RIFF" and data[12:16] == b"VP8X" and data[20] & WEBP_HAS_EXIF)
 
     def inputs(self, row_B: Rows, plan_B: Plan) -> dict[str, Any]:
         """Names, all of one length so that they are one array: slashes before an absolute path mean nothing."""
@@ -53,16 +71,10 @@ class FileFeed:
     def replace(self, row: int) -> None:
         """Read a file that DALI refuses with our own reader, and feed a PNG copy of it from now on.
 
-        WebP with EXIF is such a file (DALI 2.4). Raises InputError when our reader refuses it too, or when the file is
-        not the one that the index saw.
+        Raises InputError when our reader refuses it too, or when the file is not the one that the index saw.
         """
-        path = self._path(row)
-        pixel_HWC = self._samples.read(row, channels=self._channels)
-        if zlib.crc32(path.read_bytes()) != self._images.crc_N[self._samples.row_N[row]]:
-            raise InputError(
-                f"{path}: the file has changed since it was indexed. Start again; files must not change while a run "
-                "reads them"
-            )
+        self._images.verified(self._stored[row])
+        path, pixel_HWC = self._path(row), self._samples.read(row, channels=self._channels)
         copy = cache_folder() / "dali" / f"{self._key(row)}.png"
         if not self._copies:
             logger.warning("%s: DALI cannot read this kind of file; it is given copies kept in %s", path, copy.parent)
@@ -77,15 +89,10 @@ class FileFeed:
         self._copies[row] = os.fsencode(copy.resolve())
 
     def _names(self, row_B: Rows) -> list[bytes]:
-        paths, root = self._images.path_N, str(self._images.root)
-        stored_B = self._samples.row_N[row_B].tolist()
-        names = [os.fsencode(f"{root}/{paths[stored]}") for stored in stored_B]
-        if self._copies:
-            names = [self._copies.get(row, name) for row, name in zip(row_B.tolist(), names, strict=True)]
-        return names
+        return [self._copies.get(row) or os.fsencode(self._path(row)) for row in row_B.tolist()]
 
-    def _path(self, row: int) -> Path:
-        return self._images.root / self._images.path_N[int(self._samples.row_N[row])]
+    def _path(self, row: int) -> str:
+        return f"{self._root}/{self._images.path_N[self._stored[row]]}"
 
     def _key(self, row: int) -> str:
         stored = self._samples.row_N[row]
@@ -127,9 +134,10 @@ def view_inputs(augment: AugmentSpec, plan_B: Plan) -> dict[str, Any]:
     return inputs
 
 
-def _size(name: bytes) -> int:
+def _stamp(name: str) -> int:
+    """When a file was written, in nanoseconds; -1 if it is gone."""
     try:
-        return os.stat(name).st_size  # noqa: PTH116 - for every image of every batch, and a third of Path's time
+        return os.stat(name).st_mtime_ns  # noqa: PTH116 - for every image of every batch, and a third of Path's time
     except OSError:
         return -1
 

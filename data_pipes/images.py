@@ -79,23 +79,42 @@ class FileImages:
 
         Raises InputError naming the file when it is gone or is no longer what the index saw.
         """
-        path = self.root / self.path_N[row]
-        try:
-            data = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise _stale(path, "the file is gone") from error
-        if len(data) != self.byte_N[row]:
-            raise _stale(path, f"the file has {len(data)} bytes, the index says {self.byte_N[row]}")
+        data = self.content(row)
         pixel_HWC = decode(data, reduce)
         if pixel_HWC is None and zlib.crc32(data) != self.crc_N[row]:
-            raise _stale(path, "the file no longer decodes")
+            raise self._stale(row, "the file no longer decodes")
         if pixel_HWC is None:
-            raise InputError(f"{path}: OpenCV cannot decode this file; save it anew, for example as PNG")
+            raise InputError(f"{self.path(row)}: OpenCV cannot decode this file; save it anew, for example as PNG")
         return as_channels(orient(pixel_HWC, int(self.orientation_N[row])), channels)
 
+    def path(self, row: int) -> Path:
+        """Where the file of image `row` lies."""
+        return self.root / self.path_N[row]
 
-def _stale(path: Path, found: str) -> InputError:
-    return InputError(f"{path}: {found}: the index is stale. Start again; files must not change while a run reads them")
+    def content(self, row: int) -> bytes:
+        """The encoded image. InputError naming the file when it is gone or has another length."""
+        try:
+            data = self.path(row).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self._stale(row, "the file is gone") from error
+        if len(data) != self.byte_N[row]:
+            raise self._stale(row, f"the file has {len(data)} bytes, the index says {self.byte_N[row]}")
+        return data
+
+    def verified(self, row: int) -> bytes:
+        """The encoded image, by its checksum the one that the index saw; InputError naming the file otherwise."""
+        data = self.content(row)
+        if zlib.crc32(data) != self.crc_N[row]:
+            raise InputError(
+                f"{self.path(row)}: its content has changed: the index is stale. Start again; where the file's time "
+                "stayed the same, `touch` it first"
+            )
+        return data
+
+    def _stale(self, row: int, found: str) -> InputError:
+        return InputError(
+            f"{self.path(row)}: {found}: the index is stale. Start again; files must not change while a run reads them"
+        )
 
 
 def decode(data: bytes, reduce: int = 1) -> NDArray[np.uint8] | None:

@@ -370,7 +370,7 @@ def test_a_file_that_is_gone_or_has_another_size_is_named_and_the_others_go_on(t
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_first_file_that_no_longer_decodes_is_named(tmp_path, device):
+def test_the_first_file_that_has_changed_is_named_and_dali_never_sees_it(tmp_path, device):
     samples = photographs(tmp_path)
     rows, view = np.arange(6), plan.evaluation(samples.size_N2, 1.0, (28, 28))
     worker = DaliExecutor(samples, spec(), torch.device(device), torch.float32)
@@ -379,7 +379,7 @@ def test_the_first_file_that_no_longer_decodes_is_named(tmp_path, device):
         (tmp_path / name).write_bytes(b"x" * (tmp_path / name).stat().st_size)
     pending, later = worker.submit(rows, view), worker.submit(rows[:3], view.take(rows[:3]))
     for _ in range(2):
-        with pytest.raises(InputError, match=r"3\.jpg: the file no longer decodes: the index is stale"):
+        with pytest.raises(InputError, match=r"3\.jpg: its content has changed: the index is stale"):
             pending.result()
     assert torch.equal(later.result(), whole[:3])
     kept = np.array([5, 0, 1])
@@ -523,7 +523,7 @@ def test_squashing_keeps_the_order_and_names_a_bad_file(tmp_path, monkeypatch, d
     one_by_one = [dali.squash(samples, spec(), torch.device(device), (40, 50), row_R[i : i + 1]) for i in range(5)]
     assert torch.equal(canvas, torch.cat(one_by_one)) and not torch.equal(canvas[0], canvas[1])
     (tmp_path / "3.jpg").write_bytes(b"x" * (tmp_path / "3.jpg").stat().st_size)
-    with pytest.raises(InputError, match=r"3\.jpg: the file no longer decodes"):
+    with pytest.raises(InputError, match=r"3\.jpg: its content has changed"):
         dali.squash(samples, spec(), torch.device(device), (40, 50), row_R)
 
 
