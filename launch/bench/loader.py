@@ -153,7 +153,7 @@ def plan_microseconds(config: LoaderConfig, split: Samples) -> float:
 def describe(split: Samples, spec: DataSpec) -> str:
     """The split in words."""
     height, width = np.median(split.size_N2, axis=0).astype(int)
-    return f"{spec.source}: {len(split):,} training images of {height} x {width} pixels"
+    return f"{spec.source}: {len(split):,} training images, by the median {height} x {width} pixels"
 
 
 def numbers(config: LoaderConfig, work: Work, split: Samples) -> dict[str, Any]:

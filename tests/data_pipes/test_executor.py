@@ -219,8 +219,8 @@ ROUGH = ("deep-grey.png", "deep.png", "deep.tif", "bits.png", "line.jpg")
 def test_odd_files_look_alike_in_every_executor(tmp_path):
     """CMYK, grey, 16 bits, palettes, alpha, every EXIF orientation, PNG named .jpg, 1 x 1, 1 x 500, on 28 x 28 pixels.
 
-    Measured on 60 files: at most 1.0 levels on average from host. Where an image is noise or a line, resident's canvas of
-    32 x 32 pixels blurs it.
+    Measured on 60 files: at most 1.0 levels on average from host. Where an image is noise or a line, resident's canvas
+    of 32 x 32 pixels blurs it.
     """
     contents = odd_files()
     for name, data in contents.items():
