@@ -1,7 +1,8 @@
 """ONE safetensors file: weights, and a card that says all that is needed to use them. Never pickle.
 
-header   JSON under the key "heartcut": format (a number), card, digest (SHA-256 of card and tensors)
-tensors  the state dict, every entry contiguous and on its own
+header   JSON under the key "heartcut": format (a number), card, digest (SHA-256 of card and tensors), and the shapes of
+         the tensors that are packed because most of their entries are zero
+tensors  the state dict, every entry contiguous and on its own, packed (models/sparse.py) where that is smaller
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from configs.errors import InputError, UsageError
+from configs.errors import InputError, NonFiniteError, UsageError
 from configs.files import write_atomically
-from models import architectures
+from models import architectures, rebuild, sparse
 from models.counting import Cost
 from models.spec import ModelSpec
 
-FORMAT = 1
-"""Raised by one whenever an older Heartcut could no longer read what a newer one writes."""
+FORMAT = 2
+"""Raised by one whenever an older Heartcut could no longer read what a newer one writes.
+
+2: the card may say that the network was pruned, and tensors may be packed.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,8 +70,14 @@ class Card:
     cost: Cost
     lineage: Mapping[str, str] = field(default_factory=dict)
     """Where it comes from: teacher (its sha256), config, commit, ..."""
+    pruned: bool = False
+    """Channels were cut from `model`: the shapes are those of the tensors."""
+    attributes: rebuild.Attributes = field(default_factory=dict)
+    """By layer, what the shapes of a pruned network do not tell, such as num_heads; `save` finds it."""
 
     def __post_init__(self) -> None:
+        if self.attributes and not self.pruned:
+            raise UsageError("the card has attributes of layers, but pruned is False; only a pruned network has them")
         if self.model.name.endswith(".safetensors"):
             raise UsageError(f"the card's model is {self.model.name}; take model = read_card(that file).model")
         if not self.classes:
@@ -86,19 +96,29 @@ class Card:
 def save(path: str | Path, module: nn.Module, card: Card) -> None:
     """Write the file whole or not at all; what was there before stays until then.
 
-    UsageError: the card does not rebuild this module, so the file could never be loaded.
+    UsageError: the card does not rebuild this module, so the file could never be loaded. NonFiniteError: a NaN.
     """
     path = Path(path)
     # On its own, each: tied weights and slices would be refused by the format. Loading ties them again.
     tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in module.state_dict().items()}
-    problem = _mismatch(_skeleton(card).state_dict(), tensors)
-    if problem:
-        raise UsageError(f"{path}: the card's model {card.model} does not rebuild this network: {problem}")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.isnan().any():
+            raise NonFiniteError(f"{path} is not written: {name} has a NaN")
+    try:
+        if card.pruned:
+            bare = _skeleton(replace(card, attributes={}), tensors)
+            card = replace(card, attributes=rebuild.differences(module, bare))
+        again = _filled(card, tensors)
+    except InputError as error:
+        raise UsageError(f"{path}: the card's model {card.model} does not rebuild this network: {error}") from error
+    if card.pruned and not rebuild.same_outputs(module, again, card.input_CHW):
+        raise UsageError(f"{path}: {card.model} in these shapes gives other outputs than this network; was it changed?")
     fields = asdict(card)
-    header = {"format": FORMAT, "card": fields, "digest": _digest(fields, tensors)}
+    stored, packed = sparse.pack(tensors)
+    header = {"format": FORMAT, "card": fields, "digest": _digest(fields, tensors), "packed": packed}
     # One key only: safetensors writes several in random order, and equal networks should give equal files.
     metadata = {"heartcut": json.dumps(header, sort_keys=True, allow_nan=False)}
-    write_atomically(path, safetensors.torch.save(tensors, metadata=metadata))
+    write_atomically(path, safetensors.torch.save(stored, metadata=metadata))
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Card]:
@@ -109,15 +129,15 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Mo
     path = Path(path)
     with _opened(path) as file:
         header = _header(path, file.metadata() or {})
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     card = _card(path, header)
+    tensors = _unpacked(path, stored, header)
     if _digest(header["card"], tensors) != header.get("digest"):
         raise InputError(f"{path} is damaged: its contents do not match its digest; copy or train it again")
-    module = _skeleton(card)
-    problem = _mismatch(module.state_dict(), tensors)
-    if problem:
-        raise InputError(f"{path} does not fit the network it names, {card.model}: {problem}")
-    module.load_state_dict(tensors, strict=True)
+    try:
+        module = _filled(card, tensors)
+    except InputError as error:
+        raise InputError(f"{path} does not fit the network it names, {card.model}: {error}") from error
     return module.to(device).eval(), card
 
 
@@ -158,10 +178,12 @@ def _card(path: Path, header: Mapping[str, Any]) -> Card:
     try:
         fields = dict(header["card"])
         model, scores, cost = fields.pop("model"), fields.pop("scores"), fields.pop("cost")
+        attributes = fields.pop("attributes", {})  # format 1 had none
         return Card(
             model=ModelSpec(**_tupled(model)),
             scores={split: Score(**score) for split, score in scores.items()},
             cost=Cost(**cost),
+            attributes={layer: dict(numbers) for layer, numbers in attributes.items()},
             **_tupled(fields),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -172,23 +194,35 @@ def _tupled(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
-def _skeleton(card: Card) -> nn.Module:
-    """Build the architecture without pretrained weights, leaving the caller's random state alone."""
+def _unpacked(path: Path, stored: Mapping[str, Tensor], header: Mapping[str, Any]) -> dict[str, Tensor]:
+    try:
+        return sparse.unpack(stored, dict(header.get("packed", {})))
+    except (InputError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}; copy or train it again") from error
+
+
+def _filled(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Build what the card names, in evaluation mode, and load the tensors; InputError if they do not fit."""
+    module = _skeleton(card, tensors)
+    rebuild.require_match(module.state_dict(), tensors)
+    module.load_state_dict(tensors, strict=True)
+    if card.pruned:
+        rebuild.require_forward(module, card.input_CHW, len(card.classes))
+    return module.eval()
+
+
+def _skeleton(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Build the architecture without pretrained weights, leaving the caller's random state alone.
+
+    Its shapes are its own, or those of `tensors` if the card says that it was pruned.
+    """
     with torch.random.fork_rng(devices=[]):
         spec = replace(card.model, pretrained=False)
-        return architectures.build(spec, num_classes=len(card.classes), input_CHW=card.input_CHW)
-
-
-def _mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """Say how two state dicts differ in names, shapes or types; nothing if they do not."""
-    for what, names in (("lacks", wanted.keys() - found.keys()), ("has the unknown", found.keys() - wanted.keys())):
-        if names:
-            return f"it {what} {', '.join(sorted(names)[:4])} ({len(names)} in all)"
-    for name, tensor in wanted.items():
-        other = found[name]
-        if (tensor.shape, tensor.dtype) != (other.shape, other.dtype):
-            return f"{name} is {list(other.shape)} {other.dtype}, not {list(tensor.shape)} {tensor.dtype}"
-    return ""
+        module = architectures.build(spec, num_classes=len(card.classes), input_CHW=card.input_CHW)
+    if card.pruned:
+        rebuild.reshape(module, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        rebuild.set_attributes(module, card.attributes)
+    return module
 
 
 def _digest(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -82,8 +82,10 @@ def _card(loop: Loop, scores: Mapping[str, Scores], stage: str) -> Card:
     lineage = {"stage": stage, "commit": commit() or "unknown", "data": samples.fingerprint}
     if loop.step.teacher is not None and isinstance(config, DistillConfig) and config.teacher is not None:
         lineage |= {"teacher": config.teacher, "teacher_sha256": artefact.sha256(config.teacher)}
+    model, pruned = _architecture(config.network)
     return Card(
-        model=_architecture(config.network),
+        model=model,
+        pruned=pruned,
         classes=samples.classes,
         input_CHW=input_CHW,
         mean=data.mean,
@@ -95,11 +97,12 @@ def _card(loop: Loop, scores: Mapping[str, Scores], stage: str) -> Card:
     )
 
 
-def _architecture(spec: ModelSpec) -> ModelSpec:
-    """What rebuilds the network: a saved file stands for its own architecture, and no weights are fetched again."""
+def _architecture(spec: ModelSpec) -> tuple[ModelSpec, bool]:
+    """What rebuilds the network, and whether channels of it were cut: a saved file stands for its own architecture."""
     if spec.name.endswith(".safetensors"):
-        return artefact.read_card(spec.name).model
-    return ModelSpec(name=spec.name, widths=spec.widths, depth=spec.depth, dropout=spec.dropout)
+        card = artefact.read_card(spec.name)
+        return card.model, card.pruned
+    return ModelSpec(name=spec.name, widths=spec.widths, depth=spec.depth, dropout=spec.dropout), False
 
 
 def _result(loop: Loop, scores: Mapping[str, Scores], card: Card) -> dict[str, Any]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch_pruning as tp
 import yaml
 
 from configs import reader
 from configs.errors import InputError, NonFiniteError
 from models import artefact
+from models.counting import measure
 from train import outcome
 from train.config import DistillConfig, EvaluateConfig, TeacherConfig
 from train.score_sheet import score
@@ -213,3 +217,24 @@ def test_the_executor_may_change_at_a_checkpoint(
         "the executor was host and is now dali (canvas), canvas_scale 1.14: samples, order and views stay the same"
     )
     assert (message in said) is told
+
+
+def test_a_pruned_file_can_be_trained_on_and_is_saved_as_one(teacher: Path, tmp_path: Path) -> None:
+    net, card = artefact.load(teacher)
+    example = torch.zeros(2, *card.input_CHW)
+    pruner = tp.MetaPruner(
+        net, example, tp.importance.MagnitudeImportance(), pruning_ratio=0.5, ignored_layers=[net.fc]
+    )
+    pruner.step()
+    cut = replace(card, pruned=True, cost=measure(net, card.input_CHW))
+    artefact.save(tmp_path / "cut.safetensors", net, cut)
+    settings = yaml.safe_load((DIGITS / "distill.yaml").read_text())
+    settings["student"] = {"name": str(tmp_path / "cut.safetensors")}
+    (tmp_path / "tune.yaml").write_text(yaml.safe_dump(settings))
+    words = ["--config", str(tmp_path / "tune.yaml"), "--run_dir", str(tmp_path / "run"), "--epochs", "1"]
+    config = reader.read(DistillConfig, [*words, "--teacher", str(teacher)], prog="x", description="x")
+    outcome.run(config, "distill")
+    tuned, after = artefact.load(tmp_path / "run" / "model.safetensors")
+    assert after.pruned and after.model == card.model
+    assert after.cost.parameters == cut.cost.parameters < card.cost.parameters
+    assert tuned(torch.zeros(1, *card.input_CHW)).shape == (1, 10)

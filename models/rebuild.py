@@ -1,0 +1,161 @@
+"""Give an architecture the shapes of a pruned network's tensors, without the library that cut it.
+
+Shapes tell the channels of every layer. What they cannot tell, such as how many heads share an attention's 144
+features, are plain numbers on the layers: `differences` finds them and `set_attributes` puts them back.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from configs.errors import InputError
+
+Shapes = Mapping[str, tuple[int, ...]]
+Attributes = Mapping[str, Mapping[str, float]]
+"""Layer -> attribute -> number; an int stays an int."""
+
+
+def reshape(module: nn.Module, shapes: Shapes) -> None:
+    """Resize every layer in place so that its tensors have `shapes`, by state-dict name; their values are undefined.
+
+    A name that only one side has is left to the caller. InputError: a shape that no cut of this network could have.
+    """
+    new: dict[int, nn.Parameter] = {}  # by the old one's id, so that tied weights stay tied
+    for path, layer in module.named_modules():
+        for name, tensor in _own_tensors(layer):
+            full = f"{path}.{name}" if path else name
+            shape = shapes.get(full, tuple(tensor.shape))
+            _require_cut(full, tuple(tensor.shape), shape)
+            if shape == tuple(tensor.shape):
+                continue
+            if isinstance(tensor, nn.Parameter):
+                layer._parameters[name] = new.setdefault(
+                    id(tensor), nn.Parameter(tensor.new_empty(shape), requires_grad=tensor.requires_grad)
+                )
+            else:
+                layer._buffers[name] = tensor.new_empty(shape)
+        _follow(path, layer)
+
+
+def differences(cut: nn.Module, rebuilt: nn.Module) -> dict[str, dict[str, float]]:
+    """Return the numbers, by layer, in which a cut network still differs from the reshaped architecture."""
+    found: dict[str, dict[str, float]] = {}
+    for path, layer in rebuilt.named_modules():
+        theirs = vars(cut.get_submodule(path))
+        for name, own in _numbers(layer).items():
+            if name in theirs and theirs[name] != own:
+                found.setdefault(path, {})[name] = type(own)(theirs[name])
+    return found
+
+
+def set_attributes(module: nn.Module, attributes: Attributes) -> None:
+    """Put back what `differences` found. A cut only makes counts smaller, so nothing here can ask for more memory.
+
+    InputError: a layer or attribute that the network does not have, or a number that no cut could leave.
+    """
+    layers = dict(module.named_modules())
+    for path, values in attributes.items():
+        numbers = _numbers(layers[path]) if path in layers else {}
+        for name, value in values.items():
+            if name not in numbers:
+                raise InputError(f"layer {path!r} has no number {name!r}")
+            own = numbers[name]
+            if type(value) is not type(own) or not _possible(value, own):
+                raise InputError(f"{name} of layer {path!r} is {value!r}; the uncut network has {own!r}")
+            setattr(layers[path], name, value)
+
+
+def require_match(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """InputError if two state dicts differ in names, shapes or types."""
+    for what, names in (("lacks", wanted.keys() - found.keys()), ("has the unknown", found.keys() - wanted.keys())):
+        if names:
+            raise InputError(f"it {what} {', '.join(sorted(names)[:4])} ({len(names)} in all)")
+    for name, tensor in wanted.items():
+        other = found[name]
+        if (tensor.shape, tensor.dtype) != (other.shape, other.dtype):
+            raise InputError(f"{name} is {list(other.shape)} {other.dtype}, not {list(tensor.shape)} {tensor.dtype}")
+
+
+def require_forward(module: nn.Module, input_CHW: tuple[int, int, int], classes: int) -> None:
+    """Follow the shapes of one image, without memory or arithmetic. InputError names the layer that does not fit."""
+    twin = copy.deepcopy(module).to("meta").eval()
+    entered = ["its first layer"]
+    for path, layer in twin.named_modules():
+        layer.register_forward_pre_hook(_entering(path, entered))
+    try:
+        with torch.no_grad():
+            shape = tuple(twin(torch.empty(1, *input_CHW, device="meta")).shape)
+    except Exception as error:  # whatever a foreign forward makes of shapes that do not fit
+        why = str(error).partition("\n")[0]
+        raise InputError(f"its layers do not fit together at or after {entered[-1]}: {why}") from error
+    if shape != (1, classes):
+        raise InputError(f"its last layer, {entered[-1]}, gives {list(shape)} for one image and {classes} classes")
+
+
+def same_outputs(first: nn.Module, second: nn.Module, input_CHW: tuple[int, int, int]) -> bool:
+    """Compare the logits of two images on the CPU, up to the order of sums; neither network is touched."""
+    image_BCHW = torch.linspace(-2, 2, 2 * math.prod(input_CHW)).reshape(2, *input_CHW)
+    with torch.no_grad():
+        one_BK, other_BK = (copy.deepcopy(net).cpu().eval()(image_BCHW) for net in (first, second))
+    # An attribute that was missed moves the logits by their own size, another memory layout by 1e-6 of it.
+    slack = 1e-3 * float(one_BK.nan_to_num().abs().max())
+    return torch.allclose(one_BK, other_BK, rtol=0, atol=slack, equal_nan=True)
+
+
+def _own_tensors(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from list(layer.named_parameters(recurse=False))
+    yield from list(layer.named_buffers(recurse=False))
+
+
+def _require_cut(name: str, own: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    fits = len(shape) == len(own) and all(1 <= found <= most for found, most in zip(shape, own, strict=True))
+    if not fits:
+        raise InputError(f"{name} is {list(shape)}, which no cut of {list(own)} could leave")
+
+
+def _follow(path: str, layer: nn.Module) -> None:
+    """Let a layer's own numbers follow its tensors; InputError if these contradict each other."""
+    lengths = {tensor.shape[0] for _, tensor in _own_tensors(layer) if tensor.dim()}
+    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        _follow_conv(path, layer)
+    elif isinstance(layer, nn.Linear):
+        layer.out_features, layer.in_features = layer.weight.shape
+    elif isinstance(layer, nn.modules.batchnorm._NormBase) and lengths:
+        layer.num_features = min(lengths)
+    elif isinstance(layer, nn.GroupNorm) and lengths:
+        layer.num_channels = min(lengths)
+    elif hasattr(layer, "normalized_shape") and isinstance(layer.weight, Tensor):
+        vars(layer)["normalized_shape"] = tuple(layer.weight.shape)  # LayerNorm, RMSNorm and timm's own of both
+    else:
+        return  # loose parameters, such as ConvNeXt's gamma or a ViT's position embedding
+    if len(lengths) > 1:
+        raise InputError(f"the tensors of layer {path!r} have {sorted(lengths)} channels; they must agree")
+
+
+def _follow_conv(path: str, conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
+    out, per_group, *kernel = conv.weight.shape
+    if tuple(kernel) != conv.kernel_size:
+        raise InputError(f"layer {path!r} has a kernel of {kernel}, not {list(conv.kernel_size)}")
+    if conv.groups == conv.in_channels > 1:  # depthwise: the groups are the channels
+        conv.groups = max(1, out * conv.groups // conv.out_channels)
+    if out % conv.groups:
+        raise InputError(f"layer {path!r} has {out} outputs, which {conv.groups} groups cannot share")
+    conv.in_channels, conv.out_channels = per_group * conv.groups, out
+
+
+def _possible(value: float, own: float) -> bool:
+    """A cut makes counts smaller, but not nothing; it may scale a factor either way."""
+    return math.isfinite(value) if type(own) is float else min(1, own) <= value <= own
+
+
+def _numbers(layer: nn.Module) -> dict[str, float]:
+    return {name: value for name, value in vars(layer).items() if name[0] != "_" and type(value) in (int, float)}
+
+
+def _entering(path: str, entered: list[str]) -> Callable[..., None]:
+    return lambda *_: entered.append(path) if path else None
