@@ -34,7 +34,7 @@ $(VENV)/.demo: setup.cfg | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: setup.cfg | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -e ".[demo,dev]"
+	$(BIN)/python -m pip install --quiet -e ".[demo,dev,export]"
 	touch $@ $(VENV)/.demo
 
 clean:
