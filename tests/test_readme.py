@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from configs import reader
 from data_pipes.preview import PreviewConfig
 from launch.bench.config import DistillStepConfig, LoaderConfig
-from train.config import DistillConfig, EvaluateConfig, PredictConfig, TeacherConfig
+from models import planner
+from train.config import DistillConfig, EvaluateConfig, PredictConfig, PruneConfig, TeacherConfig
 
 ROOT = Path(__file__).parents[1]
 READERS = {
@@ -19,6 +21,7 @@ READERS = {
     "train.distill": (DistillConfig, False),
     "train.evaluate": (EvaluateConfig, True),
     "train.predict": (PredictConfig, True),
+    "train.prune": (PruneConfig, False),
     "data_pipes.preview": (PreviewConfig, True),
     "launch.bench loader": (LoaderConfig, True),
     "launch.bench step": (DistillStepConfig, False),
@@ -46,6 +49,10 @@ def test_command(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
         assert cost.main(words) == 0
         assert '"parameters": 99603' in capsys.readouterr().out
+        return
+    if module == "models.planner":
+        planner.main([*words, "--json"])
+        assert 99_600 <= json.loads(capsys.readouterr().out)["final"] <= 100_000
         return
     if module == "models.export":
         return  # takes files only; tests/models runs it

@@ -69,6 +69,16 @@ def require_accuracy(correct: int, count: int, recorded: float, split: str) -> N
         )
 
 
+def require_one_architecture(hashes: Sequence[str]) -> None:
+    """InputError unless all processes hold the same architecture after a cut."""
+    if len(set(hashes)) > 1:
+        odd = [rank for rank, own in enumerate(hashes) if own != hashes[0]]
+        raise InputError(
+            f"processes {', '.join(map(str, odd))} hold another architecture than process 0 after the cut: they do not "
+            "see the same run folder; put run_dir on a file system that all of them share"
+        )
+
+
 def require_live(optimizer: Optimizer, module: nn.Module) -> None:
     """InputError unless the optimizer owns exactly the parameters that the module trains."""
     owned = {id(p) for group in optimizer.param_groups for p in group["params"]}

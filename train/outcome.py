@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from accelerate import Accelerator
+
 from configs import reader
 from configs.files import write_atomically
 from data_pipes import source
@@ -29,6 +31,14 @@ def run(config: TrainConfig, stage: str) -> None:
     """The whole of a training command: open the folder, train or resume, write what came out."""
     accelerator = make_accelerator(config.precision)
     start_logging(accelerator.is_main_process)
+    result = carry_out(config, stage, accelerator)
+    logger.info("%s", summary(result))
+    logger.info("%s holds the weights, the result and the metrics", config.run_dir)
+    accelerator.end_training()
+
+
+def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict[str, Any]:
+    """Train or resume one run, unless it is finished; its result."""
     folder = RunDir.at(config.run_dir)
     if accelerator.is_main_process:
         folder.open(reader.dump(config))
@@ -37,10 +47,7 @@ def run(config: TrainConfig, stage: str) -> None:
         loop = assemble(config, accelerator, folder, stage)
         loop.fit()
         finish(loop, stage)
-    result = json.loads(folder.result.read_text())
-    logger.info("%s", summary(result))
-    logger.info("%s holds the weights, the result and the metrics", folder.path)
-    accelerator.end_training()
+    return dict(json.loads(folder.result.read_text()))
 
 
 def summary(result: Mapping[str, Any]) -> str:

@@ -42,9 +42,10 @@ def evaluation_loader(
     dtype: torch.dtype = torch.float32,
     *,
     batch_size: int = EVAL_BATCH,
+    alone: bool = False,
 ) -> PlanLoader:
-    """Fixed views of a split over all processes, `batch_size` samples at a time on each."""
-    world = accelerator.num_processes
+    """Fixed views of a split over all processes, `batch_size` samples at a time on each; or all for this one alone."""
+    world, rank = (1, 0) if alone else (accelerator.num_processes, accelerator.process_index)
     micro = max(min(batch_size, -(-len(samples) // world)), 1)
-    layout = Layout(batch_size=micro * world, micro_batch_size=micro, world_size=world, rank=accelerator.process_index)
+    layout = Layout(batch_size=micro * world, micro_batch_size=micro, world_size=world, rank=rank)
     return PlanLoader(samples, spec, layout, seed=None, device=accelerator.device, dtype=dtype)

@@ -9,15 +9,16 @@ import yaml
 
 from configs import reader
 from data_pipes.preview import PreviewConfig
-from train.config import DistillConfig, EvaluateConfig, PredictConfig, TeacherConfig, TrainConfig
+from train.config import DistillConfig, EvaluateConfig, PredictConfig, PruneConfig, TeacherConfig, TrainConfig
 
 FILES = sorted((Path(__file__).parents[2] / "configs").glob("*/*.yaml"))
-COMMANDS: dict[str, type[TrainConfig]] = {"teacher": TeacherConfig, "distill": DistillConfig}
+STAGES: dict[str, type[TrainConfig]] = {"teacher": TeacherConfig, "distill": DistillConfig}
+COMMANDS: dict[str, type[TrainConfig]] = {**STAGES, "prune": PruneConfig}
 
 
 def test_all_data_sets_have_both_stages() -> None:
     names = {(file.parent.name, file.stem) for file in FILES}
-    assert names >= {(d, s) for d in ("digits", "fashion_mnist", "cifar10", "food11") for s in COMMANDS}
+    assert names >= {(d, s) for d in ("digits", "fashion_mnist", "cifar10", "food11") for s in STAGES}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")

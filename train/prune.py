@@ -1,0 +1,19 @@
+"""Cuts to a budget with training in between: python -m train.prune --config configs/digits/prune.yaml"""
+
+from __future__ import annotations
+
+from configs import reader
+from train.config import PruneConfig
+
+
+def main() -> None:
+    """Read the config, then cut and train in turn."""
+    description = "Cut a trained student to a budget, and train it after each cut."
+    config = reader.read(PruneConfig, prog="python -m train.prune", description=description)
+    from train.cutting import run  # torch is loaded only for a config that holds
+
+    run(config)
+
+
+if __name__ == "__main__":
+    reader.command(main)
