@@ -21,7 +21,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from rich.console import Console
@@ -140,7 +139,7 @@ class Chain:
         kept = surgery.apply(net, cut)
         if self.config.recalibration:
             with self._images(self.config.recalibration * self.config.batch_size, alone=True) as batches:
-                surgery.recalibrate(net, (batch.image_BCHW.to(torch.float32) for batch in batches))
+                surgery.recalibrate(net, (batch.image_BCHW.float().cpu() for batch in batches))
         lineage = dict(card.lineage) | {"cut_from": artefact.sha256(self._source(number))}
         cost = measure(net, card.input_CHW)
         card = replace(card, pruned=True, attributes={}, scores={}, cost=cost, lineage=lineage)
