@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 from pathlib import Path
 
 from configs import cgroup
 
 MEMINFO = Path("/proc/meminfo")
+
+
+def cpu_model() -> str:
+    """The processor's name."""
+    try:
+        named = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        named = None
+    return named[1] if named else platform.processor() or platform.machine()
 
 
 def visible_cores() -> int:

@@ -9,8 +9,8 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from typing import NoReturn
 
+from configs.arguments import Parser
 from configs.errors import UsageError, UserError
 from models.spec import ModelSpec
 
@@ -26,15 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """Report a wrong command line as every other error of the user."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see python -m models.cost --help")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m models.cost", description="Count parameters, non-zero parameters, MACs and bytes.")
+    parser = Parser(prog="python -m models.cost", description="Count parameters, non-zero parameters, MACs and bytes.")
     parser.add_argument("--model", required=True, help="a network's name, or a saved .safetensors file")
     parser.add_argument("--num_classes", type=int, help="needed unless --model is a file")
     parser.add_argument("--input", type=int, nargs=3, metavar=("C", "H", "W"), help="channels, height, width; likewise")

@@ -9,8 +9,8 @@ import argparse
 import importlib.util
 import sys
 from pathlib import Path
-from typing import NoReturn
 
+from configs.arguments import Parser
 from configs.errors import UsageError, UserError
 
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
@@ -26,15 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """Report a wrong command line as every other error of the user."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see python -m models.export --help")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m models.export",
         description="Write a saved network as one ONNX file, check its outputs against torch, and time both.",
     )

@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from configs.arguments import Parser
 from configs.errors import UsageError
 from configs.reader import command
 from models.cuts import IMPORTANCES, RANKINGS, Budget, Cut, PrunePlan, PruneSpec
@@ -151,16 +152,9 @@ def _twin(net: nn.Module) -> nn.Module:
     return twin
 
 
-class _Parser(argparse.ArgumentParser):
-    """Report a wrong command line as every other error of the user."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see python -m models.planner --help")
-
-
 def _parser() -> argparse.ArgumentParser:
     defaults = {key: field.default for key, field in PruneSpec.__dataclass_fields__.items()}
-    parser = _Parser(prog="python -m models.planner", description="Plan the cuts of a network, without training.")
+    parser = Parser(prog="python -m models.planner", description="Plan the cuts of a network, without training.")
     parser.add_argument("--model", required=True, help="a network's name, or a saved .safetensors file")
     parser.add_argument("--num_classes", type=int, help="needed unless --model is a file")
     parser.add_argument("--input", type=int, nargs=3, metavar=("C", "H", "W"), help="channels, height, width; likewise")

@@ -6,8 +6,6 @@ Shapes: C channels, H height, W width.
 from __future__ import annotations
 
 import json
-import platform
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from configs import resources
 from configs.errors import UsageError
 from models import artefact, counting, latency, onnx_file
 from models.artefact import Card
@@ -196,11 +195,7 @@ def hardware(device: str) -> str:
     """The name of what torch runs on."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    try:
-        named = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        named = None
-    return named[1] if named else platform.processor() or platform.machine()
+    return resources.cpu_model()
 
 
 def _device(name: str) -> torch.device:

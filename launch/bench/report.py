@@ -14,7 +14,6 @@ from rich.table import Table
 
 from configs import resources
 from launch.bench.rounds import Lap, Ratio, cpu_ms, rates
-from launch.doctor import machine
 from train.progress import plain_table
 from train.run_dir import environment
 
@@ -124,7 +123,7 @@ def _short(rate: float) -> str:
 def surroundings() -> dict[str, Any]:
     """Hardware, versions and how busy the machine is before anything is measured."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {**environment(), "cpu": machine.model(), "cores": resources.cores(), "load_average": load}
+    return {**environment(), "cpu": resources.cpu_model(), "cores": resources.cores(), "load_average": load}
 
 
 def hardware(environment: Mapping[str, Any]) -> str:

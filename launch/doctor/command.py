@@ -13,13 +13,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from configs.errors import UsageError
+from configs.arguments import Parser
 from launch.doctor import forecast, gpus, machine, software
 from launch.doctor.checks import Check
 from launch.doctor.forecast import Forecast
@@ -29,14 +29,9 @@ WIDTH = 100
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
-
-
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    made = _Parser(prog="python -m launch.doctor", description="What this machine can do.", allow_abbrev=False)
+    made = Parser(prog="python -m launch.doctor", description="What this machine can do.", allow_abbrev=False)
     meaning = "a training config, for which the data set is looked at too; repeatable, each is judged by itself"
     made.add_argument("--config", action="append", default=[], metavar="FILE", help=meaning)
     made.add_argument("--data.root", dest="root", metavar="DIR", help="the folder of the data set, instead of theirs")

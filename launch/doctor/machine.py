@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,22 +19,13 @@ FILES_NEEDED = 1024
 def checks(folders: Mapping[str, Path], gpus: int) -> list[Check]:
     """Everything here. folders: what is written where, by its name."""
     found = [
-        cores(model(), resources.visible_cores(), cgroup.cpu_limit()),
+        cores(resources.cpu_model(), resources.visible_cores(), cgroup.cpu_limit()),
         memory(resources.machine_memory(), cgroup.memory_left()),
         *(disk(name, folder) for name, folder in folders.items()),
         shared_memory(Path("/dev/shm"), gpus),
         open_files(_file_limit()),
     ]
     return [check for check in found if check is not None]
-
-
-def model() -> str:
-    """The CPU's name."""
-    try:
-        named = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        named = None
-    return named[1] if named else platform.processor() or platform.machine()
 
 
 def cores(name: str, visible: int, quota: float | None) -> Check:

@@ -41,3 +41,7 @@ def test_memory_that_nobody_knows_of_is_none(monkeypatch):
     monkeypatch.setattr(resources, "machine_memory", lambda: None)
     monkeypatch.setattr(cgroup, "memory_left", lambda: None)
     assert resources.available_memory() is None
+
+
+def test_the_processor_has_a_name():
+    assert resources.cpu_model()

@@ -81,4 +81,4 @@ def test_sizes_in_words(size, text):
 def test_everything_about_this_machine_is_found():
     found = machine.checks({"run folder": Path.cwd()}, gpus=0)
     assert [check.name for check in found if check.name != "/dev/shm"] == ["CPU", "memory", "run folder", "open files"]
-    assert all(check.found for check in found) and machine.model()
+    assert all(check.found for check in found)
