@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test check coverage format clean
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m launch.demo
+	OMP_NUM_THREADS=1 $(BIN)/python -m train.compress --config configs/digits/compress.yaml --run_dir runs/demo
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -30,7 +30,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: setup.cfg | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -e ".[demo]"
+	$(BIN)/python -m pip install --quiet -e ".[demo,export]"
 	touch $@
 
 $(VENV)/.dev: setup.cfg | $(BIN)/python

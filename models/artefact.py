@@ -141,6 +141,15 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Mo
     return module.to(device).eval(), card
 
 
+def redraw(path: str | Path) -> tuple[nn.Module, Card]:
+    """Build the network of a file with new weights, from torch's generator. InputError as for `load`.
+
+    What was pruned is drawn as its architecture draws it whole, cut to the first channels of every layer.
+    """
+    kept, card = load(path)
+    return _bare(card, kept.state_dict()).eval(), card
+
+
 def read_card(path: str | Path) -> Card:
     """Read the header only. InputError as for `load`, except that weights are not checked."""
     path = Path(path)
@@ -212,13 +221,18 @@ def _filled(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _skeleton(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Build the architecture without pretrained weights, leaving the caller's random state alone.
+    """Build the architecture, leaving the caller's random state alone; its weights are of no use."""
+    with torch.random.fork_rng(devices=[]):
+        return _bare(card, tensors)
+
+
+def _bare(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Build the architecture with weights as it draws them, never pretrained.
 
     Its shapes are its own, or those of `tensors` if the card says that it was pruned.
     """
-    with torch.random.fork_rng(devices=[]):
-        spec = replace(card.model, pretrained=False)
-        module = architectures.build(spec, num_classes=len(card.classes), input_CHW=card.input_CHW)
+    spec = replace(card.model, pretrained=False)
+    module = architectures.build(spec, num_classes=len(card.classes), input_CHW=card.input_CHW)
     if card.pruned:
         rebuild.reshape(module, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         rebuild.set_attributes(module, card.attributes)

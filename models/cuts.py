@@ -12,7 +12,9 @@ from configs.errors import InputError, require
 
 ImportanceName = Literal["l1", "l2", "bn_scale", "taylor", "random"]
 RankingName = Literal["global", "local", "isomorphic"]
+KindName = Literal["structured", "unstructured"]
 IMPORTANCES: tuple[ImportanceName, ...] = ("l1", "l2", "bn_scale", "taylor", "random")
+KINDS: tuple[KindName, ...] = ("structured", "unstructured")
 RANKINGS: tuple[RankingName, ...] = ("global", "local", "isomorphic")
 FEWEST = 2
 """No layer is cut to fewer channels than this."""
@@ -66,8 +68,12 @@ class PruneSpec:
 
     budget: Budget
     """What the network may cost in the end."""
+    kind: KindName = "structured"
+    """structured: whole channels leave, and the network becomes smaller. unstructured: the smallest single weights are
+    held at zero; budget.parameters then counts the entries that may be anything else, and is met exactly."""
     steps: int = 30
-    """Number of cuts; each takes the same share of what is there."""
+    """Number of cuts. structured: each takes the same share of what is there. unstructured: the first take the most
+    (a cubic schedule)."""
     importance: ImportanceName = "l2"
     """How channels are scored. l1, l2: norm of all weights that a channel touches. bn_scale: size of its BatchNorm
     scales; layers without BatchNorm keep their width. taylor: weight times gradient. random: a control."""
@@ -92,6 +98,21 @@ class PruneSpec:
         require(0 <= self.floor <= 1, "prune.floor", self.floor, "a share in [0, 1]")
         require(self.round_to >= 1, "prune.round_to", self.round_to, "at least 1")
         require(0 <= self.seed < 2**63, "prune.seed", self.seed, "in [0, 2^63)")
+        require(self.kind in KINDS, "prune.kind", self.kind, f"one of {', '.join(KINDS)}")
+        if self.kind == "unstructured":
+            self._require_unstructured()
+
+    def _require_unstructured(self) -> None:
+        """Single weights are ranked by magnitude over the whole network; no other setting would do anything."""
+        parameters, macs = self.budget.parameters, self.budget.macs
+        require(parameters is not None, "budget.parameters", parameters, "a number, for unstructured cuts")
+        require(macs is None, "budget.macs", macs, "left out of unstructured cuts, which leave the MACs as they are")
+        for declared in fields(self):
+            value = getattr(self, declared.name)
+            idle = declared.name not in ("budget", "kind", "steps") and value != declared.default
+            require(
+                not idle, f"prune.{declared.name}", value, "left out of unstructured cuts: it has no effect there"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,10 @@ Attributes = Mapping[str, Mapping[str, float]]
 
 
 def reshape(module: nn.Module, shapes: Shapes) -> None:
-    """Resize every layer in place so that its tensors have `shapes`, by state-dict name; their values are undefined.
+    """Cut every layer in place to the first channels, so that its tensors have `shapes`, by state-dict name.
 
-    A name that only one side has is left to the caller. InputError: a shape that no cut of this network could have.
+    Weights of convolutions and linear layers grow as their inputs become fewer, so that sums keep their variance. A
+    name that only one side has is left to the caller. InputError: a shape that no cut of this network could have.
     """
     new: dict[int, nn.Parameter] = {}  # by the old one's id, so that tied weights stay tied
     for path, layer in module.named_modules():
@@ -33,12 +34,12 @@ def reshape(module: nn.Module, shapes: Shapes) -> None:
             _require_cut(full, tuple(tensor.shape), shape)
             if shape == tuple(tensor.shape):
                 continue
+            first = _first(layer, tensor.detach(), shape)
             if isinstance(tensor, nn.Parameter):
-                layer._parameters[name] = new.setdefault(
-                    id(tensor), nn.Parameter(tensor.new_empty(shape), requires_grad=tensor.requires_grad)
-                )
+                parameter = nn.Parameter(first, requires_grad=tensor.requires_grad)
+                layer._parameters[name] = new.setdefault(id(tensor), parameter)
             else:
-                layer._buffers[name] = tensor.new_empty(shape)
+                layer._buffers[name] = first
         _follow(path, layer)
 
 
@@ -110,6 +111,13 @@ def same_outputs(first: nn.Module, second: nn.Module, input_CHW: tuple[int, int,
 def _own_tensors(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from list(layer.named_parameters(recurse=False))
     yield from list(layer.named_buffers(recurse=False))
+
+
+def _first(layer: nn.Module, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return the first entries along every dimension, on their own."""
+    first = tensor[tuple(slice(length) for length in shape)].clone()
+    summing = isinstance(layer, nn.modules.conv._ConvNd | nn.Linear) and tensor.dim() > 1
+    return first.mul_(math.sqrt(tensor[0].numel() / first[0].numel())) if summing else first
 
 
 def _require_cut(name: str, own: tuple[int, ...], shape: tuple[int, ...]) -> None:

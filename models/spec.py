@@ -22,6 +22,8 @@ class ModelSpec:
     """Dropout probability; null: the network's own."""
     pretrained: bool = False
     """Start from the library's ImageNet weights (torchvision and timm names only; needs the network)."""
+    from_scratch: bool = False
+    """Take only the architecture of a saved file, such as a pruned one, and draw new weights."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -30,3 +32,7 @@ class ModelSpec:
             raise UsageError(f"model widths are {self.widths}; they must be positive")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UsageError(f"model dropout is {self.dropout}; it must be in [0, 1)")
+        if self.from_scratch and not self.name.endswith(".safetensors"):
+            raise UsageError(
+                f"from_scratch is for saved .safetensors files; {self.name} has new weights anyway"
+            )

@@ -16,9 +16,9 @@ def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int])
     """
     if not spec.name.endswith(".safetensors"):
         return architectures.build(spec, num_classes=num_classes, input_CHW=input_CHW)
-    if spec != ModelSpec(name=spec.name):
+    if spec != ModelSpec(name=spec.name, from_scratch=spec.from_scratch):
         raise UsageError(f"{spec.name} takes no further setting, such as depth or widths: its shape is in the file")
-    net, card = artefact.load(spec.name)
+    net, card = artefact.redraw(spec.name) if spec.from_scratch else artefact.load(spec.name)
     pairs = (("classes", len(card.classes), num_classes), ("input channels", card.input_CHW[0], input_CHW[0]))
     for what, found, wanted in pairs:
         if found != wanted:

@@ -13,7 +13,9 @@ from configs import reader
 from data_pipes.preview import PreviewConfig
 from launch.bench.config import DistillStepConfig, LoaderConfig
 from models import planner
-from train.config import DistillConfig, EvaluateConfig, PredictConfig, PruneConfig, TeacherConfig
+from train.chain_config import CompressConfig, PruneConfig
+from train.config import DistillConfig, TeacherConfig
+from train.saved_config import EvaluateConfig, PredictConfig
 
 ROOT = Path(__file__).parents[1]
 READERS = {
@@ -22,6 +24,7 @@ READERS = {
     "train.evaluate": (EvaluateConfig, True),
     "train.predict": (PredictConfig, True),
     "train.prune": (PruneConfig, False),
+    "train.compress": (CompressConfig, False),
     "data_pipes.preview": (PreviewConfig, True),
     "launch.bench loader": (LoaderConfig, True),
     "launch.bench step": (DistillStepConfig, False),
@@ -58,8 +61,8 @@ def test_command(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         return  # takes files only; tests/models runs it
     if module == "launch.bench":
         module = f"{module} {words.pop(0)}"
-    elif module.startswith("launch."):
-        return  # takes folders only; tests/launch runs it
+    elif module.startswith("launch.") or module == "train.table":
+        return  # takes folders only; its own tests run it
     cls, other_sections = READERS[module]
     if cls in (EvaluateConfig, PredictConfig) and "--config" not in words:
         words = ["--config", "configs/food11/distill.yaml", *words]  # stands for the run folder's own

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from configs.errors import require
 from data_pipes.spec import MAX_SEED, DataSpec
-from models.cuts import PruneSpec
 from models.spec import ModelSpec
 
 
@@ -63,14 +62,35 @@ class TrackSpec:
         require(self.every >= 1, "track.every", self.every, "at least 1")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """What every training stage shares."""
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """What concerns a run and not its recipe: where, on what data, how exactly, how closely watched."""
 
     run_dir: str
     """Folder of this run: config, metrics, checkpoints, weights, result. The same command again resumes it."""
     data: DataSpec
     """Data set, augmentation and loading."""
+    seed: int = 0
+    """Seeds the initial weights, the plan and dropout."""
+    precision: Literal["float32", "bf16", "fp16", "float64"] = "float32"
+    """bf16 and fp16 are mixed precision; float64 is for checking equivalences."""
+    checkpoint_steps: int = 0
+    """Checkpoint every so many optimizer steps, and at each end of an epoch. 0: only there."""
+    test: bool = True
+    """Read the test split once, when training is over. false: never, for runs by which settings are chosen."""
+    track: TrackSpec = field(default_factory=TrackSpec)
+    """Logging."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.run_dir), "run_dir", self.run_dir, "a folder")
+        require(0 <= self.seed < MAX_SEED, "seed", self.seed, "in [0, 2^63)")
+        require(self.checkpoint_steps >= 0, "checkpoint_steps", self.checkpoint_steps, "at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How long and by what steps a network is trained."""
+
     epochs: int
     """Passes over the training split."""
     batch_size: int = 128
@@ -78,36 +98,37 @@ class TrainConfig:
     micro_batch_size: int | None = None
     """Samples of one forward pass; null: batch_size over the number of processes. Fix it to make the result independent
     of the number of GPUs (BatchNorm sees micro-batches)."""
-    seed: int = 0
-    """Seeds the initial weights, the plan and dropout."""
-    precision: Literal["float32", "bf16", "fp16", "float64"] = "float32"
-    """bf16 and fp16 are mixed precision; float64 is for checking equivalences."""
     label_smoothing: float = 0.0
     """Share of each hard label spread over all classes."""
     ema: float = 0.0
     """Decay of the moving average of the weights, which is then what is evaluated and saved. 0: none."""
     patience: int = 0
     """Stop after this many epochs without a better validation accuracy. 0: never."""
-    checkpoint_steps: int = 0
-    """Checkpoint every so many optimizer steps, and at each end of an epoch. 0: only there."""
-    test: bool = True
-    """Read the test split once, when training is over. false: never, for runs by which settings are chosen."""
     optim: OptimSpec = field(default_factory=OptimSpec)
     """Optimizer and schedule."""
-    track: TrackSpec = field(default_factory=TrackSpec)
-    """Logging."""
 
     def __post_init__(self) -> None:
-        require(bool(self.run_dir), "run_dir", self.run_dir, "a folder")
         for key in ("epochs", "batch_size"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
-        require(0 <= self.seed < MAX_SEED, "seed", self.seed, "in [0, 2^63)")
-        for key in ("patience", "checkpoint_steps"):
-            require(getattr(self, key) >= 0, key, getattr(self, key), "at least 0")
+        require(self.patience >= 0, "patience", self.patience, "at least 0")
         for key in ("label_smoothing", "ema"):
             require(0 <= getattr(self, key) < 1, key, getattr(self, key), "in [0, 1)")
         micro = self.micro_batch_size
         require(micro is None or micro >= 1, "micro_batch_size", micro, "at least 1, or null")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Recipe, RunSpec):
+    """What every training stage shares."""
+
+    keep_zeros: bool = False
+    """Weights that are zero in the file that training starts from stay zero, as after an unstructured cut."""
+
+    def __post_init__(self) -> None:
+        RunSpec.__post_init__(self)
+        Recipe.__post_init__(self)
+        known = self.network.name.endswith(".safetensors") and not self.network.from_scratch
+        require(known or not self.keep_zeros, "keep_zeros", True, "false, unless training starts from a saved file")
 
     @property
     def network(self) -> ModelSpec:
@@ -115,7 +136,7 @@ class TrainConfig:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class TeacherConfig(TrainConfig):
     """Supervised training, for example of a teacher."""
 
@@ -181,7 +202,7 @@ class DistillSpec:
         return self.alpha > 0 or self.aligns
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class DistillConfig(TrainConfig):
     """Distillation of a teacher into a student."""
 
@@ -205,101 +226,3 @@ class DistillConfig(TrainConfig):
     def network(self) -> ModelSpec:
         """The network that is trained."""
         return self.student
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PruneConfig(DistillConfig):
-    """A trained student, cut to a budget in steps; after each it is trained for `epochs`, with the teacher."""
-
-    prune: PruneSpec
-    """What to cut."""
-    final_epochs: int | None = None
-    """Epochs after the last cut; null: as many as after the others."""
-    recalibration: int = 8
-    """Batches of training images by which BatchNorm's statistics are estimated anew after a cut. 0: none."""
-    final_temperature: float | None = None
-    """distill.temperature after the last cut; between the cuts it moves linearly. null: it stays."""
-    final_alpha: float | None = None
-    """distill.alpha after the last cut, likewise."""
-    final_lr: float | None = None
-    """optim.lr after the last cut; between the cuts it moves geometrically. null: it stays."""
-    dry_run: bool = False
-    """Print the cuts as the weights are now, and do nothing."""
-
-    def __post_init__(self) -> None:
-        DistillConfig.__post_init__(self)
-        require(
-            self.student.name.endswith(".safetensors"),
-            "student.name",
-            self.student.name,
-            "the .safetensors file of a trained network, as train.teacher and train.distill write",
-        )
-        require(self.final_epochs is None or self.final_epochs >= 1, "final_epochs", self.final_epochs, "at least 1")
-        require(self.recalibration >= 0, "recalibration", self.recalibration, "at least 0")
-        for key in ("final_temperature", "final_lr"):
-            require(getattr(self, key) is None or getattr(self, key) > 0, key, getattr(self, key), "positive")
-        require(self.final_alpha is None or 0 <= self.final_alpha <= 1, "final_alpha", self.final_alpha, "in [0, 1]")
-
-    def after_cut(self, number: int, *, run_dir: str, student: str) -> DistillConfig:
-        """The training after cut `number`, counted from 1, as a config of its own."""
-        last = number == self.prune.steps
-        share = (number - 1) / max(self.prune.steps - 1, 1)
-        temperature, alpha = self.distill.temperature, self.distill.alpha
-        temperature += share * ((self.final_temperature or temperature) - temperature)
-        alpha += share * ((alpha if self.final_alpha is None else self.final_alpha) - alpha)
-        lr = self.optim.lr * ((self.final_lr or self.optim.lr) / self.optim.lr) ** share
-        own = {field.name: getattr(self, field.name) for field in fields(DistillConfig)}
-        own |= {
-            "run_dir": run_dir,
-            "student": ModelSpec(name=student),
-            "epochs": self.final_epochs if last and self.final_epochs is not None else self.epochs,
-            "distill": replace(self.distill, temperature=temperature, alpha=alpha),
-            "optim": replace(self.optim, lr=lr, min_lr=min(self.optim.min_lr, lr)),
-            "test": self.test and last,
-        }
-        return DistillConfig(**own)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluateConfig:
-    """Exact metrics of a saved network."""
-
-    run_dir: str
-    """Folder of the run whose weights are evaluated; the report is written there too."""
-    data: DataSpec
-    """Where the images are. Without --config, the run's own config.yaml says. How they are resized and normalised, the
-    weights' file says."""
-    weights: str | None = None
-    """A .safetensors file to evaluate instead of the run's own."""
-    teacher: str | None = None
-    """A .safetensors file whose agreement with the model is measured too."""
-    split: Literal["auto", "train", "validation", "test"] = "auto"
-    """auto: test where the data set has labels for it, otherwise validation."""
-    batch_size: int = 256
-    """Samples of one forward pass of each process."""
-
-    def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PredictConfig:
-    """Predictions for images without labels."""
-
-    run_dir: str
-    """Folder of the run whose weights are used."""
-    data: DataSpec
-    """Where images are and how they are loaded. Without --config, the run's own config.yaml says."""
-    weights: str | None = None
-    """A .safetensors file to use instead of the run's own."""
-    images: str | None = None
-    """A folder of images, or one image. null: the data set's evaluation split."""
-    output: str | None = None
-    """CSV file with the columns Id,Category. null: predictions.csv in the run folder."""
-    category: Literal["index", "name"] = "index"
-    """What the column Category holds: the class number, or its name."""
-    batch_size: int = 256
-    """Images of one forward pass."""
-
-    def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")

@@ -18,9 +18,9 @@ from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
 from models.artefact import Card
 from train import saved
-from train.config import PredictConfig
 from train.progress import plain_table, start_logging
 from train.run_dir import RunDir
+from train.saved_config import PredictConfig
 from train.world import evaluation_loader, make_accelerator
 
 logger = logging.getLogger(__name__)

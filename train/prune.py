@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from configs import reader
-from train.config import PruneConfig
+from train.chain_config import PruneConfig
 
 
 def main() -> None:

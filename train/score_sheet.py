@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
 from rich.console import Console
 from rich.table import Table
 
@@ -14,12 +15,12 @@ from data_pipes import source
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
 from train import guards, saved
-from train.config import EvaluateConfig
 from train.evaluation import evaluate
 from train.live_teacher import LiveTeacher
 from train.metrics import Scores, wilson
 from train.progress import plain_table, start_logging
 from train.run_dir import RunDir, write_json
+from train.saved_config import EvaluateConfig
 from train.world import evaluation_loader, make_accelerator
 
 logger = logging.getLogger(__name__)
@@ -27,12 +28,18 @@ WIDEST = 20  # classes of a confusion matrix that still fits a terminal
 
 
 def score(config: EvaluateConfig, *, teacher_asked_for: bool = True) -> None:
+    """The whole of train.evaluate."""
+    accelerator = make_accelerator("float32")
+    start_logging(accelerator.is_main_process)
+    carry_out(config, accelerator, teacher_asked_for=teacher_asked_for)
+    accelerator.end_training()
+
+
+def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked_for: bool = True) -> None:
     """Evaluate on all processes; the main one prints the sheet and writes evaluation-SPLIT.json.
 
     A teacher that only the run's own config names may be gone by now; one that was asked for may not.
     """
-    accelerator = make_accelerator("float32")
-    start_logging(accelerator.is_main_process)
     net, card, data = saved.load(config.run_dir, config.weights, config.data)
     with accelerator.main_process_first():
         samples = _labelled(data, config.split)
@@ -53,7 +60,6 @@ def score(config: EvaluateConfig, *, teacher_asked_for: bool = True) -> None:
         path = folder / f"evaluation-{samples.split}.json"
         write_json(path, record(scores, samples, teacher=config.teacher if teacher is not None else None))
         show(scores, samples, path, with_teacher=teacher is not None)
-    accelerator.end_training()
 
 
 def _labelled(data: DataSpec, split: str) -> Samples:

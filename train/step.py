@@ -11,6 +11,7 @@ from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
 
 from data_pipes.batch import Batch
+from models.masks import Masks
 from train.live_teacher import LiveTeacher
 from train.objective import Objective
 from train.student import Signals
@@ -28,6 +29,10 @@ class Step:
     optimizer: AcceleratedOptimizer
     clip_norm: float
     seed: int
+    net: nn.Module
+    """The network inside `model`."""
+    masks: Masks | None
+    """Which of its weights stay zero."""
 
     def __call__(self, batch: Batch, step: int, slot: int) -> tuple[dict[str, Tensor], Signals]:
         """Measurements (no host sync) and the student's signals.
@@ -42,9 +47,18 @@ class Step:
             signals = Signals(logits_BK=logits_BK, features_L=features_L)
             loss, measurements = self.objective(signals, adapted_L, batch, guidance)
             self.accelerator.backward(loss)
-            if self.accelerator.sync_gradients and self.clip_norm > 0:
-                norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-                measurements["gradient_norm"] = torch.as_tensor(norm).detach()
+            if self.accelerator.sync_gradients:
+                self._prepare_gradients(measurements)
             self.optimizer.step()
+            if self.masks is not None:
+                self.masks.apply_(self.net)
             self.optimizer.zero_grad()
         return measurements, signals
+
+    def _prepare_gradients(self, measurements: dict[str, Tensor]) -> None:
+        """What happens between the last backward of a step and its update."""
+        if self.masks is not None:
+            self.masks.apply_to_gradients_(self.net)
+        if self.clip_norm > 0:
+            norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+            measurements["gradient_norm"] = torch.as_tensor(norm).detach()

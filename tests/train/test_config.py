@@ -12,16 +12,8 @@ from configs.errors import UsageError
 from configs.schema import attribute_docs
 from data_pipes.spec import DataSpec
 from models.spec import ModelSpec
-from train.config import (
-    DistillConfig,
-    DistillSpec,
-    EvaluateConfig,
-    OptimSpec,
-    PredictConfig,
-    TeacherConfig,
-    TrackSpec,
-    TrainConfig,
-)
+from train.config import DistillConfig, DistillSpec, OptimSpec, TeacherConfig, TrackSpec, TrainConfig
+from train.saved_config import EvaluateConfig, PredictConfig
 
 DATA = DataSpec(source="digits", image_size=(16, 16), mean=(0.3,), std=(0.4,))
 NET = ModelSpec(name="resnet_small", depth=8)

@@ -16,7 +16,8 @@ from configs import reader
 from configs.errors import InputError, UsageError
 from models import artefact
 from train import cutting, guards, outcome
-from train.config import DistillConfig, PruneConfig, TeacherConfig
+from train.chain_config import PruneConfig
+from train.config import DistillConfig, TeacherConfig
 
 DIGITS = Path(__file__).parents[2] / "configs" / "digits"
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,8 @@ from configs.errors import InputError, NonFiniteError
 from models import artefact
 from models.counting import measure
 from train import outcome
-from train.config import DistillConfig, EvaluateConfig, TeacherConfig
+from train.config import DistillConfig, TeacherConfig
+from train.saved_config import EvaluateConfig
 from train.score_sheet import score
 from train.state import TrainState
 

@@ -19,7 +19,7 @@ from models.counting import measure
 from models.spec import ModelSpec
 from models.zoo import build
 from train import prediction
-from train.config import PredictConfig
+from train.saved_config import PredictConfig
 from train.world import evaluation_loader
 
 CLASSES = ("cat", "cow", "dog", "hen, brown", "pig", "rat")

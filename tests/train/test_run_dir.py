@@ -18,8 +18,9 @@ from configs.errors import InputError
 from data_pipes.spec import DataSpec
 from models.spec import ModelSpec
 from train import run_dir
-from train.config import DistillConfig, DistillSpec, EvaluateConfig, OptimSpec, PredictConfig, TeacherConfig, TrackSpec
+from train.config import DistillConfig, DistillSpec, OptimSpec, TeacherConfig, TrackSpec
 from train.run_dir import RunDir, differing_keys, with_own_config, write_json
+from train.saved_config import EvaluateConfig, PredictConfig
 
 DATA = DataSpec(source="digits", image_size=(16, 16), mean=(0.3,), std=(0.4,))
 CONFIG = TeacherConfig(

@@ -19,8 +19,8 @@ from models.counting import measure
 from models.spec import ModelSpec
 from models.zoo import build
 from train import score_sheet
-from train.config import EvaluateConfig
 from train.metrics import Scores, wilson
+from train.saved_config import EvaluateConfig
 
 CLASSES = ("cat", "cow", "dog")
 MODEL = ModelSpec(name="resnet_small", widths=(2, 4, 8), depth=8)

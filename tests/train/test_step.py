@@ -60,7 +60,7 @@ def build(net: nn.Module, *, accumulation=1, objective=None, taught=None, adapte
     model, prepared = accelerator.prepare(student.train(), optimizer)
     return Step(
         accelerator=accelerator, model=model, teacher=taught, objective=objective or Objective(), optimizer=prepared,
-        clip_norm=clip_norm, seed=seed,
+        clip_norm=clip_norm, seed=seed, net=net, masks=None,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Finished runs side by side: python -m launch.table runs/fashion_mnist/*
+"""Finished runs side by side: python -m train.table runs/fashion_mnist/*
 
 Runs that differ only in their seed become one row: mean and sample standard deviation over seeds.
 """
@@ -98,7 +98,7 @@ def build(runs: Sequence[Run], title: str | None = None) -> Table:
 
 def main() -> None:
     """Read the folders and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m launch.table", description="Finished runs side by side.")
+    parser = argparse.ArgumentParser(prog="python -m train.table", description="Finished runs side by side.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR", help="folders of finished runs")
     Console(width=WIDTH).print(build([load(path) for path in parser.parse_args().runs]))
 

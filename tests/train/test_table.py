@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from configs.errors import InputError
-from launch import table
+from train import table
 
 RESULT = {
     "accuracy": 0.9, "accuracy_split": "test", "accuracy_interval_95": [0.8, 0.95], "validation_accuracy": 0.91,
@@ -103,7 +103,7 @@ def test_a_run_that_is_not_finished_is_named_with_what_it_lacks(tmp_path, name):
 
 
 def command(*words: object) -> subprocess.CompletedProcess:
-    argv = [sys.executable, "-m", "launch.table", *map(str, words)]
+    argv = [sys.executable, "-m", "train.table", *map(str, words)]
     return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
 
 
@@ -116,8 +116,8 @@ def test_the_command_prints_the_table_and_names_a_missing_result_without_a_trace
     assert "Traceback" not in missing.stderr
 
 
-def test_neither_table_nor_demo_loads_torch():
-    code = "import sys, launch.table, launch.demo; print({'torch', 'timm', 'cv2', 'accelerate'} & set(sys.modules))"
+def test_the_table_does_not_load_torch():
+    code = "import sys, train.table; print({'torch', 'timm', 'cv2', 'accelerate'} & set(sys.modules))"
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "set()"

@@ -1,0 +1,103 @@
+"""Teacher, student, cuts, evaluation, ONNX: a chain of run folders; whatever is finished is left as it is.
+
+RUN/teacher, RUN/student, RUN/cut   as train.teacher, train.distill and train.prune leave them
+RUN/model.safetensors, model.onnx   the student after the last cut
+RUN/evaluation-SPLIT.json           its scores, by class
+RUN/export.json                     parity, counts and latency beside the teacher
+RUN/result.json, done
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from pathlib import Path
+
+from accelerate import Accelerator
+from rich.console import Console
+
+from configs import reader
+from configs.errors import UsageError
+from configs.files import write_atomically
+from models import artefact
+from train import score_sheet, table
+from train.chain_config import CompressConfig
+from train.cutting import carry_out_chain
+from train.outcome import carry_out
+from train.progress import start_logging
+from train.run_dir import RunDir, write_json
+from train.saved_config import EvaluateConfig
+from train.world import make_accelerator
+
+logger = logging.getLogger(__name__)
+EXTRA = ("onnx", "onnxscript", "onnxruntime")
+ROUNDS = 20
+
+
+def run(config: CompressConfig) -> None:
+    """The whole of train.compress."""
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if config.onnx and missing:
+        raise UsageError(f"onnx is true, but {', '.join(missing)} not installed; pip install 'heartcut[export]'")
+    accelerator = make_accelerator(config.precision)
+    start_logging(accelerator.is_main_process)
+    folder = RunDir.at(config.run_dir)
+    if accelerator.is_main_process:
+        _open(config, folder)
+    accelerator.wait_for_everyone()
+    stages = _train(config, accelerator)
+    if not folder.done.exists():
+        _finish(config, accelerator, folder)
+    if accelerator.is_main_process:
+        console = Console(width=table.WIDTH)
+        console.print(table.build([table.load(stage) for stage in stages]))
+        console.print(f"Everything is in {folder.path}: model.safetensors{' and model.onnx' * config.onnx}.")
+    accelerator.end_training()
+
+
+def _open(config: CompressConfig, folder: RunDir) -> None:
+    """Open the folder; refuse a teacher that is not there before anything is trained."""
+    if config.teacher is not None:
+        artefact.read_card(config.teacher)
+    folder.open(reader.dump(config))
+
+
+def _train(config: CompressConfig, accelerator: Accelerator) -> list[Path]:
+    """All that has steps; the folders, in order."""
+    teaching, distillation, cuts = config.training(), config.distillation(), config.cutting()
+    if teaching is not None:
+        logger.info("teacher: %s", teaching.run_dir)
+        carry_out(teaching, "teacher", accelerator)
+        accelerator.free_memory()
+    logger.info("student: %s", distillation.run_dir)
+    carry_out(distillation, "distill", accelerator)
+    accelerator.free_memory()
+    logger.info("cut: %s", cuts.run_dir)
+    carry_out_chain(cuts, accelerator)
+    return [Path(stage.run_dir) for stage in (teaching, distillation, cuts) if stage is not None]
+
+
+def _finish(config: CompressConfig, accelerator: Accelerator, folder: RunDir) -> None:
+    """Evaluate and export what the last cut left."""
+    last = RunDir.at(config.cutting().run_dir)
+    if accelerator.is_main_process:
+        write_atomically(folder.weights, last.weights.read_bytes())
+    accelerator.wait_for_everyone()
+    evaluation = EvaluateConfig(run_dir=config.run_dir, data=config.data, teacher=config.teacher_weights)
+    score_sheet.carry_out(evaluation, accelerator)
+    if accelerator.is_main_process:
+        if config.onnx:
+            _export(folder, config.teacher_weights, accelerator.device.type)
+        write_json(folder.result, json.loads(last.result.read_text()))
+        write_atomically(folder.done, "")
+    accelerator.wait_for_everyone()
+
+
+def _export(folder: RunDir, teacher: str, device: str) -> None:
+    from models import side_by_side  # needs the extra
+
+    output = str(folder.path / "model.onnx")
+    report = side_by_side.run(str(folder.weights), output, against=teacher, device=device, rounds=ROUNDS)
+    write_json(folder.path / "export.json", report.as_json())
+    report.write(as_json=False)

@@ -1,0 +1,131 @@
+"""One cut of a chain: what leaves the network as it is now, by what its images and its settings say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from accelerate import Accelerator
+from rich.table import Table
+from torch import nn
+from torch.nn import functional as F
+
+from data_pipes import source
+from data_pipes.batch import Batch
+from models import artefact, planner, surgery
+from models.counting import measure
+from models.cuts import Cut
+from models.masks import Masks, cubic_schedule, prunable
+from models.surgery import Kept
+from train.chain_config import PruneConfig
+from train.progress import plain_table
+from train.world import evaluation_loader
+
+TAYLOR_BATCHES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Cutter:
+    """Cuts networks of one chain. Every process calls it alike, up to where a method says otherwise."""
+
+    config: PruneConfig
+    accelerator: Accelerator
+
+    def add_gradients(self, net: nn.Module) -> None:
+        """Those of the cross-entropy, over training images of all processes, for scores that need them.
+
+        Every process then scores channels alike.
+        """
+        if self.config.prune.importance != "taylor":
+            return
+        with self._images(TAYLOR_BATCHES * self.config.batch_size, alone=False) as batches:
+            for batch in batches:
+                loss = F.cross_entropy(net(batch.image_BCHW.float().cpu()), batch.label_B.cpu())
+                loss.backward()  # type: ignore[no-untyped-call]
+        for parameter in net.parameters():
+            if parameter.grad is not None:
+                summed = self.accelerator.reduce(parameter.grad.to(self.accelerator.device), reduction="mean")
+                parameter.grad = summed.cpu()
+
+    def cut(self, number: int, net: nn.Module) -> tuple[Kept, str]:
+        """Make cut `number` in place, on one process; what it left, and a record of it as JSON."""
+        first, card = artefact.load(self.config.student.name)
+        if self.config.prune.kind == "unstructured":
+            kept, record = self._zero(number, net, first)
+        else:
+            cut = self._plan(number, net, first, card.input_CHW)
+            kept, record = surgery.apply(net, cut), cut.to_json()
+        if self.config.recalibration:
+            with self._images(self.config.recalibration * self.config.batch_size, alone=True) as batches:
+                surgery.recalibrate(net, (batch.image_BCHW.float().cpu() for batch in batches))
+        return kept, record
+
+    def _plan(self, number: int, net: nn.Module, first: nn.Module, input_CHW: tuple[int, int, int]) -> Cut:
+        spec = self.config.prune
+        cost, left = measure(net, input_CHW), spec.steps - number + 1
+        target = spec.budget.next_target(cost.parameters, cost.macs, left)
+        start = planner.widths(first, input_CHW, spec)
+        return planner.plan_cut(net, input_CHW, target, spec, start=start)
+
+    def _zero(self, number: int, net: nn.Module, first: nn.Module) -> tuple[Kept, str]:
+        nonzero = _schedule(self.config, first)[number - 1]
+        masks = Masks.plan(net, nonzero, within=Masks.of(net))
+        masks.apply_(net)
+        free = {name: int((~cut).sum()) for name, cut in masks.state_dict().items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+        return Kept(shapes, {}), json.dumps({"nonzero": masks.free_entries(net), "free": free})
+
+    @contextmanager
+    def _images(self, count: int, *, alone: bool) -> Iterator[Iterator[Batch]]:
+        """Evaluation views of some training images, spread over the split, for this process or shared by all."""
+        train = source.load(self.config.data, "train")
+        rows = np.unique(np.linspace(0, len(train) - 1, min(count, len(train))).astype(np.int64))
+        data = replace(self.config.data, executor="host")
+        size = self.config.batch_size // (1 if alone else self.accelerator.num_processes)
+        loader = evaluation_loader(self.accelerator, train.select(rows), data, batch_size=size, alone=alone)
+        try:
+            yield islice(loader.epoch(0), len(loader))
+        finally:
+            loader.close()
+
+
+def require_possible(config: PruneConfig) -> None:
+    """Refuse a budget that cannot be had, before anything is trained. UsageError: it cannot."""
+    net, card = artefact.load(config.student.name)
+    if config.prune.kind == "unstructured":
+        _masks(config, net)
+        return
+    ranked = "l2" if config.prune.importance == "taylor" else config.prune.importance
+    planner.plan(net, card.input_CHW, replace(config.prune, importance=ranked))
+
+
+def preview(config: PruneConfig) -> Table | str:
+    """All cuts, as the weights are now. UsageError: the budget cannot be had."""
+    net, card = artefact.load(config.student.name)
+    if config.prune.kind == "structured":
+        return planner.table(planner.plan(net, card.input_CHW, config.prune))
+    masks, weights = _masks(config, net), prunable(net)
+    steps = ", ".join(f"{count:,}" for count in _schedule(config, net))
+    shown = plain_table(f"parameters that may be non-zero after each cut: {steps}")
+    for column in ("layer", "weights", "free", "%"):
+        shown.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
+    for name, cut in masks.state_dict().items():
+        free = int((~cut).sum())
+        shown.add_row(name, f"{weights[name].numel():,}", f"{free:,}", f"{100 * free / weights[name].numel():.1f}")
+    return shown
+
+
+def _schedule(config: PruneConfig, first: nn.Module) -> tuple[int, ...]:
+    budget = config.prune.budget.parameters
+    assert budget is not None, "an unstructured budget is one of parameters"
+    return cubic_schedule(Masks.of(first).free_entries(first), budget, config.prune.steps)
+
+
+def _masks(config: PruneConfig, net: nn.Module) -> Masks:
+    """The masks of the whole budget at once."""
+    assert config.prune.budget.parameters is not None, "an unstructured budget is one of parameters"
+    return Masks.plan(net, config.prune.budget.parameters, within=Masks.of(net))

@@ -1,0 +1,54 @@
+"""What a user may say about using a saved network. Free of torch, so that --help and config errors answer at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from configs.errors import require
+from data_pipes.spec import DataSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateConfig:
+    """Exact metrics of a saved network."""
+
+    run_dir: str
+    """Folder of the run whose weights are evaluated; the report is written there too."""
+    data: DataSpec
+    """Where the images are. Without --config, the run's own config.yaml says. How they are resized and normalised, the
+    weights' file says."""
+    weights: str | None = None
+    """A .safetensors file to evaluate instead of the run's own."""
+    teacher: str | None = None
+    """A .safetensors file whose agreement with the model is measured too."""
+    split: Literal["auto", "train", "validation", "test"] = "auto"
+    """auto: test where the data set has labels for it, otherwise validation."""
+    batch_size: int = 256
+    """Samples of one forward pass of each process."""
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictConfig:
+    """Predictions for images without labels."""
+
+    run_dir: str
+    """Folder of the run whose weights are used."""
+    data: DataSpec
+    """Where images are and how they are loaded. Without --config, the run's own config.yaml says."""
+    weights: str | None = None
+    """A .safetensors file to use instead of the run's own."""
+    images: str | None = None
+    """A folder of images, or one image. null: the data set's evaluation split."""
+    output: str | None = None
+    """CSV file with the columns Id,Category. null: predictions.csv in the run folder."""
+    category: Literal["index", "name"] = "index"
+    """What the column Category holds: the class number, or its name."""
+    batch_size: int = 256
+    """Images of one forward pass."""
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
