@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser
 from configs import options, yaml_text
 from configs.errors import UsageError, UserError
 from configs.schema import Section, describe, schema
+from configs.stopping import StoppedError
 from configs.yaml_text import NULL, Entry
 
 T = TypeVar("T")
@@ -85,6 +86,8 @@ def command(main: Callable[[], None]) -> NoReturn:
     try:
         main()
         sys.stdout.flush()
+    except StoppedError as stopped:
+        _leave(str(stopped), stopped.exit_code)
     except UserError as error:
         _leave(f"error: {error}", error.exit_code)
     except BrokenPipeError:  # the reader of `command | head` has seen enough
@@ -144,6 +147,8 @@ def _file_entries(path: str, root: Section, other_sections: bool) -> Iterator[En
 def _flag_entries(key: str, value: str | None, root: Section) -> list[Entry]:
     sections = {section.key: section for section in root.sections() if section.key}
     hints = {option.key: describe(option.hint) for option in root.options()}
+    if value is None and any(option.key == key and option.hint is bool for option in root.options()):
+        value = "true"
     if key not in sections and key not in hints:
         raise UsageError(f"unknown option --{key}; {_suggestion(key, root, '--')}")
     text = _value(key, value, hints.get(key, "{key: value}"))

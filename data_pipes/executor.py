@@ -51,6 +51,15 @@ def choose(spec: DataSpec, samples: Samples, device: torch.device) -> Choice:
     return choice.choose(spec, images, devices.describe(device))
 
 
+def fingerprint(spec: DataSpec, chosen: Choice) -> dict[str, str]:
+    """What a sample's pixels depend on beside its file and its plan."""
+    if chosen.name != "dali":
+        return {"executor": choice.pixels(chosen, spec), "decoder": canvas.DECODER}
+    from data_pipes.dali import decoder
+
+    return {"executor": choice.pixels(chosen, spec), "decoder": decoder(spec)}
+
+
 def build(
     spec: DataSpec,
     samples: Samples,

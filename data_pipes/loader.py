@@ -52,6 +52,22 @@ class Layout:
         return self.batch_size // (self.micro_batch_size * self.world_size)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Views:
+    """Which view of the plan an epoch shows."""
+
+    seed: int
+    """Of the plan; the order of samples has its own."""
+    count: int | None = None
+    """Different views, shown in turn; None: every epoch has a new one."""
+    first: int = 0
+    """Number of epochs, in runs before, that counted from 0: the views and orders begin behind theirs."""
+
+    def of(self, epoch: int) -> int:
+        """The view of an epoch."""
+        return (self.first + epoch) % self.count if self.count else self.first + epoch
+
+
 @dataclass(frozen=True, slots=True)
 class _Ticket:
     """A micro-batch that an executor is working on."""
@@ -80,9 +96,11 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         image_dtype: torch.dtype | None = None,
+        views: Views | None = None,
     ) -> None:
         """`seed` makes random training views in random order; None makes the fixed evaluation view, in order.
 
+        `views` says which ones; unless given, the seed's own, a new one every epoch.
         `dtype` is that of targets and weights, and of images unless `image_dtype` says otherwise.
         """
         assert seed is not None or layout.accumulation == 1, "evaluation has nothing to accumulate"
@@ -94,6 +112,7 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         self._drop_last = False
         self._spec, self._layout, self._seed, self._device = spec, layout, seed, device
         self._dtype = dtype
+        self.views = views or Views(seed=seed or 0)
         self._label_N = torch.from_numpy(samples.label_N).to(device)
         self._executor = executor.build(spec, samples, device, image_dtype or dtype)
 
@@ -112,16 +131,34 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         """Micro-batches of one epoch from `first_step` on: `accumulation` of them make a step."""
         self.begin()
         try:
-            view = -1 if self._seed is None else number
-            tickets = self._tickets(number, first_step)
-            queue = deque(islice(tickets, self._spec.prefetch))
-            while queue:
-                batch = self._finish(queue[0], view)
-                self.end_of_dataloader = queue.popleft().last
-                queue.extend(islice(tickets, 1))
+            view = -1 if self._seed is None else self.views.of(number)
+            for ticket, batch in self._batches(self._tickets(number, first_step), view):
+                self.end_of_dataloader = ticket.last
                 yield batch
         finally:
             self.end()
+
+    def part(self, view: int, row_R: Rows) -> Iterator[Batch]:
+        """Micro-batches of some rows of a view, in the order given, all for this process; the last one is padded.
+
+        Rows that the view mixes must come as `plan.pairs` has them.
+        """
+        size, plan_N = self._layout.micro_batch_size, self.plan(view)
+        padded = pad(row_R, -(-len(row_R) // size) * size, paired=len(row_R) > 1)
+        starts = range(0, len(padded), size)
+        tickets = (
+            self._ticket(padded[i : i + size], plan_N, real=min(len(row_R) - i, size), step_real=1, last=False)
+            for i in starts
+        )
+        return (batch for _, batch in self._batches(tickets, view))
+
+    def _batches(self, tickets: Iterator[_Ticket], view: int) -> Iterator[tuple[_Ticket, Batch]]:
+        queue = deque(islice(tickets, self._spec.prefetch))
+        while queue:
+            ticket, batch = queue[0], self._finish(queue[0], view)
+            queue.popleft()
+            queue.extend(islice(tickets, 1))
+            yield ticket, batch
 
     def close(self) -> None:
         """End the executor's threads."""
@@ -132,12 +169,13 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         if self._seed is None:
             return plan.evaluation(self.dataset.size_N2, self._spec.eval_crop, self._spec.image_size)
         size_N2 = self.dataset.size_N2
-        return plan.training(self._seed, view, self._spec.augment, size_N2, self._spec.image_size)
+        return plan.training(self.views.seed, view, self._spec.augment, size_N2, self._spec.image_size)
 
     def _tickets(self, number: int, first_step: int) -> Iterator[_Ticket]:
-        layout, plan_N = self._layout, self.plan(number)
+        layout, plan_N = self._layout, self.plan(self.views.of(number))
         own_N = np.arange(len(plan_N), dtype=np.int64)
-        order_N = own_N if self._seed is None else plan.order(self._seed, number, plan_N.partner_N)
+        epoch = self.views.first + number
+        order_N = own_N if self._seed is None else plan.order(self._seed, epoch, plan_N.partner_N)
         padded = pad(order_N, self.steps * layout.batch_size, paired=bool((plan_N.partner_N != own_N).any()))
         for step in range(first_step, self.steps):
             step_real = min(layout.batch_size, len(plan_N) - step * layout.batch_size)
@@ -145,10 +183,13 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
                 offset = (turn * layout.world_size + layout.rank) * layout.micro_batch_size
                 start = step * layout.batch_size + offset
                 row_B = padded[start : start + layout.micro_batch_size]
-                plan_B = plan_N.take(row_B)
                 real = min(max(step_real - offset, 0), layout.micro_batch_size)
                 last = step == self.steps - 1 and turn == layout.accumulation - 1
-                yield _Ticket(row_B, plan_B, real, step_real, last, self._executor.submit(row_B, plan_B))
+                yield self._ticket(row_B, plan_N, real=real, step_real=step_real, last=last)
+
+    def _ticket(self, row_B: Rows, plan_N: Plan, *, real: int, step_real: int, last: bool) -> _Ticket:
+        plan_B = plan_N.take(row_B)
+        return _Ticket(row_B, plan_B, real, step_real, last, self._executor.submit(row_B, plan_B))
 
     def _finish(self, ticket: _Ticket, view: int) -> Batch:
         layout, device = self._layout, self._device

@@ -87,14 +87,25 @@ def evaluation(size_N2: npt.NDArray[np.int32], eval_crop: float, output_HW: Size
 
 def order(seed: int, epoch: int, partner_N: Rows) -> Rows:
     """The epoch's permutation of the data set. Partners stay adjacent; one without a partner comes last if any mix."""
-    count = len(partner_N)
-    own_N = np.arange(count, dtype=np.int64)
-    if np.array_equal(partner_N, own_N):
-        return permutation(seed, epoch, Operator.ORDER, count)
-    first_P = own_N[partner_N > own_N]
-    first_P = first_P[permutation(seed, epoch, Operator.ORDER, len(first_P))]
-    pairs = np.stack([first_P, partner_N[first_P]], axis=1).reshape(-1)
-    return np.concatenate([pairs, own_N[partner_N == own_N]])
+    first_P = _first_of_pairs(partner_N)
+    if not len(first_P):
+        return permutation(seed, epoch, Operator.ORDER, len(partner_N))
+    return _side_by_side(first_P[permutation(seed, epoch, Operator.ORDER, len(first_P))], partner_N)
+
+
+def pairs(partner_N: Rows) -> Rows:
+    """All samples in their own order, but partners side by side, and one without a partner last if any mix."""
+    first_P = _first_of_pairs(partner_N)
+    return _side_by_side(first_P, partner_N) if len(first_P) else np.arange(len(partner_N), dtype=np.int64)
+
+
+def _first_of_pairs(partner_N: Rows) -> Rows:
+    return np.flatnonzero(partner_N > np.arange(len(partner_N)))
+
+
+def _side_by_side(first_P: Rows, partner_N: Rows) -> Rows:
+    alone = np.flatnonzero(partner_N == np.arange(len(partner_N)))
+    return np.concatenate([np.stack([first_P, partner_N[first_P]], axis=1).reshape(-1), alone])
 
 
 def label_share(plan_B: Plan, output_HW: SizeHW) -> Floats:

@@ -8,22 +8,21 @@ from dataclasses import replace
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from timm.utils import ModelEmaV3
 
 from configs import reader
-from data_pipes import choice, executor, source
+from data_pipes import choice
 from data_pipes.choice import Choice
 from data_pipes.loader import PlanLoader
 from data_pipes.samples import Samples
-from data_pipes.spec import DataSpec
 from models import zoo
 from models.masks import Masks
-from train import guards
+from train import cached_teacher, guards
 from train.adapters import Adapters
 from train.config import DistillConfig, DistillSpec, TrainConfig
 from train.evaluation import evaluate
-from train.live_teacher import LiveTeacher
+from train.filler import Filler
+from train.live_teacher import LiveTeacher, Teacher
 from train.loop import Loop
 from train.objective import SUPERVISED, Objective
 from train.optim import build_optimizer, build_schedule
@@ -32,7 +31,7 @@ from train.state import TrainState
 from train.step import Step
 from train.student import Student, example_features
 from train.track import Tracker
-from train.world import dtype_of, evaluation_loader, image_dtype_of, training_layout
+from train.world import dtype_of, evaluation_loader, load_splits, settled, training_layout, training_loader
 
 logger = logging.getLogger(__name__)
 
@@ -42,22 +41,14 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     layout = training_layout(accelerator, config.batch_size, config.micro_batch_size)
     accelerator.gradient_accumulation_steps = layout.accumulation
     device, dtype = accelerator.device, dtype_of(config.precision)
-    train, validation = _load(accelerator, config.data)
+    train, validation = load_splits(accelerator, config.data)
     spec = config.distill if isinstance(config, DistillConfig) else SUPERVISED
     teacher = _teacher(config, spec, train.classes)
     student = _student(config, spec, len(train.classes), teacher).to(device=device, dtype=dtype)
     student.to(memory_format=torch.channels_last)  # batches come so; 1.2 to 2 times faster on a CPU, too
     masks = Masks.of(student.net) if config.keep_zeros else None
-    config, chosen = _settled(config, accelerator, train)
-    train_loader = PlanLoader(
-        train,
-        config.data,
-        layout,
-        seed=config.seed,
-        device=device,
-        dtype=dtype,
-        image_dtype=image_dtype_of(config.precision),
-    )
+    config, chosen = settled(config, accelerator, train)
+    train_loader = training_loader(config, accelerator, train, layout)
     validation_loader = evaluation_loader(accelerator, validation, config.data, dtype)
     guards.require_repeatable(validation_loader.epoch(0), validation_loader.epoch(0))
     state = _state(config, student, accelerator)
@@ -70,10 +61,11 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
         teacher.to(device, dtype)
         if not resumed:
             _check_teacher(teacher, spec.teacher_check, accelerator, validation, config)
+    guide = _guide(config, teacher, train_loader, accelerator, chosen)
     step = Step(
         accelerator=accelerator,
         model=model,
-        teacher=teacher,
+        teacher=guide,
         objective=Objective(spec, config.label_smoothing),
         optimizer=prepared,
         clip_norm=config.optim.clip_norm,
@@ -95,22 +87,6 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     )
     _introduce(loop, chosen, resumed)
     return loop
-
-
-def _load(accelerator: Accelerator, spec: DataSpec) -> tuple[Samples, Samples]:
-    with accelerator.main_process_first():  # the others then find its index
-        train, validation = source.load(spec, "train"), source.load(spec, "validation")
-    logger.info("data: %s train, %s validation images", f"{len(train):,}", f"{len(validation):,}")
-    return train, validation
-
-
-def _settled(config: TrainConfig, accelerator: Accelerator, samples: Samples) -> tuple[TrainConfig, Choice]:
-    """The config with the main process's choice of an executor: memory that is free differs from process to process."""
-    chosen = [executor.choose(config.data, samples, accelerator.device) if accelerator.is_main_process else None]
-    [settled] = broadcast_object_list(chosen)
-    feed = settled.feed if settled.name == "dali" else config.data.dali.feed
-    data = replace(config.data, executor=settled.name, dali=replace(config.data.dali, feed=feed))
-    return replace(config, data=data), settled
 
 
 def _teacher(config: TrainConfig, spec: DistillSpec, classes: tuple[str, ...]) -> LiveTeacher | None:
@@ -137,6 +113,18 @@ def _state(config: TrainConfig, student: Student, accelerator: Accelerator) -> T
     optimizer = build_optimizer(config.optim, student)
     ema = ModelEmaV3(student.net, decay=config.ema, use_warmup=True) if config.ema > 0 else None
     return TrainState(student=student, optimizer=optimizer, ema=ema, scaler=accelerator.scaler)
+
+
+def _guide(
+    config: TrainConfig, live: LiveTeacher | None, loader: PlanLoader, accelerator: Accelerator, chosen: Choice
+) -> Teacher | None:
+    """The teacher, or what it said: of a live one that is needed no more nothing is kept."""
+    if live is None or not isinstance(config, DistillConfig) or config.distill.teacher_logits == "online":
+        return live
+    to_fill = config.distill.teacher_logits == "write_through"
+    cache = cached_teacher.open_cache(config, loader, chosen, to_fill=to_fill)
+    filler = Filler(cache, loader, live, accelerator)
+    return cached_teacher.open_for_training(config, filler, config.view_numbers)
 
 
 def _check_teacher(

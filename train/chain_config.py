@@ -76,6 +76,7 @@ class PruneConfig(DistillConfig, CutSpec):
             "optim": replace(self.optim, lr=lr, min_lr=min(self.optim.min_lr, lr)),
             "test": self.test and last,
             "track": replace(self.track, group=self.track.group or Path(self.run_dir).name),
+            "first_epoch": self.first_epoch + (number - 1) * self.epochs,
             "keep_zeros": self.prune.kind == "unstructured",
         }
         return DistillConfig(**own)
@@ -173,6 +174,7 @@ class CompressConfig(RunSpec):
             student=ModelSpec(name=str(Path(self.run_dir) / "student" / "model.safetensors")),
             teacher=self.teacher_weights,
             distill=self.cut.distill or self.student.distill,
+            first_epoch=self.student.epochs,
         )
 
     def _shared(self, stage: Stage, name: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from configs import reader
+from configs import reader, stopping
 from train.chain_config import CompressConfig
 
 
@@ -16,4 +16,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    stopping.install()
     reader.command(main)

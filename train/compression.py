@@ -21,14 +21,13 @@ from configs import reader
 from configs.errors import UsageError
 from configs.files import write_atomically
 from models import artefact
-from train import score_sheet, table
+from train import score_sheet, status, table
 from train.chain_config import CompressConfig
 from train.cutting import carry_out_chain
 from train.outcome import carry_out
-from train.progress import start_logging
 from train.run_dir import RunDir, write_json
 from train.saved_config import EvaluateConfig
-from train.world import make_accelerator
+from train.world import require_going_on, start
 
 logger = logging.getLogger(__name__)
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
@@ -40,27 +39,20 @@ def run(config: CompressConfig) -> None:
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if config.onnx and missing:
         raise UsageError(f"onnx is true, but {', '.join(missing)} not installed; pip install 'heartcut[export]'")
-    accelerator = make_accelerator(config.precision)
-    start_logging(accelerator.is_main_process)
+    if config.teacher is not None:
+        artefact.read_card(config.teacher)  # it is not there: said before anything is trained
+    accelerator = start(config.precision, config.max_minutes)
     folder = RunDir.at(config.run_dir)
-    if accelerator.is_main_process:
-        _open(config, folder)
-    accelerator.wait_for_everyone()
-    stages = _train(config, accelerator)
-    if not folder.done.exists():
-        _finish(config, accelerator, folder)
+    with status.occupied(accelerator, folder, reader.dump(config)):
+        stages = _train(config, accelerator)
+        if not folder.done.exists():
+            require_going_on(accelerator)
+            _finish(config, accelerator, folder)
     if accelerator.is_main_process:
         console = Console(width=table.WIDTH)
         console.print(table.build([table.load(stage) for stage in stages]))
         console.print(f"Everything is in {folder.path}: model.safetensors{' and model.onnx' * config.onnx}.")
     accelerator.end_training()
-
-
-def _open(config: CompressConfig, folder: RunDir) -> None:
-    """Open the folder; refuse a teacher that is not there before anything is trained."""
-    if config.teacher is not None:
-        artefact.read_card(config.teacher)
-    folder.open(reader.dump(config))
 
 
 def _train(config: CompressConfig, accelerator: Accelerator) -> list[Path]:

@@ -72,18 +72,26 @@ class RunSpec:
     """Data set, augmentation and loading."""
     seed: int = 0
     """Seeds the initial weights, the plan and dropout."""
+    view_seed: int | None = None
+    """Seeds the views instead of seed, so that runs with several seeds share a cache of teacher logits. null: seed."""
     precision: Literal["float32", "bf16", "fp16", "float64"] = "float32"
     """bf16 and fp16 are mixed precision; float64 is for checking equivalences."""
     checkpoint_steps: int = 0
     """Checkpoint every so many optimizer steps, and at each end of an epoch. 0: only there."""
     test: bool = True
     """Read the test split once, when training is over. false: never, for runs by which settings are chosen."""
+    max_minutes: float | None = None
+    """Save and stop after so many minutes, as at a SIGTERM; the same command goes on. null: no limit."""
     track: TrackSpec = field(default_factory=TrackSpec)
     """Logging."""
 
     def __post_init__(self) -> None:
         require(bool(self.run_dir), "run_dir", self.run_dir, "a folder")
-        require(0 <= self.seed < MAX_SEED, "seed", self.seed, "in [0, 2^63)")
+        for key in ("seed", "view_seed"):
+            value = getattr(self, key)
+            require(value is None or 0 <= value < MAX_SEED, key, value, "in [0, 2^63)")
+        minutes = self.max_minutes
+        require(minutes is None or minutes > 0, "max_minutes", minutes, "positive, or null")
         require(self.checkpoint_steps >= 0, "checkpoint_steps", self.checkpoint_steps, "at least 0")
 
 
@@ -93,6 +101,9 @@ class Recipe:
 
     epochs: int
     """Passes over the training split."""
+    views: int | None = None
+    """Number of different views of the images; epoch e, counted from 0, shows view e modulo this. null: a new one each
+    epoch."""
     batch_size: int = 128
     """Global batch: samples of one optimizer step, over all processes and micro-batches."""
     micro_batch_size: int | None = None
@@ -110,6 +121,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for key in ("epochs", "batch_size"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
+        require(self.views is None or self.views >= 1, "views", self.views, "at least 1, or null")
         require(self.patience >= 0, "patience", self.patience, "at least 0")
         for key in ("label_smoothing", "ema"):
             require(0 <= getattr(self, key) < 1, key, getattr(self, key), "in [0, 1)")
@@ -123,17 +135,27 @@ class TrainConfig(Recipe, RunSpec):
 
     keep_zeros: bool = False
     """Weights that are zero in the file that training starts from stay zero, as after an unstructured cut."""
+    first_epoch: int = 0
+    """Epochs that runs before this one have shown: orders and views go on behind theirs."""
 
     def __post_init__(self) -> None:
         RunSpec.__post_init__(self)
         Recipe.__post_init__(self)
         known = self.network.name.endswith(".safetensors") and not self.network.from_scratch
+        require(self.first_epoch >= 0, "first_epoch", self.first_epoch, "at least 0")
         require(known or not self.keep_zeros, "keep_zeros", True, "false, unless training starts from a saved file")
 
     @property
     def network(self) -> ModelSpec:
         """The network that is trained."""
         raise NotImplementedError
+
+    @property
+    def view_numbers(self) -> range:
+        """The views that are shown; not all of them if patience ends the run."""
+        if self.views is not None:
+            return range(self.views)
+        return range(self.first_epoch, self.first_epoch + self.epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,15 +193,29 @@ class DistillSpec:
     """Pairs [student module, teacher module] for hint and attention, for example [[stages.2, layer3]]."""
     teacher_check: int = 512
     """Validation images on which the teacher must come near its recorded accuracy before training starts. 0: none."""
+    teacher_logits: Literal["online", "cached", "write_through"] = "online"
+    """online: the teacher answers every batch. cached: its logits are read from distill.cache, where train.cache put
+    them. write_through: likewise, and a view that is not there yet is put there before its first epoch."""
+    cache: str | None = None
+    """Folder of the teacher's logits."""
+    store: Literal["auto", "float32", "float16", "top_k"] = "auto"
+    """How logits are kept. float32: exactly. float16: relative to the largest. top_k: the 64 largest and what the
+    others come to. auto: float16 up to 256 classes, top_k above."""
+    verify: int = 64
+    """Cached logits that are compared with the teacher's own before training starts. 0: none."""
 
     def __post_init__(self) -> None:
         require(0 <= self.alpha <= 1, "distill.alpha", self.alpha, "in [0, 1]")
         require(self.temperature > 0, "distill.temperature", self.temperature, "positive")
-        for key in ("dkd_target", "dkd_others", "hint", "attention", "teacher_check"):
+        for key in ("dkd_target", "dkd_others", "hint", "attention", "teacher_check", "verify"):
             require(getattr(self, key) >= 0, f"distill.{key}", getattr(self, key), "at least 0")
         aligned = self.hint > 0 or self.attention > 0
         valid = "at least one pair [student module, teacher module] when distill.hint or distill.attention is set"
         require(bool(self.layers) or not aligned, "distill.layers", self.layers, valid)
+        online = self.teacher_logits == "online"
+        why = "online where distill.hint or distill.attention is set: features are too large to cache"
+        require(online or not aligned, "distill.teacher_logits", self.teacher_logits, why)
+        require(online or bool(self.cache), "distill.cache", self.cache, "a folder, unless teacher_logits is online")
 
     @property
     def aligns(self) -> bool:

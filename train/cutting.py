@@ -26,7 +26,7 @@ from configs.files import write_atomically
 from data_pipes import source
 from models import artefact, surgery
 from models.counting import measure
-from train import cutter, guards, ledger
+from train import cutter, guards, ledger, status
 from train.carry_over import carry_over
 from train.chain_config import PruneConfig
 from train.config import DistillConfig
@@ -34,9 +34,8 @@ from train.cutter import Cutter
 from train.evaluation import evaluate
 from train.ledger import Entry
 from train.outcome import carry_out, summary
-from train.progress import start_logging
 from train.run_dir import RunDir, write_json
-from train.world import dtype_of, evaluation_loader, make_accelerator
+from train.world import dtype_of, evaluation_loader, require_going_on, start
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +45,7 @@ def run(config: PruneConfig) -> None:
     if config.dry_run:
         Console().print(cutter.preview(config), highlight=False, markup=False)
         return
-    accelerator = make_accelerator(config.precision)
-    start_logging(accelerator.is_main_process)
+    accelerator = start(config.precision, config.max_minutes)
     result = carry_out_chain(config, accelerator)
     logger.info("%s", summary(result))
     accelerator.end_training()
@@ -56,11 +54,9 @@ def run(config: PruneConfig) -> None:
 def carry_out_chain(config: PruneConfig, accelerator: Accelerator) -> dict[str, Any]:
     """Make all cuts, unless they are made; the result of the last."""
     folder = RunDir.at(config.run_dir)
-    if accelerator.is_main_process:
-        folder.open(reader.dump(config))
-    accelerator.wait_for_everyone()
-    if not folder.done.exists():
-        Chain(config, accelerator, folder).run()
+    with status.occupied(accelerator, folder, reader.dump(config)):
+        if not folder.done.exists():
+            Chain(config, accelerator, folder).run()
     if accelerator.is_main_process:
         Console(stderr=True).print(ledger.table(ledger.read(folder.path)))
     return dict(json.loads(folder.result.read_text()))
@@ -84,6 +80,7 @@ class Chain:
         for number in range(1, self.config.prune.steps + 1):
             here = self._home(number)
             if not here.done.exists():
+                require_going_on(self.accelerator)
                 self._cut(number)
                 self._measure(number)
             result = carry_out(self._training(number), "prune", self.accelerator)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from configs import reader
+from configs import reader, stopping
 from train.config import DistillConfig
 
 
@@ -16,4 +16,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    stopping.install()
     reader.command(main)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,20 @@ class Renormalise(nn.Module):
         return image_BCHW * self.scale_C11 + self.shift_C11
 
 
+class Teacher(Protocol):
+    """Whoever tells a student what to say about a batch."""
+
+    def begin(self, epoch: int) -> None:
+        """Get ready for an epoch, on every process, before its first batch."""
+
+    def __call__(self, batch: Batch, autocast: AbstractContextManager[Any]) -> Signals:
+        """Logits, and features where the loss compares them."""
+        ...
+
+    def close(self) -> None:
+        """Release threads."""
+
+
 class LiveTeacher:
     """Maps a batch to the teacher's signals on exactly the view that the student sees, mixed pairs included.
 
@@ -72,6 +86,12 @@ class LiveTeacher:
         """Move it; returns itself."""
         self.model.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
         return self
+
+    def begin(self, epoch: int) -> None:
+        """A live teacher is ready for any view."""
+
+    def close(self) -> None:
+        """It has no threads."""
 
     @torch.no_grad()
     def __call__(self, batch: Batch, autocast: AbstractContextManager[Any]) -> Signals:

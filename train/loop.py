@@ -12,9 +12,10 @@ from accelerate.utils import broadcast
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor
 
+from configs.stopping import StoppedError
 from data_pipes.batch import Batch
 from data_pipes.loader import Layout, PlanLoader
-from train import guards
+from train import guards, status
 from train.config import TrainConfig
 from train.evaluation import evaluate
 from train.metrics import Scores
@@ -23,6 +24,7 @@ from train.run_dir import RunDir
 from train.state import Progress, TrainState
 from train.step import Step
 from train.track import Tracker
+from train.world import asked_to_stop, require_going_on
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ class Loop:
         """Train; afterwards `state.best` holds the weights of the best epoch on validation."""
         with Bar(self.train_loader.steps, visible=self.accelerator.is_main_process) as bar:
             while not self.finished:
+                require_going_on(self.accelerator)
                 started = time.monotonic()
                 self._train_epoch(bar)
                 self._end_epoch(started)
@@ -86,6 +89,8 @@ class Loop:
         """End the loaders' threads."""
         self.train_loader.close()
         self.validation_loader.close()
+        if self.step.teacher is not None:
+            self.step.teacher.close()
 
     @property
     def finished(self) -> bool:
@@ -97,6 +102,8 @@ class Loop:
     def _train_epoch(self, bar: Bar) -> None:
         progress, window, turn = self.state.progress, self._window(), 0
         self.step.model.train()
+        if self.step.teacher is not None:
+            self.step.teacher.begin(progress.epoch)
         for batch in self.train_loader.epoch(progress.epoch, first_step=progress.step):
             window.add(self._micro_step(batch, turn))
             turn = (turn + 1) % self.layout.accumulation
@@ -120,13 +127,18 @@ class Loop:
         """What is due after an optimizer step; a new window once the old one is logged."""
         progress, every = self.state.progress, self.config.checkpoint_steps
         due = progress.total_steps % self.config.track.every == 0
+        within = progress.step < self.train_loader.steps
+        reason = asked_to_stop(self.accelerator) if within and (due or self.layout.world_size == 1) else None
         if due:
             self._log_window(window)
-        if every and progress.total_steps % every == 0 and progress.step < self.train_loader.steps:
+        if within and (reason or (every and progress.total_steps % every == 0)):
             self._check(window)
             guards.require_finite_weights(self.state.student, progress.total_steps)
             window.stop_clock(progress)
             self._save()
+        if reason:
+            where = f"step {progress.step} of epoch {progress.epoch + 1}"
+            raise StoppedError(f"stopped at {where}: {reason}. The same command goes on from there")
         return self._window() if due else window
 
     def _count_step(self) -> None:
@@ -155,6 +167,10 @@ class Loop:
             progress.epoch, self.config.epochs, 100 * scores.accuracy, rate, star,
         )  # fmt: skip
         self._save()
+        if self.accelerator.is_main_process:
+            known = {"epoch": progress.epoch, "epochs": self.config.epochs, "seconds": round(progress.seconds, 1)}
+            best = {"validation_accuracy": scores.accuracy, "best_epoch": progress.best_epoch + 1}
+            status.note(self.folder.path, known | best)
 
     def validate(self) -> Scores:
         """Scores of the evaluated weights on the validation split."""

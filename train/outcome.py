@@ -15,22 +15,21 @@ from data_pipes import source
 from models import artefact, counting
 from models.artefact import Card, Score
 from models.spec import ModelSpec
+from train import status
 from train.assembly import assemble
 from train.config import DistillConfig, TrainConfig
 from train.evaluation import evaluate
 from train.loop import Loop
 from train.metrics import Scores, wilson
-from train.progress import start_logging
 from train.run_dir import RunDir, commit, write_json
-from train.world import dtype_of, evaluation_loader, make_accelerator
+from train.world import dtype_of, evaluation_loader, start
 
 logger = logging.getLogger(__name__)
 
 
 def run(config: TrainConfig, stage: str) -> None:
     """The whole of a training command: open the folder, train or resume, write what came out."""
-    accelerator = make_accelerator(config.precision)
-    start_logging(accelerator.is_main_process)
+    accelerator = start(config.precision, config.max_minutes)
     result = carry_out(config, stage, accelerator)
     logger.info("%s", summary(result))
     logger.info("%s holds the weights, the result and the metrics", config.run_dir)
@@ -40,13 +39,11 @@ def run(config: TrainConfig, stage: str) -> None:
 def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict[str, Any]:
     """Train or resume one run, unless it is finished; its result."""
     folder = RunDir.at(config.run_dir)
-    if accelerator.is_main_process:
-        folder.open(reader.dump(config))
-    accelerator.wait_for_everyone()
-    if not folder.done.exists():
-        loop = assemble(config, accelerator, folder, stage)
-        loop.fit()
-        finish(loop, stage)
+    with status.occupied(accelerator, folder, reader.dump(config)):
+        if not folder.done.exists():
+            loop = assemble(config, accelerator, folder, stage)
+            loop.fit()
+            finish(loop, stage)
     return dict(json.loads(folder.result.read_text()))
 
 

@@ -18,18 +18,17 @@ from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
 from models.artefact import Card
 from train import saved
-from train.progress import plain_table, start_logging
+from train.progress import plain_table
 from train.run_dir import RunDir
 from train.saved_config import PredictConfig
-from train.world import evaluation_loader, make_accelerator
+from train.world import evaluation_loader, start
 
 logger = logging.getLogger(__name__)
 
 
 def predict(config: PredictConfig) -> None:
     """Write the CSV of a folder, or print the five best classes of one image."""
-    accelerator = make_accelerator("float32")
-    start_logging(accelerator.is_main_process)
+    accelerator = start("float32")
     net, card, data = saved.load(config.run_dir, config.weights, config.data)
     with accelerator.main_process_first():
         samples = _samples(config, data)

@@ -23,7 +23,11 @@ from configs.files import write_atomically
 
 # What may change between a run and its resumption: where, how fast and by whom, not what.
 EXECUTOR_KEYS = ("data.executor", "data.dali", "data.canvas_scale")
-FREE_KEYS = ("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track", *EXECUTOR_KEYS)
+FREE_KEYS = (
+    *("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track", "max_minutes"),
+    *("distill.cache", "distill.verify"),
+    *EXECUTOR_KEYS,
+)
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "nvidia-dali-cuda120")
 
 

@@ -18,10 +18,10 @@ from train import guards, saved
 from train.evaluation import evaluate
 from train.live_teacher import LiveTeacher
 from train.metrics import Scores, wilson
-from train.progress import plain_table, start_logging
+from train.progress import plain_table
 from train.run_dir import RunDir, write_json
 from train.saved_config import EvaluateConfig
-from train.world import evaluation_loader, make_accelerator
+from train.world import evaluation_loader, start
 
 logger = logging.getLogger(__name__)
 WIDEST = 20  # classes of a confusion matrix that still fits a terminal
@@ -29,8 +29,7 @@ WIDEST = 20  # classes of a confusion matrix that still fits a terminal
 
 def score(config: EvaluateConfig, *, teacher_asked_for: bool = True) -> None:
     """The whole of train.evaluate."""
-    accelerator = make_accelerator("float32")
-    start_logging(accelerator.is_main_process)
+    accelerator = start("float32")
     carry_out(config, accelerator, teacher_asked_for=teacher_asked_for)
     accelerator.end_training()
 

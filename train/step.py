@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from data_pipes.batch import Batch
 from models.masks import Masks
-from train.live_teacher import LiveTeacher
+from train.live_teacher import Teacher
 from train.objective import Objective
 from train.student import Signals
 
@@ -24,7 +24,7 @@ class Step:
     accelerator: Accelerator
     model: nn.Module
     """The prepared student, perhaps inside DistributedDataParallel."""
-    teacher: LiveTeacher | None
+    teacher: Teacher | None
     objective: Objective
     optimizer: AcceleratedOptimizer
     clip_norm: float

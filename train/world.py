@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
+from typing import TypeVar
+
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
-from data_pipes.loader import Layout, PlanLoader
+from configs import stopping
+from configs.stopping import StoppedError
+from data_pipes import executor, source
+from data_pipes.choice import Choice
+from data_pipes.loader import Layout, PlanLoader, Views
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
+from train.config import TrainConfig
+from train.progress import start_logging
 
+logger = logging.getLogger(__name__)
+Config = TypeVar("Config", bound=TrainConfig)
 EVAL_BATCH = 256
 
 
@@ -16,6 +29,31 @@ def make_accelerator(precision: str) -> Accelerator:
     """One for CPU and GPU, one process and many; a user's default_config.yaml changes nothing of it."""
     mixed = precision if precision in ("bf16", "fp16") else "no"
     return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=mixed, dynamo_backend="no")
+
+
+def start(precision: str, max_minutes: float | None = None) -> Accelerator:
+    """What every command begins with: processes, log, time limit."""
+    stopping.limit(max_minutes)
+    accelerator = make_accelerator(precision)
+    start_logging(accelerator.is_main_process)
+    return accelerator
+
+
+def asked_to_stop(accelerator: Accelerator) -> str | None:
+    """Why all processes should stop, if any was asked to; they must all call this."""
+    own = stopping.requested()
+    if accelerator.num_processes > 1:
+        asked = torch.tensor(float(own is not None), device=accelerator.device)
+        if float(accelerator.reduce(asked, reduction="sum")) == 0:  # sync: log steps and ends of epochs
+            return None
+        return own or "another process was asked to stop"
+    return own
+
+
+def require_going_on(accelerator: Accelerator) -> None:
+    """StoppedError on all processes if any was asked to stop."""
+    if reason := asked_to_stop(accelerator):
+        raise StoppedError(f"stopped: {reason}. The same command goes on from here")
 
 
 def dtype_of(precision: str) -> torch.dtype:
@@ -49,3 +87,35 @@ def evaluation_loader(
     micro = max(min(batch_size, -(-len(samples) // world)), 1)
     layout = Layout(batch_size=micro * world, micro_batch_size=micro, world_size=world, rank=rank)
     return PlanLoader(samples, spec, layout, seed=None, device=accelerator.device, dtype=dtype)
+
+
+def load_splits(accelerator: Accelerator, spec: DataSpec) -> tuple[Samples, Samples]:
+    """The training and the validation split."""
+    with accelerator.main_process_first():  # the others then find its index
+        train, validation = source.load(spec, "train"), source.load(spec, "validation")
+    logger.info("data: %s train, %s validation images", f"{len(train):,}", f"{len(validation):,}")
+    return train, validation
+
+
+def settled(config: Config, accelerator: Accelerator, samples: Samples) -> tuple[Config, Choice]:
+    """The config with the main process's choice of an executor: memory that is free differs from process to process."""
+    chosen = [executor.choose(config.data, samples, accelerator.device) if accelerator.is_main_process else None]
+    [settled] = broadcast_object_list(chosen)
+    feed = settled.feed if settled.name == "dali" else config.data.dali.feed
+    data = replace(config.data, executor=settled.name, dali=replace(config.data.dali, feed=feed))
+    return replace(config, data=data), settled
+
+
+def training_loader(config: TrainConfig, accelerator: Accelerator, samples: Samples, layout: Layout) -> PlanLoader:
+    """Random views of the training split, as a config that is settled shows them."""
+    seed = config.seed if config.view_seed is None else config.view_seed
+    return PlanLoader(
+        samples,
+        config.data,
+        layout,
+        seed=config.seed,
+        device=accelerator.device,
+        dtype=dtype_of(config.precision),
+        image_dtype=image_dtype_of(config.precision),
+        views=Views(seed=seed, count=config.views, first=config.first_epoch),
+    )

@@ -526,3 +526,10 @@ command(lambda: print("line\\n" * 100000))
     producer.stdout.close()
     assert producer.wait(30) == 0
     assert producer.stderr.read() == ""
+
+
+def test_a_switch_needs_no_value(capsys):
+    for words in (["--ema", "--name", "x"], ["--name", "x", "--ema"], ["--ema=true", "--name", "x"]):
+        assert read(Run, words, prog="p", description="d").ema is True
+    with pytest.raises(UsageError, match="--name needs a value"):
+        read(Run, ["--ema", "--name"], prog="p", description="d")

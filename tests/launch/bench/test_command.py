@@ -17,7 +17,7 @@ from launch.bench.config import VARIANTS, DistillStepConfig, LoaderConfig, Teach
 from launch.bench.rounds import Goal, Lap, Ratio, Spread
 
 ROOT = Path(__file__).parents[3]
-CONFIGS = sorted(str(path) for path in (ROOT / "configs").glob("*/*.yaml"))
+CONFIGS = sorted(str(path) for path in (ROOT / "configs").glob("*/*.yaml") if "source:" in path.read_text())
 DIGITS = str(ROOT / "configs" / "digits" / "distill.yaml")
 
 

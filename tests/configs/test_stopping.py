@@ -1,0 +1,79 @@
+"""A process that is asked to stop notes it, and dies of it only where it did not say that it listens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from configs import stopping
+
+LISTENING = """
+import os, signal, sys, time
+from configs import stopping
+if "install" in sys.argv:
+    stopping.install()
+for name in sys.argv[1].split(","):
+    os.kill(os.getpid(), getattr(signal, name))
+print(stopping.requested())
+"""
+WORKER = """
+import os, subprocess, sys, time
+worker = subprocess.Popen([sys.executable, "-c", '''
+import sys, time
+from configs import stopping
+if "install" in sys.argv:
+    stopping.install()
+print("ready", flush=True)
+until = time.monotonic() + 3
+while not stopping.requested() and time.monotonic() < until:
+    time.sleep(0.02)
+print(stopping.requested(), flush=True)
+''', *sys.argv[1:]], env=os.environ | {"TORCHELASTIC_RUN_ID": "x"})
+time.sleep(60)
+"""
+
+
+def listen(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", LISTENING, *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("names", ["SIGTERM", "SIGUSR1", "SIGUSR2", "SIGTERM,SIGTERM", "SIGUSR1,SIGTERM"])
+def test_signals_are_noted_the_first_one_as_the_reason(names: str) -> None:
+    done = listen(names, "install")
+    assert done.returncode == 0 and done.stdout.strip() == f"{names.partition(',')[0]} was received"
+
+
+def test_without_it_a_signal_ends_the_process() -> None:
+    assert listen("SIGTERM").returncode == -signal.SIGTERM
+
+
+def test_a_time_limit_is_a_reason_once_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stopping.limit(2)
+    assert stopping.requested() is None
+    now[0] = 221.0
+    assert stopping.requested() == "max_minutes is over"
+    stopping.limit(None)
+    assert stopping.requested() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+@pytest.mark.parametrize("install", [True, False])
+def test_a_worker_hears_of_its_launchers_death(install: bool) -> None:
+    words = [sys.executable, "-c", WORKER, *["install"] * install]
+    launcher = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert launcher.stdout is not None and launcher.stdout.readline() == "ready\n"
+    os.kill(launcher.pid, signal.SIGKILL)
+    started = time.monotonic()
+    said = launcher.stdout.readline()
+    launcher.wait()
+    if install:
+        assert said == "SIGTERM was received\n" and time.monotonic() - started < 10
+    else:
+        assert said in ("None\n", "")  # the control: it went on until its own end

@@ -1,0 +1,27 @@
+"""What a user may say about filling a cache. Free of torch, so that --help and config errors answer at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from configs.errors import require
+from train.config import DistillConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheConfig(DistillConfig):
+    """Teacher logits for the views of a distillation, whose config this takes as it is."""
+
+    verify: int = 0
+    """Do not fill, but compare so many logits of the cache with the teacher's own. 0: fill."""
+    repair: bool = False
+    """Check every byte, and make anew what is damaged."""
+    dry_run: bool = False
+    """Print what the cache costs and what it saves, and do nothing."""
+
+    def __post_init__(self) -> None:
+        DistillConfig.__post_init__(self)
+        valid = "a folder: the one that training will read, with distill.teacher_logits cached"
+        require(bool(self.distill.cache), "distill.cache", self.distill.cache, valid)
+        require(self.distill.alpha > 0, "distill.alpha", self.distill.alpha, "above 0, or no logits are asked for")
+        require(self.verify >= 0, "verify", self.verify, "at least 0")

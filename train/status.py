@@ -1,0 +1,112 @@
+"""Who works in a run folder, and how it ended: one writer at a time, and status.json for whoever looks from outside.
+
+    {"state": "running | done | preempted | failed", "exit_code": 75, "reason": ..., "host": ..., "pid": ..., ...}
+
+A launcher turns every exit code into 1, so the file is the truth. `preempted` means: start the same command again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from configs.errors import UserError
+from configs.stopping import StoppedError
+from train.run_dir import RunDir, write_json
+
+NAME = "status.json"
+
+
+class LockedError(UserError):
+    """Another process works in the run folder."""
+
+    exit_code = 73
+
+
+@contextmanager
+def occupied(accelerator: Accelerator, folder: RunDir, config_yaml: str) -> Iterator[None]:
+    """Open a run folder on all processes, alone in it, and write down how the work in it ends.
+
+    LockedError: another process has it. InputError: it holds a run with another config.
+    """
+    main = accelerator.is_main_process
+    with _locked(folder.path) if main else nullcontext():
+        if main:
+            folder.open(config_yaml)
+            if not folder.done.exists():
+                _write(folder.path, _start(folder.path))
+        accelerator.wait_for_everyone()
+        finished = folder.done.exists()
+        try:
+            yield
+        except BaseException as error:
+            if main:
+                note(folder.path, _end(error))
+            raise
+        if main and not finished:
+            note(folder.path, {"state": "done", "exit_code": 0, "reason": None})
+
+
+def note(folder: Path, values: Mapping[str, Any]) -> None:
+    """Add what is known by now, such as the epoch; for the main process only."""
+    _write(folder, read(folder) | dict(values))
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What status.json says; nothing if there is none."""
+    try:
+        content = json.loads((folder / NAME).read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _start(folder: Path) -> dict[str, Any]:
+    keys = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
+    slurm = {key.lower(): os.environ[key] for key in keys if key in os.environ}
+    starts = int(read(folder).get("starts", 0)) + 1
+    now = {"state": "running", "host": platform.node(), "pid": os.getpid(), "starts": starts}
+    return now | slurm | {"since": _now()}
+
+
+def _end(error: BaseException) -> dict[str, Any]:
+    code = 130 if isinstance(error, KeyboardInterrupt) else 74 if isinstance(error, OSError) else 1
+    code = error.exit_code if isinstance(error, UserError) else code
+    state = "preempted" if isinstance(error, StoppedError) else "failed"
+    return {"state": state, "exit_code": code, "reason": str(error) or type(error).__name__}
+
+
+def _write(folder: Path, values: dict[str, Any]) -> None:
+    write_json(folder / NAME, values | {"updated": _now()})
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder, which the kernel lets go of however this process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("ab") as file:
+        try:
+            import fcntl  # Windows has none
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = read(folder)
+            raise LockedError(
+                f"{folder} is in use by another process (pid {owner.get('pid')} on {owner.get('host')}); wait for it, "
+                "or choose another --run_dir"
+            ) from None
+        except (ImportError, OSError):  # or a file system without locks
+            pass
+        yield
