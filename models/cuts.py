@@ -110,9 +110,7 @@ class PruneSpec:
         for declared in fields(self):
             value = getattr(self, declared.name)
             idle = declared.name not in ("budget", "kind", "steps") and value != declared.default
-            require(
-                not idle, f"prune.{declared.name}", value, "left out of unstructured cuts: it has no effect there"
-            )
+            require(not idle, f"prune.{declared.name}", value, "left out of unstructured cuts: it has no effect there")
 
 
 @dataclass(frozen=True, kw_only=True)

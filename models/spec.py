@@ -33,6 +33,4 @@ class ModelSpec:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UsageError(f"model dropout is {self.dropout}; it must be in [0, 1)")
         if self.from_scratch and not self.name.endswith(".safetensors"):
-            raise UsageError(
-                f"from_scratch is for saved .safetensors files; {self.name} has new weights anyway"
-            )
+            raise UsageError(f"from_scratch is for saved .safetensors files; {self.name} has new weights anyway")
