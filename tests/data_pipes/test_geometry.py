@@ -145,7 +145,7 @@ def test_inverse_affine_is_torchvisions(parameters):
     centre = [width / 2, height / 2]
     theirs = _get_inverse_affine_matrix(centre, degrees, [dx, dy], zoom, [shear, 0.0])
     np.testing.assert_allclose(ours.reshape(-1), theirs, atol=1e-9, rtol=1e-9)
-    if abs(degrees) % 90 > 1:  # control: the other direction of rotation is another matrix
+    if 1 < abs(degrees) % 90 < 89:  # control: the other direction of rotation is another matrix
         other = _get_inverse_affine_matrix(centre, -degrees, [dx, dy], zoom, [shear, 0.0])
         assert np.abs(ours.reshape(-1) - other).max() > 1e-3
 
