@@ -198,7 +198,7 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         label_B = self._label_N[index_B]
         classes_K = torch.arange(len(self.dataset.classes), device=device)
         target_BK = (label_B[:, None] == classes_K).to(self._dtype)
-        if (ticket.plan_B.partner_N != ticket.row_B).any():
+        if self._seed is not None and self._spec.augment.mixes:  # whoever is in it, so that strides are always the same
             mate_B = torch.from_numpy(mates(ticket.row_B, ticket.plan_B.partner_N)).to(device)
             blend_B = torch.from_numpy(ticket.plan_B.blend_N).to(device)
             image_BCHW = pixels.mix(image_BCHW, mate_B, blend_B, torch.from_numpy(ticket.plan_B.paste_N4).to(device))

@@ -147,11 +147,15 @@ class LogitCache:
 
         if view not in self.views:
             raise InputError(f"{self.folder} has views {self.views} and no view {view}; {MAKE}")
-        faults = self._check(view, fill)
-        if faults:
-            named = listed((f"{self._named(*place)}: {reason}" for place, reason in faults.items()), "; ")
-            raise InputError(f"{self.folder} is damaged in {len(faults)} files of view {view}: {named}. {REPAIR}")
+        self.refuse(self._check(view, fill))
         return encoded
+
+    def refuse(self, found: Mapping[Place, str]) -> None:
+        """InputError that names what `damage` found, with blocks and positions; nothing where it found nothing."""
+        if found:
+            views = listed(map(str, sorted({place.view for place in found})), ", ")
+            named = listed((f"{self._named(*place)}: {reason}" for place, reason in found.items()), "; ")
+            raise InputError(f"{self.folder} is damaged in {len(found)} files of view {views}: {named}. {REPAIR}")
 
     def damage(self, views: Iterable[int]) -> dict[Place, str]:
         """What is wrong with the files of these views, and why: `discard` it, make what is missing, `finish`."""

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from configs import resources
@@ -165,6 +167,7 @@ def open_for_training(config: DistillConfig, filler: Filler, views: range) -> Ca
             "that this run shows: fill it with `python -m train.cache`, or take distill.teacher_logits write_through"
         )
     there = [view for view in views if view in cache.views]
+    _require_sound(cache, there, filler.accelerator)
     if config.distill.verify and there:
         few = [there[i] for i in np.unique(np.linspace(0, len(there) - 1, FEW_VIEWS).astype(int))]
         difference = filler.compare(few, config.distill.verify, seed=config.seed)
@@ -174,6 +177,14 @@ def open_for_training(config: DistillConfig, filler: Filler, views: range) -> Ca
         )
     fill = filler.fill if config.distill.teacher_logits == "write_through" else None
     return CachedTeacher(cache, filler.loader, filler.accelerator.device, views, fill)
+
+
+def _require_sound(cache: LogitCache, views: list[int], accelerator: Accelerator) -> None:
+    """InputError, on all processes, if any byte of these views is wrong. Each process reads its share of them."""
+    # Before the first step rather than when a view is due, hours later: one pass over the files.
+    own = views[accelerator.process_index :: accelerator.num_processes]
+    found = gather_object(list(cache.damage(own).items()))
+    cache.refuse(dict(sorted(found, key=lambda fault: fault[0].view)))
 
 
 def _free_memory(device: torch.device) -> int:

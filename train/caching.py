@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
 from accelerate import Accelerator
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from data_pipes import source
 from data_pipes.loader import Layout
-from data_pipes.logit_codec import Codec
+from data_pipes.logit_cache import ROWS_PER_BLOCK
+from data_pipes.logit_codec import HEADER, Codec
 from train import cached_teacher, guards
 from train.cache_config import CacheConfig
 from train.filler import Difference, Filler, require_close
@@ -79,16 +80,18 @@ def fill(filler: Filler, views: range) -> None:
 def estimate(config: CacheConfig) -> Table:
     """What the cache costs, and from how many runs on it saves work."""
     samples, views = source.load(config.data, "train"), len(config.view_numbers)
-    codec = Codec.choose(len(samples.classes), config.distill.store)
-    online, once = config.epochs * len(samples), views * len(samples)
+    count, classes, folder = len(samples), len(samples.classes), str(config.distill.cache)
+    codec = Codec.choose(classes, config.distill.store)
+    online, once = config.epochs * count, views * count
+    size = once * codec.row_bytes(classes) + views * -(-count // ROWS_PER_BLOCK) * HEADER.size
     table = plain_table()
-    table.add_column("")
-    table.add_column("", justify="right")
+    table.add_column("", no_wrap=True)
+    table.add_column("", justify="right", overflow="fold")
     table.add_row("teacher's images in a run of this config, online", f"{online:,}")
     table.add_row(f"teacher's images for a cache of {views} views, once", f"{once:,}")
-    table.add_row("bytes of the cache", f"{once * codec.row_bytes(len(samples.classes)):,}")
+    table.add_row("bytes of its logits and their checksums", f"{size:,}")
     table.add_row("the cache asks the teacher less from run", f"{once // online + 1}")
-    table.add_row("folder", str(Path(config.distill.cache or "")))
+    table.add_row("folder", escape(folder))
     return table
 
 

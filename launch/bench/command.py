@@ -2,9 +2,11 @@
 
 python -m launch.bench loader --config configs/food11/distill.yaml --data.root data/food11
 python -m launch.bench step --config configs/food11/distill.yaml --data.root data/food11
+python -m launch.bench teacher --config configs/digits/distill.yaml --teacher runs/digits/teacher/model.safetensors
 
 loader: images per second of the executors, of the usual torchvision pipelines, of DALI and of decoding alone.
 step: a training step fed by the loader, against the same step on one batch again and again.
+teacher: a training step without a teacher, with its logits from a cache, and with the teacher itself.
 """
 
 from __future__ import annotations
@@ -22,10 +24,10 @@ from configs.errors import UsageError
 from launch.bench.config import DistillStepConfig, LoaderConfig, StepConfig, TeacherStepConfig
 
 PROG = "python -m launch.bench"
-HELP = f"""usage: {PROG} loader|step [--config FILE ...] [--json] [--key value ...]
+HELP = f"""usage: {PROG} loader|step|teacher [--config FILE ...] [--json] [--key value ...]
 
 {__doc__}
-{PROG} loader --help lists the keys, and so does step --help.
+{PROG} loader --help lists the keys, and so do step and teacher.
 --json prints one JSON object and nothing else.
 """
 C = TypeVar("C")
@@ -52,8 +54,15 @@ def main() -> None:
         with Shown() as shown:
             report = step.run(training, shown)
         report.write(as_json=training.json)
+    elif word == "teacher":
+        taught = _read(DistillStepConfig, words, "teacher", "A training step without a teacher, with one, and cached.")
+        from launch.bench import teacher
+
+        with Shown() as shown:
+            report = teacher.run(taught, shown)
+        report.write(as_json=taught.json)
     else:
-        raise UsageError(f"unknown word {word}; expected {PROG} loader or {PROG} step")
+        raise UsageError(f"unknown word {word}; expected {PROG} loader, step or teacher")
 
 
 def _read(cls: type[C], words: Sequence[str], word: str, description: str) -> C:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice, repeat
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from train.assembly import assemble
 from train.config import DistillConfig, TrackSpec
 from train.loop import Loop
 from train.run_dir import RunDir
+from train.step import Step
 from train.world import dtype_of, image_dtype_of, make_accelerator
 
 GOAL = 0.97
@@ -67,17 +69,22 @@ def run(config: StepConfig, show: Callable[[str], None]) -> Report:
         left_out=left_out,
         figures={},
         footer=[],
-        environment=environment
-        | {
-            "device": str(loop.accelerator.device),
-            "source": config.data.source,
-            "rounds": config.rounds,
-            "batch_size": step_images,
-            "image_size": list(config.data.image_size),
-            "threads": config.data.thread_count,
-            "prefetch": config.data.prefetch,
-        },
+        environment=environment | circumstances(loop, config),
     )
+
+
+def circumstances(loop: Loop, config: StepConfig) -> dict[str, Any]:
+    """What a measured step depends on, for the report."""
+    data = config.data
+    return {
+        "device": str(loop.accelerator.device),
+        "source": data.source,
+        "rounds": config.rounds,
+        "batch_size": loop.layout.batch_size,
+        "image_size": list(data.image_size),
+        "threads": data.thread_count,
+        "prefetch": data.prefetch,
+    }
 
 
 def quiet(config: StepConfig, folder: str) -> StepConfig:
@@ -132,9 +139,12 @@ def others(spec: DataSpec) -> dict[str, DataSpec]:
 class Stepping:
     """Steps on the batches that something gives."""
 
-    def __init__(self, loop: Loop, batches: Batches, close: Callable[[], None] = lambda: None) -> None:
-        """`batches(steps)`: the micro-batches of so many steps."""
+    def __init__(
+        self, loop: Loop, batches: Batches, close: Callable[[], None] = lambda: None, step: Step | None = None
+    ) -> None:
+        """`batches(steps)`: the micro-batches of so many steps; `step`: another than the loop's own."""
         self._loop, self._batches, self.close = loop, batches, close
+        self._step = loop.step if step is None else step
 
     @classmethod
     def of(cls, loop: Loop, spec: DataSpec) -> Stepping:
@@ -168,7 +178,7 @@ class Stepping:
         loop, accumulation = self._loop, self._loop.layout.accumulation
         for number, batch in enumerate(batches):
             loop.schedule.step_update(0)
-            loop.step(batch, 0, number % accumulation)
+            self._step(batch, 0, number % accumulation)
             if loop.state.ema is not None and (number + 1) % accumulation == 0:
                 loop.state.ema.update(loop.state.student.net, step=1)
 

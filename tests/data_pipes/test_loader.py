@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import reference
 from configs.errors import UsageError
 from data_pipes import executor, pixels, plan
-from data_pipes.loader import Layout, PlanLoader, mates, pad
+from data_pipes.loader import Layout, PlanLoader, Views, mates, pad
 from data_pipes.pixels import Normaliser
 from data_pipes.spec import AugmentSpec, DataSpec
 
@@ -250,6 +250,16 @@ def test_pairs_are_adjacent_in_every_micro_batch_padding_included(count):
         assert np.array_equal(partner_N[pairs[:, 0]], pairs[:, 1])
 
 
+def test_every_micro_batch_has_the_same_strides():
+    """That of a lone sample, too, which is not mixed: convolutions of one channel choose their algorithm by strides."""
+    feed = loader(25, 4, 4, augment=MIXED)
+    ordered = plan.pairs(feed.plan(0).partner_N)
+    batches = [*feed.epoch(0), *feed.part(0, ordered), *feed.part(0, ordered[-1:])]
+    assert len({batch.image_BCHW.stride() for batch in batches}) == 1
+    assert batches[-1].index_B.unique().tolist() == [ordered[-1]]
+    feed.close()
+
+
 def test_mates_are_found_and_separated_partners_refused():
     assert mates(np.array([4, 9, 2, 2]), np.array([9, 4, 2, 2])).tolist() == [1, 0, 2, 3]
     with pytest.raises(AssertionError, match="partners were separated"):
@@ -262,6 +272,123 @@ def test_an_odd_micro_batch_cannot_be_mixed():
     loader(12, 6, 3, augment=PLAIN).close()  # controls: without mixing, and in evaluation, it can
     loader(12, 3, 3, augment=MIXED, seed=None).close()
     loader(12, 6, 3, augment=replace(MIXED, mix_probability=0.0)).close()
+
+
+# ---- views
+
+
+@given(st.integers(0, 2**63), st.integers(0, 500), st.integers(0, 500), st.none() | st.integers(1, 40))
+def test_views_go_on_behind_those_before_and_come_again_after_so_many(seed, first, epoch, count):
+    views = Views(seed=seed, count=count, first=first)
+    assert views.of(epoch) == (first + epoch if count is None else (first + epoch) % count)
+    assert Views(seed=seed, count=count).of(first + epoch) == views.of(epoch)
+    assert count is None or (0 <= views.of(epoch) < count and views.of(epoch + count) == views.of(epoch))
+
+
+def shown(views: Views, number: int, **changes):
+    """Rows in the order of an epoch, their images in their own order, and the view."""
+    layout = Layout(batch_size=4, micro_batch_size=4)
+    feed = PlanLoader(split(21), spec(MIXED), layout, seed=7, device=CPU, dtype=torch.float64, views=views, **changes)
+    batches = list(feed.epoch(number))
+    feed.close()
+    row_N, image_NCHW = torch.cat([b.index_B for b in batches])[:21], torch.cat([b.image_BCHW for b in batches])[:21]
+    assert len({b.view for b in batches}) == 1
+    return row_N.tolist(), image_NCHW[row_N.argsort()].numpy().tobytes(), batches[0].view
+
+
+def test_views_come_again_and_orders_do_not():
+    seen = [shown(Views(seed=7, count=3), number) for number in range(7)]
+    assert [view for _, _, view in seen] == [0, 1, 2, 0, 1, 2, 0]
+    for number in range(3, 7):
+        assert seen[number][1] == seen[number - 3][1] and seen[number][0] != seen[number - 3][0]
+    assert len({images for _, images, _ in seen}) == 3  # control
+
+
+def test_later_runs_go_on_with_views_and_orders_where_the_first_stopped():
+    whole = [shown(Views(seed=7), number) for number in range(4)]
+    assert [shown(Views(seed=7, first=2), number) for number in range(2)] == whole[2:]
+    assert [shown(Views(seed=7, count=3, first=2), number)[2] for number in range(4)] == [2, 0, 1, 2]
+    assert whole[0] == shown(None, 0)  # unless given, they are those of the loader's own seed
+
+
+def test_views_and_orders_have_seeds_of_their_own():
+    one, other = shown(Views(seed=7), 0), shown(Views(seed=8), 0)
+    assert one[1] != other[1]
+    layout = Layout(batch_size=4, micro_batch_size=4)
+    feed = PlanLoader(split(21), spec(PLAIN), layout, seed=9, device=CPU, views=Views(seed=7))
+    row_N = torch.cat([batch.index_B for batch in feed.epoch(0)])[:21]
+    assert row_N.tolist() == expected_order(21, PLAIN, 0, seed=9).tolist()
+    assert feed.plan(0).crc() == plan.training(7, 0, PLAIN, split(21).size_N2, SIDE).crc()
+    feed.close()
+
+
+# ---- parts of a view
+
+
+@settings(max_examples=60)
+@given(
+    count=st.integers(1, 40),
+    half=st.integers(1, 4),
+    other=st.integers(1, 4),
+    mixed=st.booleans(),
+    view=st.integers(0, 5),
+    data=st.data(),
+)
+def test_a_part_has_the_pixels_targets_and_rows_of_an_epoch(count, half, other, mixed, view, data):
+    """Whole pairs, in the order of `plan.pairs`; the lone one last, or by itself."""
+    augment = MIXED if mixed else PLAIN
+    epochs = {}
+    for batch in epoch(count, 2 * other, 2 * other, number=view, augment=augment):
+        rows = zip(batch.index_B.tolist(), batch.image_BCHW, batch.target_BK, batch.label_B, strict=True)
+        epochs |= {row: parts for row, *parts in rows}
+    micro = 2 * half if mixed else data.draw(st.integers(1, 7))
+    feed = loader(count, micro, micro, augment=augment)
+    ordered = plan.pairs(feed.plan(view).partner_N)
+    starts = data.draw(st.lists(st.integers(0, (count - 1) // 2), unique=True, min_size=1))
+    place_R = np.array([i for start in sorted(starts) for i in (2 * start, 2 * start + 1) if i < count])
+    seen = []
+    for batch in feed.part(view, ordered[place_R]):
+        assert len(batch.index_B) == micro and batch.view == view
+        real = int((batch.weight_B > 0).sum())
+        assert (batch.weight_B[:real] > 0).all() and real > 0
+        seen += batch.index_B[:real].tolist()
+        for i, row in enumerate(batch.index_B.tolist()):  # padding, too
+            image, target, label = epochs[row]
+            assert torch.equal(batch.image_BCHW[i], image) and torch.equal(batch.target_BK[i], target)
+            assert batch.label_B[i] == label
+    feed.close()
+    assert seen == ordered[place_R].tolist()
+
+
+def test_a_part_of_all_rows_is_the_whole_of_a_view_and_another_view_is_not():
+    feed = loader(25, 4, 4, augment=MIXED)
+    ordered = plan.pairs(feed.plan(1).partner_N)
+    batches, others = list(feed.part(1, ordered)), list(feed.part(2, plan.pairs(feed.plan(2).partner_N)))
+    assert [b.index_B.tolist() for b in batches][-1] == [ordered[24], ordered[24], ordered[0], ordered[1]]
+    assert [(b.weight_B > 0).tolist() for b in batches][-1] == [True, False, False, False]
+    one, other = (torch.cat([b.image_BCHW for b in found])[:24] for found in (batches, others))
+    assert not torch.equal(one, other)
+    feed.close()
+
+
+def test_a_part_is_no_process_of_several_and_no_epoch(accelerator):
+    """Each process gets all the rows that it asks for, and accelerate hears nothing of it."""
+    row_R = np.arange(10)
+    for rank in (0, 1):
+        feed = loader(29, 8, 2, world=2, rank=rank)
+        seen = []
+        for batch in feed.part(3, row_R):
+            seen += batch.index_B[batch.weight_B > 0].tolist()
+            assert not accelerator.gradient_state.in_dataloader
+        assert seen == row_R.tolist()
+        feed.close()
+
+
+def test_partners_that_are_separated_are_refused_in_a_part_too():
+    feed = loader(24, 4, 4, augment=MIXED)
+    with pytest.raises(AssertionError, match="partners were separated"):
+        list(feed.part(0, plan.pairs(feed.plan(0).partner_N)[1:5]))
+    feed.close()
 
 
 # ---- layout

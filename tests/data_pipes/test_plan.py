@@ -342,6 +342,24 @@ def test_with_a_matching_every_sample_may_come_first():
     assert (counts > 0).sum() >= 5  # a pair's smaller index leads it, so 5 never does
 
 
+@settings(max_examples=100)
+@given(st.integers(0, 120), st.integers(0, 2**63), st.integers(0, 1000), mixing_specs, st.integers(1, 20))
+def test_pairs_are_all_samples_with_partners_side_by_side_at_even_places(count, seed, view, spec, half):
+    partner_N = plan.training(seed, view, spec, sizes(count), OUT).partner_N
+    row_N = plan.pairs(partner_N)
+    assert row_N.dtype == np.int64 and sorted(row_N) == list(range(count))
+    if not spec.mixes:
+        assert np.array_equal(row_N, np.arange(count))
+        return
+    first, second = row_N[: count - count % 2].reshape(-1, 2).T
+    assert np.array_equal(partner_N[first], second) and (first < second).all() and (np.diff(first) > 0).all()
+    for start in range(0, count, 2 * half):  # so that a block of even length separates no pair
+        block = row_N[start : start + 2 * half]
+        assert np.isin(partner_N[block], block).all()
+    # It is one of the orders, and the same for any seed of them.
+    assert sorted(row_N.tolist()) == sorted(plan.order(seed, view, partner_N).tolist())
+
+
 # ---- labels and evaluation
 
 
