@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from configs.errors import UsageError
-from train.chain_config import PruneConfig
+from train.chain_config import CompressConfig, PruneConfig
 from train.config import DistillConfig, TeacherConfig
 
 COMMANDS: dict[str, type[Any]] = {
     "train.teacher": TeacherConfig,
     "train.distill": DistillConfig,
     "train.prune": PruneConfig,
+    "train.compress": CompressConfig,
 }
 """Modules that `python -m` and `accelerate launch -m` start, by name."""
 

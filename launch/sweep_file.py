@@ -76,14 +76,15 @@ def read(path: str) -> Sweep:
         if key not in entries:
             raise UsageError(f"{path}: {key} is missing")
     method, space = entries["method"], entries["parameters"]
-    if method.shown not in METHODS:
+    kind = yaml_text.plain(method.node)
+    if kind not in METHODS:
         raise UsageError(f"{method.label} is {method.shown}; {suggestion(method.shown, METHODS)}")
     if not isinstance(space.node, yaml.MappingNode) or not space.node.value:
         raise UsageError(f"{space.label} is {space.shown}; expected at least one")
     command, words = _command(path, entries)
     return Sweep(
         path=path,
-        method=method.shown,
+        method=kind,
         command=command,
         base_words=words,
         parameters=tuple(_distinct(parameters(space.node, path))),
@@ -106,7 +107,7 @@ def _distinct(found: Iterable[Parameter]) -> Iterator[Parameter]:
 
 def _command(path: str, entries: Mapping[str, Entry]) -> tuple[str, tuple[str, ...]]:
     """The command that is swept, and its words before the overrides."""
-    program = entries["program"].shown if "program" in entries else ""
+    program = str(yaml_text.plain(entries["program"].node)) if "program" in entries else ""
     module = program.removesuffix(".py").replace("/", ".")
     words = _words(entries["command"]) if "command" in entries else ["${program}", "${args}"]
     words = [module if word == "${program}" else word for word in words]

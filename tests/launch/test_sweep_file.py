@@ -109,3 +109,8 @@ def test_a_key_beside_itself_or_its_section_is_refused(read, first, second):
 def test_keys_that_merely_begin_alike_are_not_rivals(read):
     text = "method: grid\nprogram: train.prune\nparameters:\n  data.root: {value: a}\n  data.root_x: {value: b}\n"
     assert [parameter.key for parameter in read(text).parameters] == ["data.root", "data.root_x"]
+
+
+def test_quotes_change_no_word(read):
+    found = read(f'method: "grid"\nprogram: "train.prune"\n{SPACE}')
+    assert (found.method, found.command) == ("grid", "train.prune")

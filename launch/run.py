@@ -1,0 +1,118 @@
+"""Start a command as its place wants it: python -m launch.run train.distill --config configs/digits/distill.yaml
+
+One process on a CPU or a GPU, one for each GPU of a machine, or a launcher on each node of a Slurm job; --print only
+says which. SIGTERM, SIGUSR1 and SIGUSR2 let the processes save and leave. The exit code is the run's own, where a
+launcher makes 1 of everything: it is read from the run folder's status.json, and 75 means start the same command again.
+train.cache, train.evaluate and train.predict leave no status: what goes wrong in several processes of them is 1.
+
+In a batch script on one node, `srun python -m launch.run ...` lets Slurm's --signal reach the processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from configs import reader, resources
+from configs.arguments import Parser
+from configs.errors import UsageError
+from launch import accelerate
+from launch.accelerate import Place, Start
+from launch.commands import COMMANDS, suggestion
+from launch.supervision import supervise
+
+VALID = (*COMMANDS, "train.cache", "train.evaluate", "train.predict")
+"""Those of COMMANDS leave a status in --run_dir."""
+QUESTIONS = {"-h", "--help", "--print_config"}
+SECONDS = 60  # for nvidia-smi and scontrol; a GPU that has been asleep takes a while
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options; what follows the command belongs to it."""
+    made = Parser(
+        prog="python -m launch.run", description="Start a command as this machine wants it.", allow_abbrev=False
+    )
+    meaning = "on each machine, instead of one for each GPU"
+    made.add_argument("--processes", type=int, metavar="N", help=meaning)
+    made.add_argument("--print", action="store_true", help="print what would be started, and start nothing")
+    made.add_argument("command", metavar="COMMAND", help=", ".join(VALID))
+    made.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help="its options")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start it, and return the exit code of its end. One process replaces this one instead."""
+    options = parser().parse_args(argv)
+    if options.command not in VALID:
+        raise UsageError(f"{options.command} is not a command; {suggestion(options.command, VALID)}")
+    place = look_around()
+    words = [options.command, *options.words]
+    if QUESTIONS.intersection(options.words):
+        start = Start(by="python", words=(place.python, "-m", *words))
+    else:
+        start = accelerate.plan(place, words, options.processes, hostnames)
+    print(start.line, file=sys.stdout if options.print else sys.stderr, flush=True)
+    if options.print:
+        return 0
+    environment = {**os.environ, **start.environment}
+    if start.by == "python":
+        os.execvpe(start.words[0], start.words, environment)
+    code, run_dir = resolved(words)
+    return code or supervise(start, environment, Path(run_dir) if options.command in COMMANDS else None)
+
+
+def resolved(words: Sequence[str]) -> tuple[int, str]:
+    """Let a command read its config: the exit code, and run_dir. What is wrong it says once, before anything starts."""
+    asked = [sys.executable, "-m", *words, "--print_config"]
+    done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=False)
+    return done.returncode, "" if done.returncode else str(yaml.safe_load(done.stdout)["run_dir"])
+
+
+def look_around() -> Place:
+    """What this machine has, and the programs of the environment that this Python belongs to."""
+    bin_folder = Path(sys.executable).parent
+    ours = {name: shutil.which(name) == str(bin_folder / name) for name in ("python", "accelerate")}
+    python = "python" if ours["python"] else sys.executable
+    return Place(
+        environment=os.environ,
+        gpus=installed_gpus(),
+        cores=resources.cores(),
+        cores_in_sight=resources.visible_cores(),
+        python=python,
+        accelerate=("accelerate", "launch") if ours["accelerate"] else (python, "-m", "accelerate.commands.launch"),
+    )
+
+
+def installed_gpus() -> int:
+    """GPUs that the driver lists; torch would take seconds to load, and on one process is never needed here."""
+    if not shutil.which("nvidia-smi"):
+        return len(list(Path("/dev").glob("nvidia[0-9]*")))
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"nvidia-smi finds no GPU ({error}): going on without", file=sys.stderr)
+        return 0
+    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
+
+
+def hostnames(nodes: str) -> list[str]:
+    """The hosts of a Slurm node list. UsageError where scontrol cannot say: a node by itself would train alone."""
+    try:
+        words = ["scontrol", "show", "hostnames", nodes]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=True)
+    except subprocess.CalledProcessError as error:
+        raise UsageError(f"scontrol does not know the nodes {nodes!r}: {error.stderr.strip()}") from error
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UsageError(f"scontrol does not answer about the nodes {nodes!r}: {error}") from error
+    return done.stdout.split()
+
+
+if __name__ == "__main__":
+    reader.command(lambda: sys.exit(main()))
