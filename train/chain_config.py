@@ -59,6 +59,9 @@ class PruneConfig(DistillConfig, CutSpec):
             "the .safetensors file of a trained network, as train.teacher and train.distill write, and nothing else",
         )
         require(not self.keep_zeros, "keep_zeros", True, "left out: prune.kind says whether zeros stay")
+        endless = self.distill.teacher_logits == "cached" and self.views is None
+        valid = "a number where distill.teacher_logits is cached: each cut's training goes on through the views"
+        require(not endless, "views", None, valid)
 
     def after_cut(self, number: int, *, run_dir: str, student: str) -> DistillConfig:
         """The training after cut `number`, counted from 1, as a config of its own."""

@@ -14,14 +14,18 @@ from rich.table import Table
 from torch import nn
 from torch.nn import functional as F
 
+from configs.errors import InputError
 from data_pipes import source
 from data_pipes.batch import Batch
 from models import artefact, planner, surgery
+from models.artefact import Card
 from models.counting import measure
 from models.cuts import Cut
 from models.masks import Masks, cubic_schedule, prunable
 from models.surgery import Kept
+from train import guards
 from train.chain_config import PruneConfig
+from train.live_teacher import LiveTeacher
 from train.progress import plain_table
 from train.world import evaluation_loader
 
@@ -94,13 +98,27 @@ class Cutter:
 
 
 def require_possible(config: PruneConfig) -> None:
-    """Refuse a budget that cannot be had, before anything is trained. UsageError: it cannot."""
+    """Refuse what cannot be done before anything is cut.
+
+    InputError: student, teacher and data do not fit together. UsageError: the budget cannot be had.
+    """
     net, card = artefact.load(config.student.name)
+    _require_fit(config, card)
     if config.prune.kind == "unstructured":
         _masks(config, net)
         return
     ranked = "l2" if config.prune.importance == "taylor" else config.prune.importance
     planner.plan(net, card.input_CHW, replace(config.prune, importance=ranked))
+
+
+def _require_fit(config: PruneConfig, card: Card) -> None:
+    classes = source.load(config.data, "train").classes
+    guards.require_classes(card.classes, classes, f"the student {config.student.name}")
+    if card.input_CHW[0] != config.data.channels:
+        raise InputError(f"the student takes {card.input_CHW[0]} channels and data.mean has {config.data.channels}")
+    if config.distill.needs_teacher:
+        assert config.teacher is not None
+        LiveTeacher.load(config.teacher, config.data, classes, layers=config.distill.teacher_layers)
 
 
 def preview(config: PruneConfig) -> Table | str:

@@ -2,8 +2,6 @@ import hashlib
 import json
 import os
 import stat
-import subprocess
-import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -80,18 +78,6 @@ def test_other_families_round_trip(tmp_path, name):
     save(tmp_path / "m.safetensors", net, card)
     images = torch.randn(2, *SIZE)
     assert torch.equal(load(tmp_path / "m.safetensors")[0](images), net.eval()(images))
-
-
-def test_a_fresh_process_loads_it_without_train(saved):
-    path, net, _ = saved
-    script = (
-        "import sys, torch\nfrom models.artefact import load\n"
-        f"net, _ = load({str(path)!r})\n"
-        f"print(net(torch.ones(1, *{SIZE})).double().tolist())\n"
-        "sys.exit(any(m == 'train' or m.startswith('train.') for m in sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == net.eval()(torch.ones(1, *SIZE)).double().tolist()
 
 
 def test_loading_leaves_the_random_state_alone(saved):
@@ -360,3 +346,32 @@ def test_packed_tensors_that_do_not_unpack_are_refused(saved):
             load(path)
     rewrite(path, packed={name: shape})  # the control
     load(path)
+
+
+# ---- redrawn
+
+
+def test_new_weights_come_with_the_same_card(saved):
+    path, net, card = saved
+    torch.manual_seed(1)
+    fresh, read = artefact.redraw(path)
+    assert read == card and not any(module.training for module in fresh.modules())
+    assert not torch.equal(fresh.fc.weight, net.fc.weight)
+    assert not fresh.bn1.running_mean.any() and net.bn1.running_mean.any()
+    torch.manual_seed(1)
+    assert torch.equal(artefact.redraw(path)[0].fc.weight, fresh.fc.weight)
+
+
+def test_what_was_held_at_zero_is_drawn_too(tmp_path):
+    net, card = trained(widths=(8, 16, 32), depth=8)
+    masks = Masks.plan(net, 3000)
+    masks.apply_(net)
+    save(tmp_path / "m.safetensors", net, replace(card, cost=measure(net, SIZE)))
+    fresh, _ = artefact.redraw(tmp_path / "m.safetensors")
+    assert Masks.of(fresh).free_entries(fresh) == card.cost.parameters > 3000 == Masks.of(net).free_entries(net)
+
+
+def test_a_damaged_file_is_not_redrawn(saved):
+    saved[0].write_bytes(saved[0].read_bytes()[:-1])
+    with pytest.raises(InputError, match="is damaged"):
+        artefact.redraw(saved[0])

@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -103,3 +103,45 @@ def test_a_budget_of_two_limits_allows_what_is_within_both():
     assert [budget.allows(*cost) for cost in ((100, 50), (101, 1), (1, 51))] == [True, False, False]
     assert budget.used(50, 40) == 0.8
     assert Budget(macs=50).used(10**9, 25) == 0.5
+
+
+# ---- single weights
+
+IDLE = {
+    "importance": "l1",
+    "ranking": "global",
+    "cost_normalised": True,
+    "floor": 0.2,
+    "round_to": 2,
+    "ignored_layers": ("conv1",),
+    "seed": 1,
+}
+
+
+def test_unstructured_cuts_take_a_budget_of_parameters_and_steps():
+    spec = PruneSpec(kind="unstructured", budget=Budget(parameters=90), steps=3)
+    assert (spec.kind, spec.steps) == ("unstructured", 3)
+    assert PruneSpec(budget=Budget(parameters=90)).kind == "structured"
+    with pytest.raises(UsageError, match=r"prune\.kind is 'both'; it must be one of structured, unstructured"):
+        PruneSpec(kind="both", budget=Budget(parameters=90))
+
+
+def test_every_other_setting_is_known_to_have_no_effect_on_them():
+    assert {field.name for field in fields(PruneSpec)} == {"budget", "kind", "steps", *IDLE}
+
+
+@pytest.mark.parametrize(("key", "value"), IDLE.items())
+def test_a_setting_without_effect_is_refused(key, value):
+    spec = PruneSpec(budget=Budget(parameters=90), **{key: value})  # the control: it is for channels
+    assert getattr(spec, key) == value
+    with pytest.raises(UsageError, match=rf"prune\.{key} is .*; it must be left out of unstructured cuts"):
+        replace(spec, kind="unstructured")
+    default = getattr(PruneSpec(budget=Budget(parameters=90)), key)
+    assert replace(spec, kind="unstructured", **{key: default}).kind == "unstructured"
+
+
+def test_unstructured_cuts_leave_the_macs_alone():
+    with pytest.raises(UsageError, match=r"budget\.macs is 9; it must be left out"):
+        PruneSpec(kind="unstructured", budget=Budget(parameters=90, macs=9))
+    with pytest.raises(UsageError, match=r"budget\.parameters is None; it must be a number"):
+        PruneSpec(kind="unstructured", budget=Budget(macs=9))

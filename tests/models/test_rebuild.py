@@ -122,11 +122,12 @@ def rewrite(path, *, tensors=None, **card):
     safetensors.torch.save_file(stored, path, metadata={"heartcut": json.dumps(header)})
 
 
-def test_it_loads_without_the_library_that_cut_it(pruned):
+def test_a_fresh_process_loads_it_without_train_and_without_the_library_that_cut_it(pruned):
     path, net, _ = pruned
     script = (
         "import sys\nsys.modules['torch_pruning'] = None\nimport torch\nfrom models.artefact import load\n"
-        f"print(load({str(path)!r})[0](torch.ones(1, *{SMALL})).double().tolist())"
+        f"print(load({str(path)!r})[0](torch.ones(1, *{SMALL})).double().tolist())\n"
+        "sys.exit(any(m == 'train' or m.startswith('train.') for m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == net.eval()(torch.ones(1, *SMALL)).double().tolist()
@@ -276,3 +277,80 @@ def test_attributes_that_no_cut_leaves_are_refused(pruned, attributes, message):
     rewrite(pruned[0], attributes=attributes)
     with pytest.raises(InputError, match=message):
         load(pruned[0])
+
+
+# ---- new weights in the shapes of a cut network
+
+THIRDS = {  # widths of a third of the parameters; 3 channels, 3 and 5 pixels and 10 classes stay
+    "nin": {192: 111, 160: 92, 96: 55},
+    "alexnet_small": {64: 37, 192: 111, 384: 222, 256: 148, 256 * 36: 148 * 36, 4096: 2365},
+}
+
+
+def variances(name, seed):
+    """Of the logits over images: whole, cut, and cut without any change of scale."""
+    size = (3, 16, 16)
+    torch.manual_seed(seed)
+    net = zoo.build(ModelSpec(name=name), num_classes=10, input_CHW=size).eval()
+    thirds = THIRDS[name]
+    shapes = {n: tuple(thirds.get(count, count) for count in tensor.shape) for n, tensor in net.state_dict().items()}
+    count = sum(p.numel() for p in net.parameters())
+    assert 0.32 < sum(math.prod(shape) for shape in shapes.values()) / count < 0.35
+    plain = {n: tensor[tuple(map(slice, shapes[n]))].clone() for n, tensor in net.state_dict().items()}
+    image_BCHW = torch.randn(32, *size)
+    with torch.no_grad():
+        found = [float(net(image_BCHW).var(0).mean())]
+        rebuild.reshape(net, shapes)
+        found.append(float(net(image_BCHW).var(0).mean()))
+        net.load_state_dict(plain)
+        return [*found, float(net(image_BCHW).var(0).mean())]
+
+
+@pytest.mark.parametrize(("name", "seeds"), [("nin", 6), ("alexnet_small", 2)])
+def test_without_batchnorm_logits_keep_their_variance(name, seeds):
+    """The geometric mean over seeds; the control, without the scale, loses it layer by layer."""
+    logs = torch.tensor([variances(name, seed) for seed in range(seeds)]).log().mean(0)
+    kept, plain = (logs[1:] - logs[0]).exp().tolist()
+    assert 0.5 < kept < 2
+    assert plain < 0.05
+
+
+def test_only_sums_over_fewer_inputs_are_scaled():
+    torch.manual_seed(0)
+    net = nn.ModuleDict(
+        {
+            "conv": nn.Conv2d(8, 4, 3),
+            "narrow": nn.Conv2d(8, 4, 3),
+            "depthwise": nn.Conv2d(8, 8, 3, groups=8),
+            "linear": nn.Linear(9, 4),
+            "batch": nn.BatchNorm1d(8),
+            "layer": nn.LayerNorm(8),
+        }
+    )
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.uniform_(-1, 1)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    wanted = {
+        "conv.weight": ((4, 2, 3, 3), 2.0),
+        "narrow.weight": ((2, 8, 3, 3), 1.0),
+        "narrow.bias": ((2,), 1.0),
+        "depthwise.weight": ((4, 1, 3, 3), 1.0),
+        "depthwise.bias": ((4,), 1.0),
+        "linear.weight": ((4, 4), 1.5),
+        **{f"batch.{name}": ((2,), 1.0) for name in ("weight", "bias", "running_mean", "running_var")},
+        **{f"layer.{name}": ((2,), 1.0) for name in ("weight", "bias")},
+    }
+    rebuild.reshape(net, {name: shape for name, (shape, _) in wanted.items()})
+    for name, tensor in net.state_dict().items():
+        shape, scale = wanted.get(name, (tuple(before[name].shape), 1.0))
+        first = before[name][tuple(map(slice, shape))]
+        torch.testing.assert_close(tensor, first * scale, check_dtype=False)  # counters are whole numbers
+
+
+def test_tied_weights_are_scaled_once():
+    net = nn.Sequential(nn.Linear(16, 16, bias=False), nn.Linear(16, 16, bias=False))
+    net[1].weight = net[0].weight
+    first = net[0].weight.detach()[:4, :4] * 2
+    rebuild.reshape(net, {"0.weight": (4, 4), "1.weight": (4, 4)})
+    torch.testing.assert_close(net[1].weight.detach(), first)

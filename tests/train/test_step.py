@@ -4,6 +4,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from data_pipes.loader import Layout, PlanLoader
 from data_pipes.spec import AugmentSpec, DataSpec
 from models.artefact import Card
 from models.counting import measure
+from models.masks import Masks
 from models.resnet import resnet_small
 from models.spec import ModelSpec
 from train.adapters import Adapters
@@ -51,12 +53,15 @@ def teacher() -> LiveTeacher:
     return LiveTeacher(net, card, SPEC, layers=("layer2",)).to(CPU, torch.float64)
 
 
-def build(net: nn.Module, *, accumulation=1, objective=None, taught=None, adapters=None, clip_norm=0.0, seed=0, lr=0.5):
+def build(
+    net: nn.Module, *, accumulation=1, objective=None, taught=None, adapters=None, clip_norm=0.0, seed=0, lr=0.5,
+    stepper=torch.optim.SGD,
+):  # fmt: skip
     accelerator = Accelerator(cpu=True)
     accelerator.gradient_accumulation_steps = accumulation
     layers = ("0",) if adapters is not None else ()
     student = Student(net, layers, adapters)
-    optimizer = torch.optim.SGD(student.parameters(), lr=lr)
+    optimizer = stepper(student.parameters(), lr=lr)
     model, prepared = accelerator.prepare(student.train(), optimizer)
     return Step(
         accelerator=accelerator, model=model, teacher=taught, objective=objective or Objective(), optimizer=prepared,
@@ -175,6 +180,72 @@ def test_the_norm_that_is_clipped_is_of_the_global_batch():
     logged = ["gradient_norm" in step(batch, 0, slot)[0] for slot, batch in enumerate(batches.epoch(0))]
     batches.close()
     assert logged == [False, False, True]
+
+
+# ---- weights that are held at zero
+
+STEPPERS = {
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=0.1),
+    "adamw": partial(torch.optim.AdamW, weight_decay=0.1),
+}
+FREE = 200  # of 357 parameters
+
+
+def cut_after(steps: int, masked: bool, stepper, **kind) -> tuple[nn.Module, Masks, Step]:
+    """A network that is cut once its optimizer has a momentum for every weight."""
+    step = build(plain_net(), stepper=stepper, lr=0.05, **kind)
+    for number in range(steps):
+        step(one(), number, 0)
+    masks = Masks.plan(step.net, FREE)
+    masks.apply_(step.net)
+    return step.net, masks, replace(step, masks=masks if masked else None)
+
+
+def revived(net: nn.Module, masks: Masks) -> int:
+    parameters = dict(net.named_parameters())
+    return sum(int(parameters[name].detach()[cut].count_nonzero()) for name, cut in masks.state_dict().items())
+
+
+@pytest.mark.parametrize("name", STEPPERS)
+@pytest.mark.parametrize("clip_norm", [0.0, 0.05])
+def test_cut_weights_stay_zero_whatever_the_optimizer_remembers(name, clip_norm):
+    net, masks, step = cut_after(3, True, STEPPERS[name], clip_norm=clip_norm)
+    before = copy.deepcopy(net.state_dict())
+    for number in range(3, 6):
+        step(one(), number, 0)
+        assert revived(net, masks) == 0
+    assert not any(torch.signbit(net.state_dict()[key][cut]).any() for key, cut in masks.state_dict().items())
+    assert all(not torch.equal(value, before[key]) for key, value in net.state_dict().items())  # the others learn
+    free, masks, step = cut_after(3, False, STEPPERS[name], clip_norm=clip_norm)  # the control
+    step(one(), 3, 0)
+    assert revived(free, masks) == 357 - FREE
+
+
+def test_micro_batches_leave_them_at_zero_too():
+    net, masks, step = cut_after(3, True, STEPPERS["adamw"], accumulation=3)
+    batches = loader(12, 4, 12)
+    for slot, batch in enumerate(batches.epoch(0)):
+        step(batch, 1, slot)
+        assert revived(net, masks) == 0
+    batches.close()
+
+
+def test_the_norm_that_is_clipped_is_of_free_weights_alone():
+    """The gradients of cut weights are no small part of it, and would shrink the update for nothing."""
+    norms = []
+    for masked in (True, False):
+        net, masks, step = cut_after(0, masked, STEPPERS["sgd"], clip_norm=1e9)
+        seen = []
+        step.optimizer.optimizer.register_step_pre_hook(
+            lambda *_, net=net, seen=seen: seen.append({name: p.grad.clone() for name, p in net.named_parameters()})
+        )
+        logged = step(one(), 0, 0)[0]["gradient_norm"].item()
+        cut = masks.state_dict()
+        free = [g[~cut[name]] if name in cut else g.flatten() for name, g in seen[0].items()]
+        assert all(g[cut[name]].any() != masked for name, g in seen[0].items() if name in cut)
+        norms.append((logged, torch.cat(free).norm().item()))
+    (logged, free), (unmasked, _) = norms
+    assert logged == pytest.approx(free) and unmasked > 1.05 * free
 
 
 # ---- what comes out, and what stays
