@@ -17,7 +17,7 @@ from data_pipes.loader import PlanLoader
 from data_pipes.samples import Samples
 from models import zoo
 from models.masks import Masks
-from train import cached_teacher, guards
+from train import cached_teacher, guards, wandb_start
 from train.adapters import Adapters
 from train.config import DistillConfig, DistillSpec, TrainConfig
 from train.evaluation import evaluate
@@ -145,12 +145,8 @@ def _check_teacher(
 
 
 def _tracker(config: TrainConfig, state: TrainState, folder: RunDir, stage: str) -> Tracker:
-    progress = state.progress
-    tracker = Tracker(config.track, folder.metrics, resume_step=progress.total_steps)
-    progress.wandb_id = tracker.start_wandb(
-        config=reader.flat(config), name=folder.path.name, stage=stage, run_id=progress.wandb_id
-    )
-    return tracker
+    run = wandb_start.start(config.track, folder.path, config=reader.flat(config), stage=stage)
+    return Tracker(folder.metrics, resume_step=state.progress.total_steps, run=run)
 
 
 def _introduce(loop: Loop, chosen: Choice, resumed: bool) -> None:
@@ -163,7 +159,7 @@ def _introduce(loop: Loop, chosen: Choice, resumed: bool) -> None:
         *(config.epochs, loop.train_loader.steps, layout.batch_size),
         *(layout.world_size, layout.micro_batch_size, layout.accumulation),
     )
-    if resumed:
+    if resumed and progress.total_steps:  # a cut hands over an optimizer, in a checkpoint of step 0
         logger.info("resumed at epoch %d, step %d", progress.epoch + 1, progress.step)
     now = choice.pixels(chosen, config.data)
     if progress.pixels not in (None, now):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -21,12 +22,13 @@ from configs import reader
 from configs.errors import UsageError
 from configs.files import write_atomically
 from models import artefact
-from train import score_sheet, status, table
+from train import score_sheet, status, table, wandb_start
 from train.chain_config import CompressConfig
 from train.cutting import carry_out_chain
 from train.outcome import carry_out
 from train.run_dir import RunDir, write_json
 from train.saved_config import EvaluateConfig
+from train.wandb_run import WandbRun
 from train.world import require_going_on, start
 
 logger = logging.getLogger(__name__)
@@ -43,16 +45,26 @@ def run(config: CompressConfig) -> None:
         artefact.read_card(config.teacher)  # it is not there: said before anything is trained
     accelerator = start(config.precision, config.max_minutes)
     folder = RunDir.at(config.run_dir)
-    with status.occupied(accelerator, folder, reader.dump(config)):
+    with status.occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
         stages = _train(config, accelerator)
         if not folder.done.exists():
             require_going_on(accelerator)
             _finish(config, accelerator, folder)
+        if run is not None:
+            run.finish(json.loads(folder.result.read_text()))
     if accelerator.is_main_process:
         console = Console(width=table.WIDTH)
         console.print(table.build([table.load(stage) for stage in stages]))
         console.print(f"Everything is in {folder.path}: model.safetensors{' and model.onnx' * config.onnx}.")
     accelerator.end_training()
+
+
+def _tracked(
+    config: CompressConfig, accelerator: Accelerator, folder: RunDir
+) -> AbstractContextManager[WandbRun | None]:
+    """The run of all stages in wandb, beside their own; none of a chain that is finished."""
+    main = accelerator.is_main_process and not folder.done.exists()
+    return wandb_start.chain(config.track, folder.path, config=reader.flat(config), stage="compress", main=main)
 
 
 def _train(config: CompressConfig, accelerator: Accelerator) -> list[Path]:

@@ -50,11 +50,12 @@ class TrackSpec:
     """Where measurements go besides metrics.jsonl, which is always written."""
 
     wandb: Literal["disabled", "online", "offline"] = "disabled"
-    """offline writes wandb files without any network; upload them later with `wandb sync`."""
+    """offline writes wandb files without any network, and says at the end how to upload them. online does the same
+    where there is no key or no server. wandb's own variables, such as WANDB_PROJECT and WANDB_NAME, win."""
     project: str = "heartcut"
     """wandb project."""
     group: str | None = None
-    """wandb group, for example the name of a sweep."""
+    """wandb group. null: the sweep of an agent, or the chain that the run is a stage of."""
     every: int = 50
     """Optimizer steps between two lines of metrics.jsonl."""
 

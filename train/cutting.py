@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +27,7 @@ from configs.files import write_atomically
 from data_pipes import source
 from models import artefact, surgery
 from models.counting import measure
-from train import cutter, guards, ledger, status
+from train import cutter, guards, ledger, status, wandb_start
 from train.carry_over import carry_over
 from train.chain_config import PruneConfig
 from train.config import DistillConfig
@@ -35,6 +36,7 @@ from train.evaluation import evaluate
 from train.ledger import Entry
 from train.outcome import carry_out, summary
 from train.run_dir import RunDir, write_json
+from train.wandb_run import WandbRun
 from train.world import dtype_of, evaluation_loader, require_going_on, start
 
 logger = logging.getLogger(__name__)
@@ -72,11 +74,16 @@ class Chain:
 
     def run(self) -> None:
         """All of it; what is there already is left as it is."""
-        entries: list[Entry] = []
-        epochs, seconds = 0, 0.0
         if self.accelerator.is_main_process and not self._home(1).path.exists():
             cutter.require_possible(self.config)
         self.accelerator.wait_for_everyone()
+        with self._tracked() as run:
+            self._make_cuts(run)
+        self.accelerator.wait_for_everyone()
+
+    def _make_cuts(self, run: WandbRun | None) -> None:
+        entries: list[Entry] = []
+        epochs, seconds = 0, 0.0
         for number in range(1, self.config.prune.steps + 1):
             here = self._home(number)
             if not here.done.exists():
@@ -90,12 +97,18 @@ class Chain:
             logger.info("cut %d/%d: %s", number, self.config.prune.steps, entries[-1].summary)
             if self.accelerator.is_main_process:
                 ledger.write(self.folder.path, entries)
+                if run is not None:
+                    run.log({"train/step": number, **entries[-1].numbers})
         if self.accelerator.is_main_process:
             write_atomically(self.folder.weights, here.weights.read_bytes())
             write_json(self.folder.result, result | {"cuts": len(entries), "epochs": epochs, "seconds": seconds})
-            ledger.track(self.config, self.folder, entries)
+            ledger.track(self.config, self.folder, entries, run)
             write_atomically(self.folder.done, "")
-        self.accelerator.wait_for_everyone()
+
+    def _tracked(self) -> AbstractContextManager[WandbRun | None]:
+        """The chain's own run in wandb, beside those of its trainings."""
+        flat, main = reader.flat(self.config), self.accelerator.is_main_process
+        return wandb_start.chain(self.config.track, self.folder.path, config=flat, stage="prune", main=main)
 
     def _home(self, number: int) -> RunDir:
         return RunDir(self.folder.path / f"cut-{number:02d}")

@@ -12,10 +12,12 @@ from rich.table import Table
 
 from configs import reader
 from configs.files import write_atomically
+from train import wandb_start
 from train.chain_config import PruneConfig
 from train.progress import plain_table
 from train.run_dir import RunDir
-from train.track import Tracker
+from train.track import CUT_CURVES, CUT_TABLE, Tracker
+from train.wandb_run import WandbRun
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,17 @@ class Entry:
             f"cut, {self.after:.2%} once trained"
         )
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What is logged, by name."""
+        values = (self.parameters, self.nonzero, self.macs, self.before, self.after)
+        return dict(zip(CUT_CURVES, values, strict=True))
+
+    @property
+    def row(self) -> list[float]:
+        """What a table in wandb shows."""
+        return [self.cut, *self.numbers.values()]
+
 
 def write(folder: Path, entries: Sequence[Entry]) -> None:
     """ledger.json and ledger.png, anew."""
@@ -56,14 +69,17 @@ def read(folder: Path) -> list[Entry]:
     return [Entry(**entry) for entry in json.loads((folder / "ledger.json").read_text())]
 
 
-def track(config: PruneConfig, folder: RunDir, entries: Sequence[Entry]) -> None:
-    """The whole ledger as metrics of the chain, a line per cut, and in wandb where that is on."""
-    tracker = Tracker(config.track, folder.metrics, resume_step=0)
-    tracker.start_wandb(config=reader.flat(config), name=folder.path.name, stage="prune", run_id=None)
+def track(config: PruneConfig, folder: RunDir, entries: Sequence[Entry], run: WandbRun | None = None) -> None:
+    """The whole ledger as metrics of the chain, a line per cut, and in wandb where that is on.
+
+    run: the chain's run in wandb, if it has begun.
+    """
+    run = run or wandb_start.start(config.track, folder.path, config=reader.flat(config), stage="prune")
+    tracker = Tracker(folder.metrics, resume_step=0, run=run)
     for entry in entries:
-        numbers = {"parameters": entry.parameters, "nonzero": entry.nonzero, "macs": entry.macs}
-        accuracies = {"accuracy_just_after": entry.before, "accuracy": entry.after}
-        tracker.log(entry.cut, {f"cut/{name}": value for name, value in (numbers | accuracies).items()})
+        tracker.log(entry.cut, entry.numbers)
+    if run is not None:
+        run.table(entries[-1].cut, "cuts", list(CUT_TABLE), [entry.row for entry in entries])
     tracker.close({"parameters": entries[-1].parameters, "accuracy": entries[-1].after})
 
 

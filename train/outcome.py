@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from accelerate import Accelerator
@@ -15,7 +16,7 @@ from data_pipes import source
 from models import artefact, counting
 from models.artefact import Card, Score
 from models.spec import ModelSpec
-from train import status
+from train import pictures, status
 from train.assembly import assemble
 from train.config import DistillConfig, TrainConfig
 from train.evaluation import evaluate
@@ -42,8 +43,9 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict
     with status.occupied(accelerator, folder, reader.dump(config)):
         if not folder.done.exists():
             loop = assemble(config, accelerator, folder, stage)
-            loop.fit()
-            finish(loop, stage)
+            with loop.tracker or nullcontext():
+                loop.fit()
+                finish(loop, stage)
     return dict(json.loads(folder.result.read_text()))
 
 
@@ -57,7 +59,7 @@ def summary(result: Mapping[str, Any]) -> str:
 
 
 def finish(loop: Loop, stage: str) -> None:
-    """Write model.safetensors, result.json and the marker."""
+    """Write model.safetensors, result.json and the marker; then pictures, for which no run is lost."""
     config, accelerator = loop.config, loop.accelerator
     net = loop.state.evaluated
     net.load_state_dict(loop.state.best)
@@ -75,6 +77,9 @@ def finish(loop: Loop, stage: str) -> None:
         write_json(loop.folder.result, result)
         write_atomically(loop.folder.done, "")
         assert loop.tracker is not None
+        shown = pictures.write(loop, scores.get("test", scores["validation"]))
+        if loop.tracker.run is not None:
+            loop.tracker.run.show(loop.state.progress.total_steps, shown)
         loop.tracker.close(result)
     accelerator.wait_for_everyone()
 

@@ -34,7 +34,6 @@ class Progress:
     train_seconds: float = 0.0
     seconds: float = 0.0
     images: int = 0
-    wandb_id: str | None = None
     pixels: str | None = None
 
 

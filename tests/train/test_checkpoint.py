@@ -51,7 +51,7 @@ def test_every_bit_comes_back(tmp_path):
     kept["strided"] = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
     kept["slice"] = torch.randn(6, 6)[::2, 1:3]
     kept["parameter"] = torch.nn.Parameter(torch.randn(3))
-    record = {"progress": {"epoch": 3, "wandb_id": None, "seconds": 0.1 + 0.2}, "scaler": None}
+    record = {"progress": {"epoch": 3, "pixels": None, "seconds": 0.1 + 0.2}, "scaler": None}
     checkpoint.save(tmp_path, 12, kept, record)
     found = checkpoint.load_newest(tmp_path)
     assert found is not None

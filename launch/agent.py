@@ -1,0 +1,131 @@
+"""One trial of a wandb sweep, as an element of a job array: python -m launch.agent ENTITY/PROJECT/SWEEP DIR SECONDS
+
+DIR/status.json says what the batch script asks for:
+
+    done        the trial is, or wandb stopped it, or the sweep had none left
+    preempted   the agent was told to stop. The trial saved, and marked its wandb run as preempting, so that wandb
+                queues it again; the element is queued again too, and its next agent takes that trial, or another.
+                Whichever agent takes it goes on from the checkpoint: the run folder follows from the parameters.
+    failed      the trial failed, or there was no way to get one
+
+An agent is told once: SIGTERM reaches the trial through it (--forward-signals). Free of torch and of wandb.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from configs import reader, stopping
+from configs.arguments import Parser
+from configs.files import write_atomically
+from launch.run_files import json_object
+from launch.trial import AGENT, NOTE
+
+PREEMPTED = stopping.StoppedError.exit_code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Let an agent run one trial, and return the exit code of its end."""
+    parser = Parser(prog="python -m launch.agent", description="One trial of a wandb sweep.", allow_abbrev=False)
+    parser.add_argument("sweep", metavar="ENTITY/PROJECT/SWEEP")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="for status.json")
+    parser.add_argument("seconds", type=int, metavar="SECONDS", help="how long a trial that is told to stop may save")
+    options = parser.parse_args(argv)
+    folder: Path = options.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / NOTE).unlink(missing_ok=True)  # an earlier attempt's
+    note(folder, {"state": "running", "exit_code": None})
+    words = [*agent_words(options.sweep), "--count", "1", "--term-timeout", str(options.seconds)]
+    agents = Agents()
+    agents.start(words, os.environ | {AGENT: str(folder.absolute())})
+    (code,) = agents.wait()
+    end = ending(folder, code, told=agents.told)
+    note(folder, end)
+    return int(end["exit_code"])
+
+
+def agent_words(sweep: str) -> list[str]:
+    """What starts an agent of wandb's, which passes signals on to its trial."""
+    return [sys.executable, "-m", "wandb", "agent", "--forward-signals", sweep]
+
+
+def ending(folder: Path, code: int, *, told: bool) -> dict[str, Any]:
+    """What became of an agent and its trial.
+
+    Args:
+        folder: The agent's.
+        code: What wandb's agent ended with.
+        told: Whether it was told to stop.
+    """
+    try:
+        trial = Path((folder / NOTE).read_text())
+    except FileNotFoundError:
+        if told:
+            return _end("preempted", PREEMPTED, "told to stop before there was a trial")
+        return (
+            _end("failed", code, "the agent got no trial") if code else _end("done", 0, "the sweep had no trial left")
+        )
+    status = json_object(trial / "status.json", [])
+    state, own = status.get("state"), status.get("exit_code")
+    if state == "done":
+        return _end("done", 0, f"{trial} is done")
+    if told and state in ("preempted", "running"):
+        return _end("preempted", PREEMPTED, f"{trial} was stopped")
+    if state == "preempted":
+        return _end("done", 0, f"{trial} was stopped by wandb")
+    reason = f"{trial}: {status.get('reason') or 'ended without a status'}"
+    return _end("failed", own if isinstance(own, int) and 0 < own < 256 else 1, reason)
+
+
+def note(folder: Path, values: Mapping[str, Any]) -> None:
+    """Write the agent's status, the state first."""
+    who = {"kind": "agent", "host": platform.node(), "pid": os.getpid()}
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    write_atomically(folder / "status.json", json.dumps({**values, **who, "updated": now}, indent=2) + "\n")
+
+
+class Agents:
+    """Processes that are told to stop together, once, when this one is."""
+
+    def __init__(self) -> None:
+        self.told = False
+        self._running: list[subprocess.Popen[bytes]] = []
+        for name in (*stopping.SIGNALS, "SIGINT", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows lacks some
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._tell)
+
+    def start(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start one, in a session of its own: Ctrl-C comes to it through here, as a SIGTERM, and its trial saves."""
+        process = subprocess.Popen(words, env=environment, start_new_session=True)
+        self._running.append(process)
+        if self.told:  # before it was among those that are told
+            process.terminate()
+
+    def wait(self) -> list[int]:
+        """The exit codes of all."""
+        return [process.wait() for process in self._running]
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:
+        if not self.told:
+            self.told = True
+            for process in self._running:
+                process.terminate()
+
+
+def _end(state: str, code: int, reason: str) -> dict[str, Any]:
+    return {"state": state, "exit_code": code, "reason": reason}
+
+
+if __name__ == "__main__":
+    reader.command(lambda: sys.exit(main()))

@@ -1,0 +1,64 @@
+"""What is asked of a Slurm that is there. Free of torch."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from configs.errors import UserError
+
+SECONDS = 120
+"""A busy controller takes a while."""
+UNKNOWN_JOB = "Invalid job id"
+LARGEST_ARRAY = re.compile(r"^MaxArraySize\s*=\s*(\d+)", re.MULTILINE)
+
+
+class SlurmError(UserError):
+    """Slurm is not there, does not answer, or refuses."""
+
+    exit_code = 69
+
+
+def queue(jobs: Iterable[str]) -> dict[str, str]:
+    """Return the state of each element of these jobs that is still listed, by JOB_INDEX.
+
+    Raises:
+        FileNotFoundError: There is no squeue here.
+        SlurmError: It does not answer: what is queued cannot be told.
+    """
+    wanted = ",".join(jobs)
+    if not wanted:
+        return {}
+    done = _run(["squeue", "--noheader", "--array", f"--jobs={wanted}", "--format=%i %T"])
+    if done.returncode and UNKNOWN_JOB not in done.stderr:
+        raise SlurmError(f"squeue does not say what is queued: {done.stderr.strip()}")
+    return dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if " " in line.strip())
+
+
+def submit(script: Path) -> str:
+    """Submit a batch script; the number of the job. SlurmError: it was refused, and why."""
+    try:
+        done = _run(["sbatch", "--parsable", str(script)])
+    except FileNotFoundError:
+        raise SlurmError("there is no sbatch here; submit on a login node of the cluster, or give --bash") from None
+    if done.returncode:
+        raise SlurmError(f"sbatch refuses {script}: {done.stderr.strip()}")
+    return done.stdout.strip().partition(";")[0]
+
+
+def largest_array() -> int | None:
+    """How many elements an array may have; None if Slurm does not say."""
+    try:
+        found = LARGEST_ARRAY.search(_run(["scontrol", "show", "config"]).stdout)
+    except FileNotFoundError:
+        return None
+    return int(found[1]) if found else None  # the largest number is one less, and 0 is one too
+
+
+def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise SlurmError(f"{words[0]} does not answer within {SECONDS} s") from None

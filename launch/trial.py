@@ -1,0 +1,90 @@
+"""A trial of a wandb sweep: what the sweep's command starts, python -m launch.trial train.distill --config FILE ${args}
+
+Each trial has its own run folder, named by what it overrides, runs/sweeps/SWEEP/runs/ID, or below the --run_dir that
+the command names. An agent that is given the same trial again goes on where it was stopped: after a preemption wandb
+queues it anew, under the same parameters. A trial that is done is not trained again; what came out is reported.
+The training itself is launch.run's, on all GPUs that this agent sees.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs import reader, yaml_text
+from configs.errors import InputError, UsageError
+from configs.files import write_atomically
+from launch.commands import config_class
+from launch.grid import Point
+
+AGENT = "HEARTCUT_AGENT"
+"""The variable in which an agent names its folder; the trial leaves its own folder's name there."""
+NOTE = "trial"
+INIT_SECONDS = 30  # for wandb's server to answer
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Become the training. UsageError: this is no sweep."""
+    command, *words = list(sys.argv[1:] if argv is None else argv) or [""]
+    config_class(command)
+    sweep = os.environ.get("WANDB_SWEEP_ID")
+    parameters = os.environ.get("WANDB_SWEEP_PARAM_PATH")
+    if not sweep or not parameters:
+        raise UsageError("launch.trial is what an agent starts: launch.sweep FILE; by hand, launch.run does the same")
+    point = read_point(Path(parameters))
+    folder = home(words, sweep) / "runs" / point.id
+    write_atomically(folder / "overrides.json", json.dumps(dict(point.overrides), indent=2) + "\n")
+    if agent := os.environ.get(AGENT):
+        write_atomically(Path(agent) / NOTE, str(folder.absolute()))
+    if (folder / "done").exists():
+        report(folder)
+        return
+    own = [f"--run_dir={folder}", "--track.wandb=online"]
+    started = [sys.executable, "-m", "launch.run", command, *words, *own]
+    os.execv(started[0], started)
+
+
+def home(words: Sequence[str], sweep: str) -> Path:
+    """The folder of all trials: the last --run_dir, or runs/sweeps/SWEEP."""
+    named = [value for flag, value in pairwise([*words, ""]) if flag == "--run_dir"]
+    named += [word.partition("=")[2] for word in words if word.startswith("--run_dir=")]
+    return Path(named[-1] if named else f"runs/sweeps/{sweep}")
+
+
+def read_point(path: Path) -> Point:
+    """What an agent says that this trial is to override; the same id as in a grid of launch.submit."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = {key: entry["value"] for key, entry in found.items() if not key.startswith(("_", "wandb_version"))}
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path} does not hold the parameters of a trial: {error}") from error
+    return Point.of({key: _as_read(value) for key, value in values.items()})
+
+
+def report(folder: Path) -> None:
+    """Tell wandb what a run that is done came to."""
+    import wandb
+
+    result: Mapping[str, Any] = json.loads((folder / "result.json").read_text())
+    print(f"{folder} is done already; its result is reported")
+    try:
+        with wandb.init(dir=folder.absolute(), settings=wandb.Settings(init_timeout=INIT_SECONDS)) as run:
+            run.summary.update(dict(result))
+    except wandb.Error as error:
+        print(f"wandb: {error}; its result is in {folder / 'result.json'}", file=sys.stderr)
+
+
+def _as_read(value: Any) -> Any:
+    """The value as our command line reads it: what PyYAML takes for text may be a number."""
+    return yaml_text.plain(yaml_text.from_flag(value)) if isinstance(value, str) else value
+
+
+if __name__ == "__main__":
+    reader.command(main)

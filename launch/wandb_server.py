@@ -1,0 +1,59 @@
+"""What is asked of a wandb server: whether there is a key for it, and a new sweep."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import wandb
+
+from configs.errors import UsageError, UserError
+from train.config import TrackSpec
+
+KEYS = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+
+
+class ServerError(UserError):
+    """wandb does not answer, or refuses."""
+
+    exit_code = 69
+
+
+def require_login() -> None:
+    """UsageError: wandb is offline here, or knows no key. Nothing is sent, and nobody is asked."""
+    mode = os.environ.get("WANDB_MODE", "online")
+    if mode != "online":
+        raise UsageError(
+            f"WANDB_MODE is {mode}, and a sweep lives on a server; --check needs none, and launch.submit too"
+        )
+    host = urlsplit(wandb.setup().settings.base_url).hostname or ""
+    if not any(os.environ.get(name) for name in KEYS) and not _in_netrc(host):
+        raise UsageError(
+            f"there is no key for {host}; run `wandb login`, or set WANDB_API_KEY. --check needs none, and "
+            "launch.submit runs grids and random sweeps without wandb"
+        )
+
+
+def create(config: Mapping[str, Any]) -> str:
+    """Create a sweep; ENTITY/PROJECT/SWEEP. ServerError: it could not be."""
+    project = config.get("project") or os.environ.get("WANDB_PROJECT") or TrackSpec().project
+    try:
+        sweep = wandb.sweep(dict(config), entity=config.get("entity"), project=project)
+    except (wandb.Error, ValueError, OSError) as error:
+        raise ServerError(f"wandb does not create the sweep: {error}") from error
+    place = (os.environ.get("WANDB_ENTITY"), os.environ.get("WANDB_PROJECT"), sweep)  # as wandb.sweep leaves them
+    return "/".join(part for part in place if part)
+
+
+def _in_netrc(host: str) -> bool:
+    for path in filter(None, (os.environ.get("NETRC"), "~/.netrc", "~/_netrc")):
+        try:
+            if netrc.netrc(Path(path).expanduser()).authenticators(host):
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return False

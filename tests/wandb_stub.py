@@ -1,0 +1,109 @@
+"""As much of a wandb server as a sweep needs, on this machine: it takes a sweep, and hands trials out to its agents."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+PROJECT = {"id": "p", "name": "heartcut", "entity": {"id": "e", "name": "me"}}
+KEY = "0123456789" * 4
+
+
+class Server:
+    """A server, and what it was told. `trials` are handed out from the front, a run id and parameters each."""
+
+    def __init__(self) -> None:
+        self.trials: list[tuple[str, dict[str, Any]]] = []
+        self.sweeps: list[dict[str, Any]] = []
+        self.runs: list[dict[str, Any]] = []
+        self.streamed: list[dict[str, Any]] = []
+        handler = type("Bound", (_Handler,), {"owner": self})
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.environment = {
+            "WANDB_BASE_URL": f"http://127.0.0.1:{self._http.server_port}",
+            "WANDB_API_KEY": KEY,
+            "WANDB_MODE": "online",
+        }
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def answer(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """What GraphQL is answered with."""
+        if "mutation UpsertSweep" in query:
+            self.sweeps.append(variables)
+            return {"upsertSweep": {"sweep": {"name": "s1", "project": PROJECT}, "configValidationWarnings": []}}
+        if "query SweepWithRuns" in query:
+            sweep = {"id": "1", "name": "s1", "config": self.sweeps[-1]["config"], "runs": {"edges": []}}
+            return {"project": {"sweep": sweep}}
+        if "mutation CreateAgent" in query:
+            return {"createAgent": {"agent": {"id": "a1"}}}
+        if "mutation Heartbeat" in query:
+            return {"agentHeartbeat": {"agent": {"id": "a1"}, "commands": json.dumps(self._commands(variables))}}
+        if "mutation UpsertBucket" in query:
+            self.runs.append(variables)
+            bucket = {
+                "id": "r",
+                "name": variables["name"],
+                "displayName": "d",
+                "project": PROJECT,
+                "historyLineCount": 0,
+            }
+            return {"upsertBucket": {"bucket": bucket | {"config": "{}", "sweepName": "s1"}, "inserted": True}}
+        if "mutation CreateRunFiles" in query:
+            files = [
+                {"name": name, "uploadUrl": f"{self.environment['WANDB_BASE_URL']}/{name}"}
+                for name in variables["files"]
+            ]
+            return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
+        if "viewer" in query:
+            return {"viewer": {"id": "v", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
+        return {}
+
+    def _commands(self, variables: dict[str, Any]) -> list[dict[str, Any]]:
+        if json.loads(variables["runState"]):
+            return []
+        if not self.trials:
+            return [{"type": "exit"}]
+        run_id, values = self.trials.pop(0)
+        arguments = {key: {"value": value} for key, value in values.items()}
+        return [{"type": "run", "run_id": run_id, "program": "train.distill", "args": arguments}]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: Server
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+        found = json.loads(body) if body[:1] == b"{" else {}
+        if "file_stream" in self.path:
+            self.owner.streamed.append(found)
+        data = self.owner.answer(found.get("query", ""), found.get("variables") or {})
+        self._send(200, {"data": data})
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self._send(200, {})
+
+    def do_GET(self) -> None:
+        self._send(404, {})
+
+    def _send(self, code: int, value: dict[str, Any]) -> None:
+        content = json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
