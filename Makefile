@@ -1,16 +1,21 @@
 # make demo    install and run the main job on real handwritten digits (no download)
 # make test    install and run every check and test
+# make slurm   start a Slurm on this machine, and run the tests that need one (root, Debian or Ubuntu)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check coverage format clean
+.PHONY: demo test slurm check coverage format clean
 
 demo: $(VENV)/.demo
 	OMP_NUM_THREADS=1 $(BIN)/python -m train.compress --config configs/digits/compress.yaml --run_dir runs/demo
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+slurm: $(VENV)/.dev
+	tests/slurm/up.sh
+	. /tmp/heartcut-slurm/env.sh && OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm; code=$$?; tests/slurm/down.sh; exit $$code
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,7 +13,8 @@ running() { [ -s "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
 [ "$(id -u)" = 0 ] || without "only root can start one"
 if ! { command -v slurmctld && command -v slurmd && command -v munged; } >/dev/null; then
     command -v apt-get >/dev/null || without "slurmctld, slurmd and munged are not installed, and there is no apt-get"
-    { timeout 120 apt-get update && DEBIAN_FRONTEND=noninteractive timeout 300 apt-get install -y --no-install-recommends slurm-wlm munge; } \
+    export DEBIAN_FRONTEND=noninteractive
+    { timeout 120 apt-get update && timeout 300 apt-get install -y --no-install-recommends slurm-wlm munge; } \
         >/dev/null 2>&1 || without "apt-get cannot install slurm-wlm and munge"
 fi
 host=$(hostname -s)
@@ -25,7 +26,8 @@ if ! munge -n >/dev/null 2>&1; then  # every message between the daemons is sign
     setpriv --reuid=munge --regid=munge --clear-groups munged || without "munged does not start"
 fi
 
-# Two nodes, whose names are addresses of this machine and so need no DNS, and a partition that preempts the other. cred_expire: a requeued job starts again after so many seconds.
+# Two nodes, whose names are addresses of this machine and so need no DNS, and a partition that preempts the other.
+# cred_expire: a requeued job starts again after so many seconds.
 cat > "$SLURM_CONF" <<CONF
 ClusterName=heartcut
 SlurmctldHost=$host(127.0.0.1)
