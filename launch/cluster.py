@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from configs import reader
@@ -70,7 +72,7 @@ class Cluster:
     modules: tuple[str, ...] = ()
     """Environment modules to load, in order."""
     venv: str | None = None
-    """Virtual environment to activate; null: python as it was found where the job was submitted."""
+    """Virtual environment to activate. null: the one that the job is submitted from, if it is one."""
     container: tuple[str, ...] = ()
     """Words before each command that put it into a container, as in [apptainer, exec, --nv, image.sif]."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -125,9 +127,15 @@ class Cluster:
         require(total >= lead + 60, "time", self.time, valid)
 
 
-def read(path: str) -> Cluster:
-    """Read a description. UsageError names file, line, key and what is valid."""
-    return reader.read(Cluster, ["--config", path], prog=f"--cluster {path}", description="A kind of Slurm job.")
+def read(path: str, changes: Sequence[str] = ()) -> Cluster:
+    """Read a description, changed by some options --key=value. UsageError names file, line, key and what is valid.
+
+    Jobs run in the virtual environment that this process runs in, unless the description has one or a container.
+    """
+    words = ["--config", path, *changes]
+    found = reader.read(Cluster, words, prog=f"--cluster {path}", description="A kind of Slurm job.")
+    own = sys.prefix != sys.base_prefix and Path(sys.prefix, "bin", "activate").is_file()
+    return replace(found, venv=sys.prefix) if own and found.venv is None and not found.container else found
 
 
 def _matches(pattern: re.Pattern[str], key: str, value: str | None, valid: str) -> None:

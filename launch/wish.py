@@ -11,7 +11,7 @@ from typing import Any
 from configs import reader
 from configs.arguments import Parser
 from configs.errors import UsageError, require
-from launch import chain, grid, sweep_file
+from launch import chain, cluster, grid, sweep_file
 from launch.cluster import Cluster
 from launch.commands import COMMANDS, config_class, suggestion
 from launch.grid import Point
@@ -78,7 +78,7 @@ def read(argv: Sequence[str] | None = None) -> Wish:
     require(options.bash or PLAIN_PATH.fullmatch(found) is not None, "--folder", found, valid)
     if (options.sweep is None) == (not options.command):
         raise UsageError(f"give either --sweep FILE or a command, {', '.join(SINGLE)}; see {PROG} --help")
-    cluster = _cluster(options)
+    site = _cluster(options)
     read_points = _single if options.sweep is None else _sweep
     submission, points, places, notes = read_points(options)
     parent = None
@@ -95,7 +95,7 @@ def read(argv: Sequence[str] | None = None) -> Wish:
         folder=folder,
         submission=submission,
         sweep=options.sweep,
-        cluster=cluster,
+        cluster=site,
         parent=parent,
         notes=notes,
         retry=options.retry,
@@ -134,8 +134,7 @@ def _cluster(options: argparse.Namespace) -> Cluster | None:
         if changes:
             raise UsageError(f"--cluster.{changes[0].removeprefix('--')} is for Slurm; leave it out with --bash")
         return None
-    words = ["--config", options.cluster, *changes]
-    return reader.read(Cluster, words, prog=f"--cluster {options.cluster}", description="A kind of Slurm job.")
+    return cluster.read(options.cluster, changes)
 
 
 def base_words(submission: Submission, run: Run) -> list[str]:

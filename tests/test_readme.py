@@ -1,4 +1,4 @@
-"""Every command that the README shows is one that the programs take."""
+"""Every command that README and docs show is one that the programs take."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 
 from configs import reader
 from data_pipes.preview import PreviewConfig
+from launch import cluster, grid, sweep_check, sweep_file, wish
 from launch.bench.config import DistillStepConfig, LoaderConfig
 from models import planner
+from train.cache_config import CacheConfig
 from train.chain_config import CompressConfig, PruneConfig
 from train.config import DistillConfig, TeacherConfig
 from train.saved_config import EvaluateConfig, PredictConfig
@@ -25,15 +27,18 @@ READERS = {
     "train.predict": (PredictConfig, True),
     "train.prune": (PruneConfig, False),
     "train.compress": (CompressConfig, False),
+    "train.cache": (CacheConfig, True),
     "data_pipes.preview": (PreviewConfig, True),
     "launch.bench loader": (LoaderConfig, True),
     "launch.bench step": (DistillStepConfig, False),
+    "launch.bench teacher": (DistillStepConfig, False),
 }
 
 
 def commands() -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if " -m " in line]
+    texts = [path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))]
+    blocks = [block for text in texts for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)]
+    return [line for block in blocks for line in block.splitlines() if " -m " in line and " -m venv " not in line]
 
 
 def test_there_are_commands() -> None:
@@ -59,10 +64,36 @@ def test_command(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         return
     if module == "models.export":
         return  # takes files only; tests/models runs it
-    if module == "launch.bench":
+    if module == "launch.submit":
+        submission(words)
+        return
+    if module == "launch.sweep":
+        sweep_check.check(words[0])
+        return
+    if module == "launch.run":
+        module, *words = words
+    elif module == "launch.bench":
         module = f"{module} {words.pop(0)}"
+        if "--teacher" in words:  # must be there, and is only read later
+            words[words.index("--teacher") + 1] = __file__
     elif module.startswith("launch.") or module == "train.table":
         return  # takes folders only; its own tests run it
+    taken(module, words)
+
+
+def submission(words: list[str]) -> None:
+    """What is submitted is read as it would be; the folders of other sweeps are not there."""
+    options = wish.parser().parse_args(words)
+    if options.cluster:
+        cluster.read(options.cluster)
+    if options.sweep:
+        grid.expand(sweep_file.read(options.sweep))
+    else:
+        module, *own = options.command
+        taken(module, own)
+
+
+def taken(module: str, words: list[str]) -> None:
     cls, other_sections = READERS[module]
     if cls in (EvaluateConfig, PredictConfig) and "--config" not in words:
         words = ["--config", "configs/food11/distill.yaml", *words]  # stands for the run folder's own

@@ -1,5 +1,6 @@
 """A cluster's description: what ships is read, and what is wrong is named with file, line and what is right."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,20 @@ def test_the_time_is_asked_for(tmp_path):
     path.write_text("gpus: 1\n")
     with pytest.raises(UsageError, match="time is missing"):
         cluster.read(str(path))
+
+
+def test_jobs_run_in_the_environment_they_are_submitted_from(tmp_path, monkeypatch):
+    (tmp_path / "c.yaml").write_text("time: 01:00:00\n")
+    (tmp_path / "named.yaml").write_text("time: 01:00:00\nvenv: /other\n")
+    (tmp_path / "contained.yaml").write_text("time: 01:00:00\ncontainer: [apptainer, exec, image.sif]\n")
+    own = tmp_path / "own"
+    (own / "bin").mkdir(parents=True)
+    monkeypatch.setattr(sys, "prefix", str(own))
+    assert cluster.read(str(tmp_path / "c.yaml")).venv is None  # no environment that can be activated
+    (own / "bin" / "activate").touch()
+    assert cluster.read(str(tmp_path / "c.yaml")).venv == str(own)
+    assert cluster.read(str(tmp_path / "c.yaml"), ["--time=02:00:00"]).time == "02:00:00"
+    assert cluster.read(str(tmp_path / "named.yaml")).venv == "/other"
+    assert cluster.read(str(tmp_path / "contained.yaml")).venv is None
+    monkeypatch.setattr(sys, "base_prefix", str(own))
+    assert cluster.read(str(tmp_path / "c.yaml")).venv is None
