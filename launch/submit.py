@@ -85,12 +85,19 @@ def batch_text(folder: SweepFolder, submission: Submission, cluster: Cluster, pa
     return sbatch.text(cluster, job, afterok=part.afterok, aftercorr=part.aftercorr)
 
 
-def element(folder: SweepFolder, submission: Submission, run: Run) -> Element:
+def element(folder: SweepFolder, submission: Submission, run: Run, group: Sequence[str] = ()) -> Element:
     """One run, for its element file."""
     run_dir = str(folder.run_dir(run.id))
-    words = (submission.command, *wish.words(folder, submission, run))
+    words = (submission.command, *wish.words(folder, submission, run), *group)
     noted = ("launch.noted", run_dir) if submission.command == CACHE else ()
     return Element(run_dir=run_dir, words=(*noted, *words))
+
+
+def wandb_group(folder: SweepFolder, submission: Submission) -> list[str]:
+    """The option that makes the runs one group in wandb, where they are there and the config names none."""
+    found = wish.config(folder, submission, submission.runs[0])
+    tracked = found["track.wandb"] != "disabled" and found["track.group"] is None and submission.command != CACHE
+    return [f"--track.group={folder.path.absolute().name}"] if tracked else []
 
 
 def run_here(wanted: Wish, selection: Selection, code: Version) -> None:
@@ -156,8 +163,9 @@ def show(wanted: Wish, selection: Selection) -> None:
 
 def _write_elements(home: Path, folder: SweepFolder, submission: Submission, part: Part, code: Version) -> None:
     """Fill a new job folder. It counts for nothing until job.json is in it."""
+    group = wandb_group(folder, submission)
     for index, run in part.runs.items():
-        text = sbatch.element_text(element(folder, submission, run))
+        text = sbatch.element_text(element(folder, submission, run, group))
         (home / sbatch.element_name(index)).write_text(text)
     if code.changes:
         write_atomically(home / "code.diff", code.changes)

@@ -55,7 +55,7 @@ class TrackSpec:
     project: str = "heartcut"
     """wandb project."""
     group: str | None = None
-    """wandb group. null: the sweep of an agent, or the chain that the run is a stage of."""
+    """wandb group. null: the sweep, or the chain that the run is a stage of."""
     every: int = 50
     """Optimizer steps between two lines of metrics.jsonl."""
 

@@ -50,6 +50,21 @@ def test_a_sweep_becomes_one_throttled_array_and_everything_is_kept(site, capsys
     assert words[3:5] == ["--optim.lr=1", "--seed=0"]
 
 
+@pytest.mark.parametrize(
+    ("track", "option"),
+    [
+        ("", []),
+        ("track: {wandb: offline}\n", ["--track.group=sweep"]),
+        ("track: {wandb: offline, group: mine}\n", []),
+    ],
+)
+def test_runs_are_one_group_in_wandb_unless_they_are_another(site, track, option):
+    site.write("distill.yaml", CONFIG + track)
+    site.submit()
+    element = (site.folder / "sweep" / "jobs" / "0001" / "element-0003.sh").read_text()
+    assert re.findall(r"--track\.group=\w+", element) == option
+
+
 def test_runs_read_the_config_that_was_submitted(site):
     site.submit()
     site.write("distill.yaml", CONFIG.replace("epochs: 16", "epochs: 17"))
