@@ -28,7 +28,7 @@ def write(path: Path, runs: Sequence[Run], varied: Sequence[str]) -> None:
     from matplotlib.figure import Figure
 
     panels: list[tuple[str, list[Any]]] = [(key, [run.overrides.get(key, "") for run in shown]) for key in varied]
-    if any(run.parameters is not None for run in shown):
+    if len({run.parameters for run in shown} - {None}) > 1:
         panels.append(("parameters", [run.parameters for run in shown]))
     if not panels:
         panels.append(("run", [run.path.name for run in shown]))

@@ -299,14 +299,19 @@ def test_watching_looks_again_until_it_is_interrupted(tmp_path, monkeypatch, cap
     assert out.index("1 run: 1 preempted") < out.index("1 run: 1 done")
 
 
-def test_the_plot_has_a_panel_for_each_key_and_one_for_parameters(tmp_path, capsys):
+@pytest.mark.parametrize(("growth", "panels"), [(1000, 3), (0, 2)])
+def test_the_plot_has_a_panel_for_each_key_and_for_parameters_if_they_differ(tmp_path, capsys, growth, panels):
     points = [{"optim.lr": lr, "distill.soft": soft} for lr in ("1e-3", "1e-1") for soft in ("kd", "dkd")]
     homes = sweep(tmp_path / "s", *points)
     for number, home in enumerate(homes[:3]):
-        make(home, "done" if number else "preempted", {"validation_accuracy": 0.5 + number / 10})
+        make(
+            home,
+            "done" if number else "preempted",
+            {"validation_accuracy": 0.5 + number / 10, "parameters": 5142 + growth * number},
+        )
     assert "sweep.png shows 3 runs" in printed(capsys, tmp_path / "s", "--plot", tmp_path / "sweep.png")
     with Image.open(tmp_path / "sweep.png") as image:
-        assert image.size == (1440, 384)  # three panels
+        assert image.size == (480 * panels, 384)
 
 
 def test_what_cannot_be_drawn_is_said(tmp_path):
