@@ -87,7 +87,9 @@ def submission(words: list[str]) -> None:
     if options.cluster:
         cluster.read(options.cluster)
     if options.sweep:
-        grid.expand(sweep_file.read(options.sweep))
+        sweep = sweep_file.read(options.sweep)
+        for point in grid.expand(sweep).points:
+            taken(sweep.command, [*sweep.base_words, *point.words])
     else:
         module, *own = options.command
         taken(module, own)
