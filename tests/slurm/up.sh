@@ -63,6 +63,7 @@ for node in 127.0.0.1 127.0.0.2; do
 done
 for _ in {1..60}; do
     if [ "$(sinfo --noheader --Node --partition main --states idle,mixed,allocated 2>/dev/null | wc -l)" = 2 ]; then
+        timeout 60 srun --nodes=2 true || without "a job on both nodes does not run; $home/*.log"
         echo "two nodes are up: . $home/env.sh"
         exit 0
     fi
