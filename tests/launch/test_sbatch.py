@@ -6,6 +6,7 @@ To record them anew, after reading the difference:  RECORD=1 python -m pytest te
 import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def job(work: Element | Array, **changes) -> Job:
 
 
 def shipped(name: str) -> Cluster:
-    return cluster.read(str(ROOT / "configs" / "slurm" / f"{name}.yaml"))
+    """As it is read outside of a virtual environment."""
+    return replace(cluster.read(str(ROOT / "configs" / "slurm" / f"{name}.yaml")), venv=None)
 
 
 SITE = Cluster(
