@@ -17,6 +17,7 @@ from data_pipes.choice import Choice
 from data_pipes.loader import Layout, PlanLoader, Views
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
+from models.convolution import make_backward_safe
 from train.config import TrainConfig
 from train.progress import start_logging
 
@@ -27,6 +28,7 @@ EVAL_BATCH = 256
 
 def make_accelerator(precision: str) -> Accelerator:
     """One for CPU and GPU, one process and many; a user's default_config.yaml changes nothing of it."""
+    make_backward_safe()
     mixed = precision if precision in ("bf16", "fp16") else "no"
     return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=mixed, dynamo_backend="no")
 
