@@ -20,8 +20,8 @@ class PreviewConfig:
 
     data: DataSpec
     """Data set and augmentation: the section of a training config."""
-    split: Literal["train", "validation", "test"] = "train"
-    """Which split."""
+    split: Literal["train", "validation", "test", "evaluation"] = "train"
+    """Which split. evaluation: the images without labels."""
     images: int = 8
     """Rows of the sheet, spread over the split."""
     views: int = 7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Literal
 
@@ -11,12 +10,11 @@ from numpy.typing import NDArray
 
 from configs.errors import InputError, UsageError
 from data_pipes import arrays, folders, index
+from data_pipes.image_files import some, warn_once
 from data_pipes.images import ArrayImages
 from data_pipes.samples import UNLABELLED, Samples
 from data_pipes.spec import DataSpec
 from data_pipes.split import stratified
-
-logger = logging.getLogger(__name__)
 
 Split = Literal["train", "validation", "test", "evaluation"]
 BadFiles = Literal["error", "skip"]
@@ -44,24 +42,18 @@ def load(spec: DataSpec, split: Split) -> Samples:
     """The samples of one split, files checked, validation cut from train when the data set brings none.
 
     Raises UsageError when the data set is not at data.root, InputError for a split that it does not have, for damaged
-    data, and for bad image files unless data.bad_files is skip.
+    data, for bad image files unless data.bad_files is skip, and when skipping them leaves a class of train without any.
     """
     if spec.source in ("food11", "folder"):
-        listing = _listing(spec)
-        _require_split(split, _splits(listing), spec)
-        from_train = split == "validation" and split not in listing.files
-        samples = _file_samples(spec, listing, "train" if from_train else split)
-        cut = from_train or (split == "train" and "validation" not in listing.files)
-    else:
-        _require_split(split, splits(spec), spec)
-        samples = _array_samples(spec, "test" if split == "test" else "train")
-        cut = split != "test"
-    return _cut(samples, spec, split) if cut else samples
+        return _from_files(spec, split)
+    _require_split(split, splits(spec), spec)
+    samples = _array_samples(spec, "test" if split == "test" else "train")
+    return samples if split == "test" else _cut(samples, spec, split)
 
 
-def unlabelled(bad_files: BadFiles, path: str | Path, *, threads: int = 0) -> Samples:
+def unlabelled(bad_files: BadFiles, path: str | Path, *, threads: int = 0, follow_links: bool = False) -> Samples:
     """The images of a folder, or one file, for prediction: no labels, no classes, in natural order."""
-    root, paths = folders.unlabelled(Path(path).expanduser())
+    root, paths = folders.unlabelled(Path(path).expanduser(), follow_links=follow_links)
     label_N = np.full(len(paths), UNLABELLED, np.int64)
     return _indexed("unlabelled", root, paths, label_N, (), bad_files, threads)
 
@@ -69,7 +61,8 @@ def unlabelled(bad_files: BadFiles, path: str | Path, *, threads: int = 0) -> Sa
 def _require_split(split: str, available: tuple[str, ...], spec: DataSpec) -> None:
     if split not in available:
         where = f" at {spec.root}" if spec.root else ""
-        raise InputError(f"data.source {spec.source}{where} has no {split} split; it has {', '.join(available)}")
+        hint = "; the images in test/ have no labels" if split == "test" and "evaluation" in available else ""
+        raise InputError(f"data.source {spec.source}{where} has no {split} split; it has {', '.join(available)}{hint}")
 
 
 def _root(spec: DataSpec) -> Path:
@@ -123,13 +116,42 @@ def _in_memory(content: arrays.ArraySet, split: str) -> Samples:
 
 
 def _listing(spec: DataSpec) -> folders.Listing:
-    return folders.food11(_root(spec)) if spec.source == "food11" else folders.class_folders(_root(spec))
+    if spec.source == "food11":
+        return folders.food11(_root(spec), follow_links=spec.follow_links)
+    return folders.class_folders(_root(spec), class_depth=spec.class_depth, follow_links=spec.follow_links)
+
+
+def _from_files(spec: DataSpec, split: Split) -> Samples:
+    listing = _listing(spec)
+    _require_split(split, _splits(listing), spec)
+    if split in listing.files and (split != "train" or "validation" in listing.files):
+        samples = _file_samples(spec, listing, split)
+    else:
+        samples = _cut(_file_samples(spec, listing, "train"), spec, split)
+    missing = _missing(samples)
+    if samples.labelled and missing:
+        count = f"{len(missing):,} of {len(samples.classes):,} classes"
+        warn_once(f"{listing.root}: the {split} split has no image of {count}: {some(missing)}")
+    return samples
 
 
 def _file_samples(spec: DataSpec, listing: folders.Listing, split: str) -> Samples:
     paths = tuple(path for path, _ in listing.files[split])
     label_N = np.array([label for _, label in listing.files[split]], np.int64)
-    return _indexed(split, listing.root, paths, label_N, listing.classes, spec.bad_files, spec.threads)
+    samples = _indexed(split, listing.root, paths, label_N, listing.classes, spec.bad_files, spec.threads)
+    if split == "train":
+        lost = [name for name in _missing(samples) if listing.classes.index(name) in label_N]
+        if lost:
+            raise InputError(
+                f"{listing.root}: every image of {some(lost)} in train is bad: mend some, or leave the class out"
+            )
+    return samples
+
+
+def _missing(samples: Samples) -> list[str]:
+    """Classes without a sample."""
+    present = set(samples.label_N.tolist())
+    return [name for label, name in enumerate(samples.classes) if label not in present]
 
 
 def _indexed(
@@ -167,4 +189,4 @@ def _report_bad(table: index.Index, bad_files: BadFiles) -> None:
         raise InputError(f"{text}. None is left")
     if bad_files == "error":
         raise InputError(f"{text}. Mend or remove them, or leave them out with data.bad_files: skip")
-    logger.warning("%s. They are left out (data.bad_files: skip)", text)
+    warn_once(f"{text}. They are left out (data.bad_files: skip)")

@@ -123,6 +123,12 @@ class DataSpec:
     """Which CIFAR-10.1."""
     bad_files: Literal["error", "skip"] = "error"
     """What to do with files that cannot be decoded: stop and name them, or leave them out and say how many."""
+    class_depth: int = 1
+    """Levels of folders that name a class of the source folder. 1: train/cat/, whatever lies below it. 2:
+    train/animals/cat/, a class named animals/cat."""
+    follow_links: bool = False
+    """Whether to follow links that lead out of data.root or to folders, as DVC and the Hugging Face hub make them. Each
+    folder is read once; two links to one file are two images."""
     executor: ExecutorName = "auto"
     """Who carries the plan out. dali: NVIDIA DALI, on the GPU where there is one. host: OpenCV threads. resident:
     images decoded once and kept on the device. auto: says which it chose, and why."""
@@ -147,6 +153,9 @@ class DataSpec:
         require(min(self.image_size) >= 1, "data.image_size", self.image_size, "[height, width], both positive")
         require(0 < self.eval_crop <= 1, "data.eval_crop", self.eval_crop, "in (0, 1]")
         require(0 < self.validation_fraction < 1, "data.validation_fraction", self.validation_fraction, "in (0, 1)")
+        require(self.class_depth >= 1, "data.class_depth", self.class_depth, "at least 1")
+        only_folders = self.class_depth == 1 or self.source == "folder"
+        require(only_folders, "data.class_depth", self.class_depth, f"1 with data.source: {self.source}")
         require(self.canvas_scale >= 1, "data.canvas_scale", self.canvas_scale, "at least 1")
         require(self.threads >= 0, "data.threads", self.threads, "at least 0")
         require(self.prefetch >= 1, "data.prefetch", self.prefetch, "at least 1")

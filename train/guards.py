@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from configs.errors import InputError, NonFiniteError
 from data_pipes.batch import Batch
+from data_pipes.folders import composed
 from train.metrics import wilson
 
 REMEDIES = (
@@ -45,10 +46,11 @@ def require_frozen(net: nn.Module) -> None:
 
 
 def require_classes(known: Sequence[str], data: Sequence[str], who: str) -> None:
-    """InputError unless a network and a data set name the same classes in the same order."""
+    """InputError unless a network and a data set name the same classes in the same order, however composed."""
+    known, data = [composed(name) for name in known], [composed(name) for name in data]
     if len(known) != len(data):
         raise InputError(f"{who} knows {len(known)} classes and the data set has {len(data)}")
-    if list(known) != list(data):
+    if known != data:
         place = next(i for i, (a, b) in enumerate(zip(known, data, strict=True)) if a != b)
         same = "the same classes in another order" if sorted(known) == sorted(data) else "other classes"
         raise InputError(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from configs.errors import InputError
 from data_pipes import source
+from data_pipes.image_files import EXTENSIONS
 from data_pipes.loader import PlanLoader
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
@@ -47,7 +48,7 @@ def predict(config: PredictConfig) -> None:
 
 def _samples(config: PredictConfig, data: DataSpec) -> Samples:
     if config.images is not None:
-        return source.unlabelled(data.bad_files, config.images, threads=data.threads)
+        return source.unlabelled(data.bad_files, config.images, threads=data.threads, follow_links=data.follow_links)
     if "evaluation" not in source.splits(data):
         raise InputError(f"data.source {data.source} has no unlabelled split; give --images FOLDER_OR_FILE")
     return source.load(data, "evaluation")
@@ -64,8 +65,9 @@ def probabilities(accelerator: Accelerator, net: nn.Module, loader: PlanLoader) 
 
 
 def identifiers(samples: Samples) -> list[str]:
-    """File names without folder and ending, as courses want them; whole paths where those would not be unique."""
-    stems = [Path(key).stem for key in samples.key_N]
+    """File names without folder and image ending, as courses want them; whole paths where those are not unique."""
+    names = [Path(key) for key in samples.key_N]
+    stems = [name.stem if name.suffix.lower() in EXTENSIONS else name.name for name in names]
     return stems if len(set(stems)) == len(stems) else list(samples.key_N)
 
 
