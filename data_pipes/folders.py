@@ -167,7 +167,7 @@ def _classes(homes: Mapping[str, Path], found: Mapping[str, Found], depth: int) 
             raise InputError(f"{homes[split]} holds no class folder; expected {expected}")
     own = set(found["train"] if "train" in found else chain.from_iterable(found.values()))
     for split, images in found.items():
-        _require_known(homes[split], set(images), own)
+        _require_known(homes[split], {name for name, paths in images.items() if paths}, own)
     for split, images in found.items():
         empty = sorted(name for name, paths in images.items() if not paths)
         if len(empty) == len(images) or (empty and split == "train"):
@@ -197,14 +197,15 @@ def _labelled(classes: tuple[str, ...], images: Found) -> Files:
 def _hint_at_depth(root: Path, home: Path, images: Found, depth: int) -> None:
     """Warn of a class that holds folders alone: they may have been meant as classes, or as the data set."""
     above = len(home.relative_to(root).parts) + depth
-    for name, paths in images.items():
+    for paths in images.values():
         if not all(path.count("/") > above for path in paths):
             continue
+        folder = root.joinpath(*paths[0].split("/")[:above])
         inner = sorted({path.split("/")[above] for path in paths})
         meant = f"data.class_depth: {depth + 1} makes a class of each"
         if any(inside in names for names in SPLIT_FOLDERS.values() for inside in inner):
-            meant = f"if it is the data set, say data.root: {home / name}"
-        warn_once(f"{home / name} holds folders only ({some(inner, 3)}), and all of it is one class; {meant}")
+            meant = f"if it is the data set, say data.root: {folder}"
+        warn_once(f"{folder} holds folders only ({some(inner, 3)}), and all of it is one class; {meant}")
         return
 
 

@@ -40,9 +40,8 @@ HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b
 BMP_HEADERS = frozenset((12, 40, 52, 56, 64, 108, 124))
 NAMED = 3
 
-NOT_IMAGES = (
-    f"files that are no images (images end in {', '.join(sorted(EXTENSIONS))}, or are recognised by their content)"
-)
+KNOWN = f"Images end in {', '.join(sorted(EXTENSIONS))}, or are recognised by their content"
+NOT_IMAGES = "files that are no images"
 STRAY = "images in no class folder"
 AGAIN = "links to a folder that is read already"
 FOLLOW = "data.follow_links: true follows it"
@@ -92,8 +91,9 @@ class Walk:
         """Warn of what was left out, if anything was."""
         found = [(why, sorted(paths, key=natural)) for why, paths in sorted(self._left_out.items()) if paths]
         if found:
-            text = "; ".join(f"{len(paths):,} {why}: {some(paths, NAMED)}" for why, paths in found)
-            warn_once(f"{self.root}: left out are {text}")
+            text = "; ".join(f"{why} ({len(paths):,}): {some(paths, NAMED)}" for why, paths in found)
+            known = f". {KNOWN}" if NOT_IMAGES in self._left_out else ""
+            warn_once(f"{self.root}: left out are {text}{known}")
 
     def _ordered(self, paths: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted((self._relative(path) for path in paths), key=natural))
@@ -142,15 +142,16 @@ class Walk:
             raise InputError(f"{entry.path} links to the folder {target}; {FOLLOW}, each folder once")
 
     def _is_image(self, entry: os.DirEntry[str]) -> bool:
-        stem, ending = os.path.splitext(entry.name.lower())  # noqa: PTH122 - a million names, no Path for each
-        if ending in COMPANIONS or stem in COMPANION_NAMES:
-            return False
+        name = entry.name.lower()
+        stem, ending = os.path.splitext(name)  # noqa: PTH122 - a million names, no Path for each
         # A link to nothing is left to the index, which names it; a pipe or a device would block the reader for ever.
         readable = Path(entry.path).is_file() if entry.is_symlink() else entry.is_file()
         if ending in EXTENSIONS and (readable or not Path(entry.path).exists()):
             return True
-        backup = ending in NEVER or COPY.search(entry.name.lower()) is not None
-        if readable and ending not in EXTENSIONS and not backup and _starts_as_image(entry.path):
+        if ending in COMPANIONS or (stem in COMPANION_NAMES and ending not in EXTENSIONS):
+            return False
+        foreign = ending in EXTENSIONS | NEVER or COPY.search(name) is not None
+        if readable and not foreign and _starts_as_image(entry.path):
             return True
         self.leave_out(NOT_IMAGES, [self._relative(entry.path)])
         return False

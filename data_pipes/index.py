@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import os
+import stat
 import time
 import warnings
 import zlib
@@ -206,15 +207,22 @@ def cache_folder() -> Path:
 
 def _cache_key(root: Path, paths: Sequence[str], pixel_limit: int) -> str:
     """Hash of where the files are and of their sizes and times, so that a changed data set misses the cache."""
-    states = []
-    for path in paths:
-        try:
-            state = (root / path).stat()
-        except OSError:
-            states.append((path, -1, -1))
-        else:
-            states.append((path, state.st_size, state.st_mtime_ns))
-    return hashlib.sha256(json.dumps([FORMAT, pixel_limit, str(root), states]).encode()).hexdigest()[:32]
+    folders = {path.rpartition("/")[0] for path in paths}
+    # Where links lead is part of it: the file that a link is turned to may have the size and the time of the old one.
+    real = {folder: os.path.realpath(root / folder) for folder in sorted(folders)}
+    states = [(path, *_state(root / path)) for path in paths]
+    return hashlib.sha256(json.dumps([FORMAT, pixel_limit, str(root), real, states]).encode()).hexdigest()[:32]
+
+
+def _state(path: Path) -> tuple[int, int, str]:
+    """Size and time of a file, and where it lies if `path` is a link to it; -1 for what is not there."""
+    try:
+        state, target = path.lstat(), ""
+        if stat.S_ISLNK(state.st_mode):
+            state, target = path.stat(), os.path.realpath(path)
+    except OSError:
+        return -1, -1, ""
+    return state.st_size, state.st_mtime_ns, target
 
 
 COLUMNS = {"byte_N": "int64", "crc_N": "uint32", "size_N2": "int32", "orientation_N": "uint8", "reason_N": "str"}

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from configs.errors import InputError, UsageError
 from data_pipes.folders import FOOD11_CLASSES, class_folders, food11, unlabelled
-from data_pipes.image_files import natural
 
 
 def touch(root: Path, *paths: str) -> Path:
@@ -20,17 +18,6 @@ def touch(root: Path, *paths: str) -> Path:
 
 def paths_of(files) -> list[str]:
     return [path for path, _ in files]
-
-
-def test_natural_order():
-    names = ["10.jpg", "2.jpg", "a10b2", "a9b10", "02.jpg", "a9b9", "é1"]
-    assert sorted(names, key=natural) == ["02.jpg", "2.jpg", "10.jpg", "a9b9", "a9b10", "a10b2", "é1"]
-
-
-@given(st.lists(st.text(max_size=8), unique=True))
-def test_natural_order_is_total(names):
-    backwards = names[::-1]
-    assert sorted(names, key=natural) == sorted(backwards, key=natural)
 
 
 # ---- Food-11
@@ -114,7 +101,7 @@ def test_class_folders(tmp_path, validation):
 def test_class_folders_alone_are_train(tmp_path, caplog):
     listing = class_folders(touch(tmp_path, "dog/1.jpg", "cat/1.jpg", "stray.jpg", "README.md"))
     assert listing.files == {"train": (("cat/1.jpg", 0), ("dog/1.jpg", 1))}
-    assert "left out are 1 images in no class folder: stray.jpg" in caplog.text and len(caplog.records) == 1
+    assert "left out are images in no class folder (1): stray.jpg" in caplog.text and len(caplog.records) == 1
 
 
 def test_formats_that_the_index_refuses_are_listed_not_lost(tmp_path):
@@ -177,6 +164,124 @@ def test_the_root_itself_may_be_a_link(tmp_path):
     touch(tmp_path / "root", "cat/1.jpg")
     (tmp_path / "link").symlink_to("root")
     assert class_folders(tmp_path / "link").root == (tmp_path / "root").resolve()
+
+
+# ---- classes as people name them
+
+
+def test_classes_are_the_same_however_unicode_composes_their_names(tmp_path):
+    one, two = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
+    assert one != two
+    touch(tmp_path, f"train/{two}/1.jpg", "train/cafz/1.jpg", f"val/{one}/2.jpg", "val/cafz/2.jpg")
+    listing = class_folders(tmp_path)
+    assert listing.classes == ("cafz", one)
+    assert listing.files["train"] == (("train/cafz/1.jpg", 0), (f"train/{two}/1.jpg", 1))
+    assert listing.files["validation"] == (("val/cafz/2.jpg", 0), (f"val/{one}/2.jpg", 1))
+    touch(tmp_path, f"train/{one}/2.jpg")
+    with pytest.raises(InputError) as error:
+        class_folders(tmp_path)
+    assert "'cafe\\u0301' and 'caf\\xe9' differ only in how Unicode" in str(error.value)
+
+
+def test_food11_names_are_composed(tmp_path):
+    touch(tmp_path, "training/1_0.jpg")
+    (tmp_path / "classes.txt").write_text("cafe\u0301\ncake", encoding="utf-8")
+    assert food11(tmp_path).classes == ("caf\u00e9", "cake")
+    (tmp_path / "classes.txt").write_text("cafe\u0301\ncaf\u00e9", encoding="utf-8")
+    with pytest.raises(InputError, match="named twice"):
+        food11(tmp_path)
+
+
+def test_a_difference_in_case_is_shown(tmp_path):
+    touch(tmp_path, "train/Cat/1.jpg", "train/a/1.jpg", "train/A/1.jpg", "val/cat/1.jpg")
+    with pytest.raises(InputError, match=r"only in val: cat; .*; Cat and cat differ only in case"):
+        class_folders(tmp_path)
+
+
+def test_a_split_may_lack_classes_of_train_but_not_bring_others(tmp_path):
+    touch(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "val/dog/1.jpg", "test/cat/1.jpg")
+    listing = class_folders(tmp_path)
+    assert listing.classes == ("cat", "dog") and listing.files["validation"] == (("val/dog/1.jpg", 1),)
+    touch(tmp_path, "val/cow/1.jpg")
+    with pytest.raises(InputError, match=r"only in val: cow; only in train: cat"):
+        class_folders(tmp_path)
+
+
+def test_without_train_the_classes_are_those_of_all_splits(tmp_path):
+    assert class_folders(touch(tmp_path, "val/dog/1.jpg", "test/cat/1.jpg")).classes == ("cat", "dog")
+
+
+def test_images_without_class_folders_in_test_have_no_labels(tmp_path, caplog):
+    touch(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "test/10.jpg", "test/9.jpg", "test/notes/a.md")
+    listing = class_folders(tmp_path)
+    assert listing.classes == ("cat", "dog") and list(listing.files) == ["train", "evaluation"]
+    assert listing.files["evaluation"] == (("test/9.jpg", -1), ("test/10.jpg", -1))
+    assert not caplog.records
+    touch(tmp_path, "test/cat/1.jpg")  # with labels, the others are stray
+    assert class_folders(tmp_path).files["test"] == (("test/cat/1.jpg", 0),)
+    assert "images in no class folder (2): test/9.jpg, test/10.jpg" in caplog.text
+
+
+def test_a_folder_around_unlabelled_images_is_explained(tmp_path):
+    touch(tmp_path, "train/cat/1.jpg", "test/images/1.jpg")
+    with pytest.raises(InputError, match=r"only in test: images; .*images without labels belong directly into test/"):
+        class_folders(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_train_and_validation_need_class_folders(tmp_path, split):
+    touch(tmp_path, f"{split}/1.jpg", *(["train/cat/1.jpg"] if split == "val" else []))
+    with pytest.raises(InputError, match=f"{split} holds no class folder; expected .*{split}/<class>/"):
+        class_folders(tmp_path)
+
+
+@pytest.mark.parametrize("home", ["", "train/"])
+def test_classes_in_groups(tmp_path, caplog, home):
+    touch(tmp_path, *(f"{home}{name}/1.jpg" for name in ("animals/cat", "animals/dog/old", "plants/oak")))
+    shallow = class_folders(tmp_path)
+    assert shallow.classes == ("animals", "plants") and len(caplog.records) == 1
+    assert "animals holds folders only (cat, dog), and all of it is one class; data.class_depth: 2 makes" in caplog.text
+    caplog.clear()
+    touch(tmp_path, f"{home}1.jpg", f"{home}animals/2.jpg")
+    deep = class_folders(tmp_path, class_depth=2)
+    assert deep.classes == ("animals/cat", "animals/dog", "plants/oak")
+    assert deep.files["train"][1] == (f"{home}animals/dog/old/1.jpg", 1)
+    assert f"images in no class folder (2): {home}1.jpg, {home}animals/2.jpg" in caplog.text
+
+
+def test_a_data_set_one_folder_down_is_pointed_at(tmp_path, caplog):
+    class_folders(touch(tmp_path, "flowers/train/rose/1.jpg", "flowers/test/rose/1.jpg"))
+    assert f"if it is the data set, say data.root: {tmp_path}/flowers" in caplog.text
+
+
+def test_classes_deeper_than_the_folders_are_missing(tmp_path):
+    with pytest.raises(InputError, match=r"train holds no class folder; expected .*train/<folder>/<class>/\*.jpg"):
+        class_folders(touch(tmp_path, "train/cat/1.jpg"), class_depth=2)
+
+
+def test_folders_of_systems_are_no_classes(tmp_path):
+    touch(tmp_path, "train/cat/1.jpg", "train/@eaDir/1.jpg", "val/cat/1.jpg", "val/__MACOSX/1.jpg", "lost+found/1.jpg")
+    assert class_folders(tmp_path).classes == ("cat",)
+
+
+@pytest.mark.parametrize(("link", "target"), [("train/kitty", "cat"), ("val", "train"), ("train/cat/all", "..")])
+def test_a_folder_cannot_be_of_two_classes_or_splits(tmp_path, link, target):
+    touch(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg")
+    (tmp_path / link).symlink_to(target)
+    with pytest.raises(InputError, match="are one folder: its images would count twice"):
+        class_folders(tmp_path, follow_links=True)
+
+
+def test_splits_and_classes_may_be_links_when_asked_for(tmp_path):
+    root = touch(tmp_path / "root", "train/dog/1.jpg")
+    touch(tmp_path, "cache/cat/1.jpg", "cache/val/cat/1.jpg")
+    (root / "train/cat").symlink_to(tmp_path / "cache/cat")
+    (root / "val").symlink_to(tmp_path / "cache/val")
+    with pytest.raises(InputError, match=r"val is a link; data.follow_links: true follows it"):
+        class_folders(root)
+    listing = class_folders(root, follow_links=True)
+    assert paths_of(listing.files["train"]) == ["train/cat/1.jpg", "train/dog/1.jpg"]
+    assert paths_of(listing.files["validation"]) == ["val/cat/1.jpg"]
 
 
 # ---- unlabelled

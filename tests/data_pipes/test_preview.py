@@ -50,6 +50,15 @@ def test_the_first_column_is_the_evaluation_view(monkeypatch, tmp_path, split):
         assert np.array_equal(tile(output, 1, y), image[:, ::-1])
 
 
+def test_images_without_labels_have_a_sheet_too(monkeypatch, tmp_path):
+    for name in ("train/cat/1.png", "test/1.png", "test/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 50, np.uint8)).save(tmp_path / name)
+    output, places = tmp_path / "sheet.png", ["--data.source", "folder", "--data.root", str(tmp_path)]
+    run(monkeypatch, *places, "--split", "evaluation", "--views", "0", "--output", str(output))
+    assert Image.open(output).height == 8 + 20 + 2 * (112 + 20 + 8) and tile(output, 0, 1).min() == 50
+
+
 def test_the_seed_decides_the_views(monkeypatch, tmp_path):
     def sheet(seed: str) -> bytes:
         output = tmp_path / "sheet.png"

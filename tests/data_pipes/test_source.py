@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -146,6 +147,75 @@ def test_folder(tmp_path):
     assert load(here, "test").classes == ("cat", "dog")
 
 
+def test_folder_with_a_test_split_without_labels(tmp_path):
+    here = spec("folder", write(tmp_path, *(f"train/{name}/{i}.jpg" for name in "ab" for i in range(3)), "test/7.jpg"))
+    assert splits(here) == ("train", "validation", "evaluation")
+    evaluation = load(here, "evaluation")
+    assert evaluation.key_N == ("test/7.jpg",) and not evaluation.labelled and evaluation.classes == ("a", "b")
+    with pytest.raises(InputError, match=r"no test split; it has .*evaluation; the images in test/ have no labels"):
+        load(here, "test")
+
+
+def test_a_class_that_validation_lacks_is_said_once(tmp_path, caplog):
+    write(tmp_path, *(f"train/{name}/1.jpg" for name in ("cat", "dog", "cow")), "val/dog/1.jpg")
+    here = spec("folder", tmp_path)
+    assert load(here, "train").classes == load(here, "validation").classes == ("cat", "cow", "dog")
+    load(here, "validation")
+    text = f"{tmp_path}: the validation split has no image of 2 of 3 classes: cat, cow"
+    assert [record.message for record in caplog.records] == [text]
+
+
+def test_a_class_of_one_image_is_missing_in_a_validation_split_cut_from_train(tmp_path, caplog):
+    here = spec("folder", write(tmp_path, "cat/1.jpg", "cat/2.jpg", "dog/1.jpg"))
+    assert load(here, "validation").label_N.tolist() == [0] and sorted(load(here, "train").label_N) == [0, 1]
+    assert "the validation split has no image of 1 of 2 classes: dog" in caplog.text
+
+
+def test_a_number_that_no_file_of_train_has_is_said(tmp_path, caplog):
+    write(tmp_path, "training/0_0.jpg", "training/2_0.jpg", "validation/0_0.jpg", "validation/2_0.jpg")
+    assert load(spec("food11", tmp_path), "train").classes == ("0", "1", "2")
+    assert "the train split has no image of 1 of 3 classes: 1" in caplog.text
+
+
+def test_links_and_depth_come_from_the_spec(tmp_path):
+    root = write(tmp_path / "root", *(f"animals/dog/{i}.jpg" for i in range(2)), "animals/cat/1.jpg")
+    write(tmp_path, "cache/2.jpg")
+    (root / "animals/cat/2.jpg").symlink_to(tmp_path / "cache/2.jpg")
+    with pytest.raises(InputError, match=r"data.follow_links: true"):
+        load(spec("folder", root, class_depth=2), "train")
+    here = spec("folder", root, class_depth=2, follow_links=True)
+    assert load(here, "train").classes == ("animals/cat", "animals/dog")
+    assert len(load(here, "train")) == len(load(here, "validation")) == 2
+    assert load(here, "train").read(0, channels=3).shape == (6, 8, 3)
+
+
+@pytest.mark.parametrize("link", ["cat/1.jpg", "cat"])
+def test_a_link_that_leads_to_another_file_is_another_data_set(tmp_path, link):
+    """Though the files have one size and one time."""
+    root = write(tmp_path / "root", "cat/2.jpg", "cat/3.jpg") if link == "cat/1.jpg" else tmp_path / "root"
+    root.mkdir(exist_ok=True)
+    found = []
+    for seed, home in enumerate(("one", "two")):
+        for path in ("cat/1.jpg", "cat/2.jpg"):
+            file = write(tmp_path / home, path) / path
+            file.write_bytes(jpeg(100 + seed))
+            os.utime(file, (0, 0))
+        (root / link).unlink(missing_ok=True)
+        (root / link).symlink_to(tmp_path / home / link)
+        found.append(load(spec("folder", root, follow_links=True), "train"))
+    assert len(jpeg(100)) == len(jpeg(101)) and found[0].key_N == found[1].key_N
+    assert found[0].fingerprint != found[1].fingerprint
+
+
+def test_the_composition_of_a_class_name_is_not_part_of_the_data(tmp_path):
+    found = []
+    for form in ("caf\u00e9", "cafe\u0301"):
+        home = tmp_path / ascii(form).strip("'").replace("\\", "")
+        found.append(load(spec("folder", write(home, f"{form}/1.jpg", f"{form}/2.jpg")), "train"))
+    assert found[0].classes == found[1].classes == ("caf\u00e9",)
+    assert found[0].key_N[0].startswith("caf\u00e9") and found[1].key_N[0].startswith("cafe\u0301")
+
+
 def test_folder_with_a_test_split_only(tmp_path):
     here = spec("folder", write(tmp_path, "test/cat/1.jpg"))
     assert splits(here) == ("test",)
@@ -193,6 +263,35 @@ def test_nothing_left_is_an_error_even_when_skipping(damaged):
         load(spec("food11", damaged, bad_files="skip"), "train")
 
 
+def folder_with_bad_cats(root: Path) -> Path:
+    for split in ("train", "val"):
+        write(root, *(f"{split}/{name}/{i}.jpg" for name in ("cat", "dog") for i in range(3)))
+        for i in range(3):
+            (root / f"{split}/cat/{i}.jpg").write_bytes(jpeg(0)[:300])
+    return root
+
+
+def test_skipping_may_not_empty_a_class_of_train(tmp_path, caplog):
+    here = spec("folder", folder_with_bad_cats(tmp_path), bad_files="skip")
+    with pytest.raises(InputError, match=r"every image of cat in train is bad"):
+        load(here, "train")
+    assert load(here, "validation").label_N.tolist() == [1, 1, 1]
+    assert "the validation split has no image of 1 of 2 classes: cat" in caplog.text
+    write(tmp_path, "train/cat/0.jpg")  # negative control: one is enough
+    assert load(here, "train").label_N.tolist() == [0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+@pytest.mark.parametrize("source", ["folder", "food11"])
+def test_nor_when_validation_is_cut_from_train(tmp_path, source, split):
+    paths = [f"training/{label}_{i}.jpg" if source == "food11" else f"{label}/{i}.jpg" for label in "01" for i in "012"]
+    write(tmp_path, *paths)
+    for path in paths[:3]:
+        (tmp_path / path).write_bytes(jpeg(0)[:300])
+    with pytest.raises(InputError, match=r"every image of 0 in train is bad"):
+        load(spec(source, tmp_path, bad_files="skip"), split)
+
+
 def test_unlabelled(tmp_path, caplog):
     write(tmp_path, "10.jpg", "9.jpg", "sub/1.jpg")
     (tmp_path / "bad.jpg").write_bytes(b"text")
@@ -201,6 +300,14 @@ def test_unlabelled(tmp_path, caplog):
     samples = unlabelled("skip", tmp_path)
     assert samples.key_N == ("9.jpg", "10.jpg", "sub/1.jpg") and not samples.labelled and samples.classes == ()
     assert unlabelled("error", str(tmp_path / "10.jpg")).key_N == ("10.jpg",)
+
+
+def test_unlabelled_follows_links_when_asked_for(tmp_path):
+    write(tmp_path, "cache/1.jpg", "here/2.jpg")
+    (tmp_path / "here/1.jpg").symlink_to("../cache/1.jpg")
+    with pytest.raises(InputError, match=r"data.follow_links: true"):
+        unlabelled("error", tmp_path / "here")
+    assert unlabelled("error", tmp_path / "here", follow_links=True).key_N == ("1.jpg", "2.jpg")
 
 
 # ---- the real thing

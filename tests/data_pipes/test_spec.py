@@ -64,6 +64,8 @@ def test_mixes(augment, mixes):
         ("eval_crop", 0.0),
         ("eval_crop", 1.1),
         ("validation_fraction", 1.0),
+        ("class_depth", 0),
+        ("class_depth", 2),
         ("canvas_scale", 0.9),
         ("threads", -1),
         ("prefetch", 0),
@@ -88,6 +90,7 @@ def test_an_infinite_angle_is_refused():
 
 def test_the_good_values_are_good_and_channels_are_counted():
     assert DataSpec(**GOOD).channels == 1
+    assert DataSpec(**{**GOOD, "source": "folder", "class_depth": 2}).class_depth == 2
     assert DataSpec(**{**GOOD, "mean": (0.5,) * 3, "std": (0.5,) * 3}).channels == 3
     assert DataSpec(**GOOD).augment == AugmentSpec() and not AugmentSpec().mixes
 

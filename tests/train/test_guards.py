@@ -92,6 +92,7 @@ def test_one_parameter_with_gradients_is_enough_to_refuse_a_teacher():
 
 def test_the_same_classes_in_the_same_order_pass():
     guards.require_classes(("cat", "dog"), ["cat", "dog"], "the teacher t")
+    guards.require_classes(("caf\u00e9",), ["cafe\u0301"], "the teacher t")
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ def run(tmp_path):
 def write(folder: Path, *names: str) -> Path:
     for i, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(folder / name), reference.picture(16, 16, 1, seed=i))
+        encoded = cv2.imencode(".png", reference.picture(16, 16, 1, seed=i))[1]
+        (folder / name).write_bytes(encoded.tobytes())
     return folder
 
 
@@ -91,6 +92,7 @@ def test_names_of_classes_and_another_file(run, tmp_path):
         (["a/1.png", "b/2.png"], ["1", "2"]),
         (["a/1.png", "b/1.png"], ["a/1.png", "b/1.png"]),
         (["1.bmp", "1.png"], ["1.bmp", "1.png"]),
+        (["1.dib", "2.2.840", "a.png?w=300"], ["1", "2.2.840", "a.png?w=300"]),
     ],
 )
 def test_identifiers_are_stems_unless_two_would_be_the_same(run, tmp_path, names, expected):
@@ -112,6 +114,22 @@ def test_the_evaluation_split_of_the_course_layout(run, tmp_path):
     data = replace(DATA, source="food11", root=str(folder))
     prediction.predict(PredictConfig(run_dir=str(run), data=data))
     assert [name for name, _ in table(run / "predictions.csv")[1:]] == ["0000", "0001"]
+
+
+def test_images_in_test_without_class_folders(run, tmp_path):
+    folder = write(tmp_path / "kaggle", "train/cat/1.png", "train/dog/1.png", "test/10.png", "test/9.png")
+    prediction.predict(PredictConfig(run_dir=str(run), data=replace(DATA, source="folder", root=str(folder))))
+    assert [name for name, _ in table(run / "predictions.csv")[1:]] == ["9", "10"]
+
+
+def test_links_are_followed_when_asked_for(run, tmp_path):
+    write(tmp_path, "cache/1.png", "photos/2.png")
+    (tmp_path / "photos/1.png").symlink_to("../cache/1.png")
+    config = PredictConfig(run_dir=str(run), data=DATA, images=str(tmp_path / "photos"))
+    with pytest.raises(InputError, match=r"1.png links to .*data.follow_links: true"):
+        prediction.predict(config)
+    prediction.predict(replace(config, data=replace(DATA, follow_links=True)))
+    assert [name for name, _ in table(run / "predictions.csv")[1:]] == ["1", "2"]
 
 
 def test_without_an_unlabelled_split_the_way_out_is_named(run):

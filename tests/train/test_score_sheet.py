@@ -1,6 +1,7 @@
 """What train.evaluate writes and prints, on a set small enough to count by hand."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,16 @@ def test_the_record_is_numpys_with_the_networks_own_size_and_normalisation(tmp_p
     assert found["data"] == source.load(data, read).fingerprint
     shown = capsys.readouterr().out
     assert f"{read}: 12 images" in shown and "confusion" in shown and all(name in shown for name in CLASSES)
+
+
+def test_a_class_that_the_split_lacks_is_counted_and_shown_as_none(tmp_path, images, capsys):
+    path = saved(tmp_path / "run" / "model.safetensors", 1)
+    shutil.rmtree(images / "test" / CLASSES[1])
+    score_sheet.score(EvaluateConfig(run_dir=str(tmp_path / "run"), data=spec(images)))
+    found = json.loads((tmp_path / "run" / "evaluation-test.json").read_text())
+    assert found["per_class"][CLASSES[1]] == {"correct": 0, "samples": 0, "interval_95": [0.0, 1.0]}
+    assert found["confusion"] == expected_confusion(path, spec(images), "test").tolist() and found["samples"] == 8
+    assert any(CLASSES[1] in line and "none" in line for line in capsys.readouterr().out.splitlines())
 
 
 def test_agreement_with_a_teacher_that_has_another_normalisation(tmp_path, images):
