@@ -6,6 +6,7 @@ it has elsewhere; paths stay as they are.
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -83,7 +84,12 @@ def _food11_classes(root: Path, files: Mapping[str, Files]) -> tuple[str, ...]:
     names_file = root / "classes.txt"
     if not names_file.is_file():
         return FOOD11_CLASSES if last + 1 == len(FOOD11_CLASSES) else tuple(str(label) for label in range(last + 1))
-    lines = names_file.read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = names_file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{names_file} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
     classes = tuple(composed(line.strip()) for line in lines if line.strip())
     if len(set(classes)) != len(classes):
         raise InputError(f"{names_file}: a class is named twice")
@@ -130,11 +136,13 @@ def _split_homes(walk: Walk) -> dict[str, Path]:
 
 
 def _class_files(walk: Walk, home: Path, depth: int) -> Found:
-    """The images of each class of a split. Raises InputError for two names that Unicode holds to be the same."""
+    """The images of each class of a split. Raises InputError for names that are not UTF-8, or the same to Unicode."""
     found: Found = {}
     spelt: dict[str, str] = {}
     for path in _folders_at(walk, home, depth):
         name = composed(path)
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise InputError(f"{home} has a class folder whose name is not UTF-8: {os.fsencode(path)!r}; rename it")
         if name in found:
             raise InputError(
                 f"{home} has two folders of one class: {spelt[name]!a} and {path!a} differ only in how Unicode "

@@ -72,9 +72,9 @@ def identifiers(samples: Samples) -> list[str]:
 
 
 def write_csv(path: Path, name_N: list[str], answer_N: Tensor, card: Card, category: str) -> None:
-    """Columns Id,Category."""
+    """Columns Id,Category, in UTF-8; bytes of a file's name that are not UTF-8 are written as escapes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         rows = csv.writer(file)
         rows.writerow(["Id", "Category"])
         for name, answer in zip(name_N, answer_N.tolist(), strict=True):

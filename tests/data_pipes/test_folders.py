@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -45,6 +46,9 @@ def test_food11_class_names(tmp_path):
         food11(tmp_path)
     (tmp_path / "classes.txt").write_text("pie\npie\nsoup")
     with pytest.raises(InputError, match="named twice"):
+        food11(tmp_path)
+    (tmp_path / "classes.txt").write_bytes(b"caf\xe9\npie\nsoup")
+    with pytest.raises(InputError, match=r"classes.txt is not UTF-8 .* at byte 3\)"):
         food11(tmp_path)
 
 
@@ -181,6 +185,16 @@ def test_classes_are_the_same_however_unicode_composes_their_names(tmp_path):
     with pytest.raises(InputError) as error:
         class_folders(tmp_path)
     assert "'cafe\\u0301' and 'caf\\xe9' differ only in how Unicode" in str(error.value)
+
+
+def test_a_class_folder_whose_name_is_not_utf8_is_refused(tmp_path):
+    folder = tmp_path / "train" / os.fsdecode(b"caf\xe9")
+    folder.mkdir(parents=True)
+    with pytest.raises(InputError, match=r"train has a class folder whose name is not UTF-8: b'caf\\xe9'; rename it"):
+        class_folders(tmp_path)
+    folder.rename(tmp_path / "train" / "caf\u00e9")
+    listing = class_folders(touch(tmp_path, os.fsdecode(b"train/caf\xc3\xa9/\xe9.jpg")))  # a file's name may be
+    assert listing.classes == ("caf\u00e9",) and len(listing.files["train"]) == 1
 
 
 def test_food11_names_are_composed(tmp_path):

@@ -1,6 +1,7 @@
 """Predictions: the CSV that a course wants, in the order of the files, or one image's best classes."""
 
 import csv
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,13 @@ def test_commas_and_quotes_in_names_survive(run, tmp_path):
     _, card = artefact.load(run / "model.safetensors")
     prediction.write_csv(tmp_path / "o.csv", ['a"b', "c,d"], torch.tensor([3, 0]), card, "name")
     assert table(tmp_path / "o.csv")[1:] == [['a"b', "hen, brown"], ["c,d", "cat"]]
+
+
+def test_a_name_that_is_not_utf8_is_written_as_an_escape(run, tmp_path):
+    folder = write(tmp_path / "photos", os.fsdecode(b"caf\xe9.png"), "th\u00e9.png")
+    prediction.predict(PredictConfig(run_dir=str(run), data=DATA, images=str(folder)))
+    text = (run / "predictions.csv").read_text(encoding="utf-8")
+    assert "caf\\udce9," in text and "th\u00e9," in text
 
 
 def test_the_evaluation_split_of_the_course_layout(run, tmp_path):
