@@ -57,6 +57,7 @@ class Walk:
     def __init__(self, root: Path, *, follow_links: bool) -> None:
         self.root = root
         self.follow_links = follow_links
+        self._prefix = len(str(root).rstrip(os.sep)) + 1
         self._left_out: dict[str, set[str]] = {}
         self._read: dict[str, tuple[Path, Path]] = {}
 
@@ -99,7 +100,7 @@ class Walk:
         return tuple(sorted((self._relative(path) for path in paths), key=natural))
 
     def _relative(self, path: str) -> str:
-        return Path(path).as_posix()[len(self.root.as_posix().rstrip("/")) + 1 :]
+        return path[self._prefix :].replace(os.sep, "/")  # a million names, no Path for each
 
     def _below(self, folder: Path, origin: Path) -> Iterator[str]:
         if self.follow_links and not self._first_time(folder, origin):
