@@ -22,7 +22,7 @@ from configs import resources
 from configs.errors import UsageError
 from data_pipes import canvas_file
 from data_pipes.canvas_file import CanvasFile, Writer
-from data_pipes.images import ArrayImages, FileImages, as_channels
+from data_pipes.images import READER, ArrayImages, FileImages, as_channels
 from data_pipes.index import LOG_EVERY_SECONDS, cache_folder
 from data_pipes.mixing import Rows
 from data_pipes.plan import SizeHW
@@ -35,7 +35,9 @@ logger = logging.getLogger(__name__)
 Decode = Callable[[Rows], torch.Tensor]
 """Rows of a split to uint8 R x H x W x C."""
 # Everything that decides `squash`'s pixels beside the files. Pillow reads TIFF.
-DECODER = f"OpenCV {cv2.__version__}, Pillow {PIL.__version__}, torch {torch.__version__.partition('+')[0]}"
+DECODER = (
+    f"reader {READER}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}, torch {torch.__version__.partition('+')[0]}"
+)
 RESIZE = f"bilinear with antialias; JPEG reduced in decoding to {RESIZED_MARGIN:g} times the size or more"
 KEPT_FROM = 256  # images; fewer are decoded in half a second
 MEMORY_SHARE = 0.8  # of what is available; the rest is for what else a run holds

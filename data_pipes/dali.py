@@ -18,6 +18,7 @@ from torch.utils.dlpack import from_dlpack
 from configs.errors import InputError
 from data_pipes import dali_graph, plan
 from data_pipes.dali_feed import CanvasFeed, FileFeed, view_inputs
+from data_pipes.images import READER
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan, SizeHW
 from data_pipes.samples import Samples
@@ -234,4 +235,4 @@ def squash(samples: Samples, spec: DataSpec, device: torch.device, size_HW: Size
 
 def decoder(spec: DataSpec) -> str:
     """What decodes a canvas here: version and settings on which pixels depend."""
-    return f"dali {__version__} hw {spec.dali.hw_decoder_load:g} fancy {spec.dali.fancy_upsampling:d}"
+    return f"reader {READER} dali {__version__} hw {spec.dali.hw_decoder_load:g} fancy {spec.dali.fancy_upsampling:d}"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from configs.errors import InputError
 from configs.files import write_atomically
-from data_pipes import dali_graph
+from data_pipes import dali_graph, dali_kinds
 from data_pipes.images import FileImages
 from data_pipes.index import cache_folder
 from data_pipes.mixing import Rows
@@ -24,8 +24,6 @@ from data_pipes.samples import Samples
 from data_pipes.spec import AugmentSpec, DataSpec
 
 logger = logging.getLogger(__name__)
-
-WEBP_HAS_EXIF = 0x08  # in the flags of an extended WebP file; DALI 2.4 cannot parse these
 
 
 class FileFeed:
@@ -49,16 +47,18 @@ class FileFeed:
         fresh = {row for row, met in zip(row_B.tolist(), met_B, strict=True) if _stamp(self._path(row)) != met}
         if fresh:
             with ThreadPoolExecutor(self._threads) as pool:
-                for row, readable in zip(sorted(fresh), pool.map(self._meet, sorted(fresh)), strict=True):
-                    if not readable:
+                for row, alike in zip(sorted(fresh), pool.map(self._meet, sorted(fresh)), strict=True):
+                    if not alike:
                         self.replace(row)
 
     def _meet(self, row: int) -> bool:
-        """Whether DALI can parse a file; InputError if it is not the one that the index saw."""
+        """Whether DALI reads a file as we do; InputError if it is not the one that the index saw."""
         stamp = _stamp(self._path(row))
-        data = self._images.verified(self._stored[row])
+        stored = self._stored[row]
+        data = self._images.verified(stored)
         self._stamp_N[row] = stamp
-        return not (data[:4] == b"RIFF" and data[12:16] == b"VP8X" and data[20] & WEBP_HAS_EXIF)
+        orientation = int(self._images.orientation_N[stored])
+        return dali_kinds.read_alike(data, orientation=orientation, channels=self._channels)
 
     def inputs(self, row_B: Rows, plan_B: Plan) -> dict[str, Any]:
         """Names, all of one length so that they are one array: slashes before an absolute path mean nothing."""
@@ -69,7 +69,7 @@ class FileFeed:
         return {"path_B": path_BL.reshape(-1, length), "start_B2": start_B2, "stop_B2": start_B2 + size_B2}
 
     def replace(self, row: int) -> None:
-        """Read a file that DALI refuses with our own reader, and feed a PNG copy of it from now on.
+        """Read a file that DALI refuses, or reads otherwise, with our own reader; feed a PNG copy of it from now on.
 
         Raises InputError when our reader refuses it too, or when the file is not the one that the index saw.
         """
@@ -77,7 +77,9 @@ class FileFeed:
         path, pixel_HWC = self._path(row), self._samples.read(row, channels=self._channels)
         copy = cache_folder() / "dali" / f"{self._key(row)}.png"
         if not self._copies:
-            logger.warning("%s: DALI cannot read this kind of file; it is given copies kept in %s", path, copy.parent)
+            logger.warning(
+                "%s: DALI cannot read this kind of file rightly; it is given PNG copies, kept in %s", path, copy.parent
+            )
         try:
             if not copy.is_file():
                 write_atomically(copy, _png(pixel_HWC))

@@ -18,8 +18,11 @@ from PIL import Image
 
 from configs.errors import InputError
 
+READER = 2  # Part of what identifies kept pixels: raise it whenever `decode`, or who decodes what, gives others.
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 JPEG_MAGIC = b"\xff\xd8"
+BITS_TAG, PHOTOMETRIC_TAG = 258, 262
+WHITE_IS_ZERO = 0
 # Beside IMREAD_COLOR_RGB these flags mean the scale alone; the REDUCED_COLOR ones would ask for BGR as well.
 REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
 
@@ -142,11 +145,19 @@ def _decode_tiff(data: bytes) -> NDArray[np.uint8] | None:
         with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
             image.load()
             if image.mode.startswith("I;16"):
-                high_HW = (np.asarray(image) >> 8).astype(np.uint8)
-                return np.repeat(high_HW[..., None], 3, axis=2)
+                return _high_byte(image)
             return np.array(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
+
+
+def _high_byte(image: Image.Image) -> NDArray[np.uint8]:
+    """Of 12 or 16 bits of grey. Pillow leaves it to the caller that white may be zero."""
+    tags = getattr(image, "tag_v2", {})
+    high_HW = (np.asarray(image) >> (tags[BITS_TAG][0] - 8)).astype(np.uint8)
+    if tags.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO:
+        high_HW = 255 - high_HW
+    return np.repeat(high_HW[..., None], 3, axis=2)
 
 
 def orient(pixel_HWC: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

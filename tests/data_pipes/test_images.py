@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from configs.errors import InputError
 from data_pipes.images import ArrayImages, FileImages, as_channels, decode, orient
 from data_pipes.index import scan
+from tiff_files import tiff
 
 
 @pytest.fixture(autouse=True)
@@ -166,3 +167,15 @@ def test_an_unchanged_file_that_cannot_be_decoded_is_not_called_stale(tmp_path, 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_rubbish_decodes_to_none():
     assert decode(b"II*\0rubbish") is None and decode(b"\xff\xd8rubbish") is None and decode(b"\x00") is None
+
+
+def test_deep_grey_tiffs_keep_their_levels_whatever_their_bits_and_whichever_end_is_white():
+    """Pillow hands over 12 bits as they are, and 16 bits in which white is zero without turning them."""
+    grey_HW1 = np.asarray(picture().convert("L"))[..., None]
+    deep_HW1 = grey_HW1.astype(np.uint16)
+    for data in (
+        tiff(deep_HW1 << 4, photometric=1, bits=12),
+        tiff(deep_HW1 << 8, photometric=1, bits=16),
+        tiff(65535 - (deep_HW1 << 8), photometric=0, bits=16),
+    ):
+        assert (decode(data) == grey_HW1).all()
