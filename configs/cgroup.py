@@ -62,6 +62,6 @@ def _is_count(text: str) -> bool:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text().strip()
+        return file.read_text(encoding="utf-8").strip()
     except OSError:
         return ""

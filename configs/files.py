@@ -10,7 +10,8 @@ from pathlib import Path
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write beside the target, flush to the disk, rename: a crash leaves the old file or the new one, never half.
 
-    Parent folders are made. Two processes may write at once: the last rename stands. OSError leaves the old file.
+    Text becomes UTF-8. Parent folders are made. Two processes may write at once: the last rename stands. OSError leaves
+    the old file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
@@ -24,6 +25,11 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     finally:
         partial.unlink(missing_ok=True)
     flush_folder(path.parent)
+
+
+def write_script(path: Path, text: str) -> None:
+    """Write what a shell is to read: names of files keep the bytes that they have on the disk, UTF-8 or not."""
+    path.write_bytes(os.fsencode(text))
 
 
 def flush_folder(path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -56,14 +58,18 @@ def read(
             entries += _flag_entries(key, value, root)
     config: T = _build(root, entries, parser)
     if "--print_config" in words:
-        sys.stdout.write(dump(config))
+        utf8 = str(getattr(sys.stdout, "encoding", None)).lower() in ("utf-8", "utf8")
+        sys.stdout.write(dump(config, ascii_only=not utf8))
         raise SystemExit(0)
     return config
 
 
-def dump(config: Any) -> str:
-    """Write a config as YAML that `read` takes back to an equal object."""
-    return yaml_text.dump(_nested(config))
+def dump(config: Any, *, ascii_only: bool = False) -> str:
+    """Write a config as YAML that `read` takes back to an equal object. Names that are not UTF-8 are escaped.
+
+    ascii_only: escape whatever is not ASCII, for where the text is not going to be written as UTF-8.
+    """
+    return yaml_text.dump(_nested(config), ascii_only=ascii_only)
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -81,8 +87,12 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
 def command(main: Callable[[], None]) -> NoReturn:
     """Run a command and leave with the exit code of its end: 0, a UserError's own, 74 for I/O, 130 for Ctrl-C.
 
-    What the user can mend is one line on stderr. Anything else is a bug and keeps its traceback.
+    What the user can mend is one line on stderr. Anything else is a bug and keeps its traceback. What the terminal
+    cannot show is a question mark.
     """
+    codecs.register_error("shown", _shown)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="shown")  # stderr escapes of itself
     try:
         main()
         sys.stdout.flush()
@@ -93,12 +103,33 @@ def command(main: Callable[[], None]) -> NoReturn:
     except BrokenPipeError:  # the reader of `command | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except UnicodeEncodeError as error:
+        _leave(f"error: {_unspeakable(error)}", UsageError.exit_code)
     except OSError as error:
         named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         _leave(f"error: {named}", 74)
     except KeyboardInterrupt:
         _leave("interrupted", 130)
     raise SystemExit(0)
+
+
+def _shown(error: UnicodeError) -> tuple[bytes, int]:
+    """How stdout shows what its encoding lacks: names of files by their bytes, anything else as a question mark."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = map(ord, error.object[error.start : error.end])
+    return bytes(code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else ord("?") for code in lacking), error.end
+
+
+def _unspeakable(error: UnicodeEncodeError) -> str:
+    """What to say of a name that holds bytes which are no text, or letters which file names here cannot have."""
+    names = sys.getfilesystemencoding()
+    if error.encoding not in ("utf-8", names):
+        raise error
+    return (
+        f"{error.object!r} cannot be written as {error.encoding}; names of files and folders must be UTF-8, and here "
+        f"they are {names}: set LC_ALL=C.UTF-8, or choose another name"
+    )
 
 
 def _leave(message: str, code: int) -> NoReturn:

@@ -15,7 +15,7 @@ MEMINFO = Path("/proc/meminfo")
 def cpu_model() -> str:
     """The processor's name."""
     try:
-        named = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        named = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         named = None
     return named[1] if named else platform.processor() or platform.machine()
@@ -35,7 +35,7 @@ def cores() -> int:
 def machine_memory(meminfo: Path = MEMINFO) -> int | None:
     """Bytes that the machine can still give away without swapping; None where the kernel does not say (not Linux)."""
     try:
-        lines = meminfo.read_text().splitlines()
+        lines = meminfo.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)

@@ -134,11 +134,10 @@ def entries(node: yaml.MappingNode, sections: set[str], path: str = "", prefix: 
             yield Entry(dotted, value, f"{path}, line {_line(key)}" if path else "")
 
 
-def dump(value: Any, *, flow: bool = False) -> str:
-    """Write plain values as YAML, in their own order, lists and tuples as [a, b]."""
-    text = yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"), default_flow_style=flow
-    )
+def dump(value: Any, *, flow: bool = False, ascii_only: bool = False) -> str:
+    """Write plain values as YAML, in their own order, lists and tuples as [a, b]; ascii_only escapes the rest."""
+    options: dict[str, Any] = {"sort_keys": False, "allow_unicode": not ascii_only, "default_flow_style": flow}
+    text: str = yaml.dump(value, Dumper=_Dumper, width=float("inf"), **options)
     return text.removesuffix("...\n").strip() if flow else text
 
 

@@ -68,7 +68,7 @@ def ending(folder: Path, code: int, *, told: bool) -> dict[str, Any]:
         told: Whether it was told to stop.
     """
     try:
-        trial = Path((folder / NOTE).read_text())
+        trial = Path((folder / NOTE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         if told:
             return _end("preempted", PREEMPTED, "told to stop before there was a trial")

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def resolved(words: Sequence[str]) -> tuple[int, str]:
     """Let a command read its config: the exit code, and run_dir. What is wrong it says once, before anything starts."""
     asked = [sys.executable, "-m", *words, "--print_config"]
-    done = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(asked, stdout=subprocess.PIPE, encoding="utf-8", check=False)
     return done.returncode, "" if done.returncode else str(yaml.safe_load(done.stdout)["run_dir"])
 
 
@@ -95,7 +95,9 @@ def installed_gpus() -> int:
     if not shutil.which("nvidia-smi"):
         return len(list(Path("/dev").glob("nvidia[0-9]*")))
     try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=SECONDS, check=True)
+        done = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=True
+        )
     except (OSError, subprocess.SubprocessError) as error:
         print(f"nvidia-smi finds no GPU ({error}): going on without", file=sys.stderr)
         return 0
@@ -106,7 +108,9 @@ def hostnames(nodes: str) -> list[str]:
     """The hosts of a Slurm node list. UsageError where scontrol cannot say: a node by itself would train alone."""
     try:
         words = ["scontrol", "show", "hostnames", nodes]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=True)
+        done = subprocess.run(
+            words, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=True
+        )
     except subprocess.CalledProcessError as error:
         raise UsageError(f"scontrol does not know the nodes {nodes!r}: {error.stderr.strip()}") from error
     except (OSError, subprocess.SubprocessError) as error:

@@ -44,7 +44,7 @@ def json_object(path: Path, faults: list[str]) -> dict[str, Any]:
 def yaml_mapping(path: Path) -> dict[str, Any]:
     """A YAML mapping; nothing if there is none that can be read."""
     try:
-        found = yaml.load(path.read_text(), _Loader)
+        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -53,7 +53,7 @@ def yaml_mapping(path: Path) -> dict[str, Any]:
 def planned_epochs(config: Path) -> int | None:
     """The key epochs of a config, without the milliseconds that reading all of it takes."""
     try:
-        found = re.search(r"^epochs: (\d{1,9})$", config.read_text(errors="replace"), re.MULTILINE)
+        found = re.search(r"^epochs: (\d{1,9})$", config.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     except OSError:
         return None
     return int(found[1]) if found else None

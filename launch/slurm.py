@@ -59,6 +59,8 @@ def largest_array() -> int | None:
 
 def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
+        return subprocess.run(
+            words, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{words[0]} does not answer within {SECONDS} s") from None

@@ -104,7 +104,7 @@ class SweepFolder:
     def load(self) -> Submission:
         """Read sweep.json. InputError: there is none, or it is damaged."""
         try:
-            found = json.loads(self.file.read_text())
+            found = json.loads(self.file.read_text(encoding="utf-8"))
             runs = tuple(Run(**values) for values in found.pop("runs"))
             metric = None if found["metric"] is None else Metric(**found["metric"])
             return Submission(**found | {"words": tuple(found["words"]), "metric": metric, "runs": runs})
@@ -167,7 +167,7 @@ def write_sent(job_folder: Path, sent: Sent) -> None:
 
 def _sent(path: Path) -> Sent:
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         return Sent(**found | {"elements": {int(index): run_id for index, run_id in found["elements"].items()}})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged: {error}") from error

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from configs import reader
 from configs.errors import InputError
-from configs.files import write_atomically
+from configs.files import write_atomically, write_script
 from launch import frozen, local, sbatch, slurm, wish
 from launch.chain import Part
 from launch.cluster import Cluster
@@ -64,8 +64,8 @@ def submit(folder: SweepFolder, submission: Submission, cluster: Cluster, part: 
     """Submit one array, and note it. SlurmError: it was refused."""
     home = folder.new_job_folder()
     _write_elements(home, folder, submission, part, code)
-    (home / "cluster.yaml").write_text(reader.dump(cluster))
-    (home / "job.sbatch").write_text(batch_text(folder, submission, cluster, part, home))
+    (home / "cluster.yaml").write_text(reader.dump(cluster), encoding="utf-8")
+    write_script(home / "job.sbatch", batch_text(folder, submission, cluster, part, home))
     with _uninterrupted():
         job = slurm.submit(home / "job.sbatch")
         _note(home, part, job, code)
@@ -166,7 +166,7 @@ def _write_elements(home: Path, folder: SweepFolder, submission: Submission, par
     group = wandb_group(folder, submission)
     for index, run in part.runs.items():
         text = sbatch.element_text(element(folder, submission, run, group))
-        (home / sbatch.element_name(index)).write_text(text)
+        write_script(home / sbatch.element_name(index), text)
     if code.changes:
         write_atomically(home / "code.diff", code.changes)
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from configs import reader
 from configs.arguments import Parser
 from configs.errors import UsageError, require
+from configs.files import write_script
 from launch import accelerate, cluster, run, sbatch, slurm, sweep_check, trial
 from launch.agent import Agents, agent_words
 from launch.cluster import Cluster
@@ -84,8 +85,9 @@ def submit(checked: Checked, sweep: str, site: Cluster, count: int) -> None:
     for index in range(count):
         own = jobs / f"agent-{index:04d}"
         words = ("launch.agent", sweep, str(own), str(site.shutdown_seconds))
-        (jobs / sbatch.element_name(index)).write_text(sbatch.element_text(Element(run_dir=str(own), words=words)))
-    (jobs / "job.sbatch").write_text(batch_text(sweep, site, count, jobs, logs))
+        element = sbatch.element_text(Element(run_dir=str(own), words=words))
+        write_script(jobs / sbatch.element_name(index), element)
+    write_script(jobs / "job.sbatch", batch_text(sweep, site, count, jobs, logs))
     number = slurm.submit(jobs / "job.sbatch")
     print(f"job {number}: {count:,} agents of {sweep}; {jobs / 'job.sbatch'}\npython -m launch.status {folder}")
 

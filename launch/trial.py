@@ -72,7 +72,7 @@ def report(folder: Path) -> None:
     """Tell wandb what a run that is done came to."""
     import wandb
 
-    result: Mapping[str, Any] = json.loads((folder / "result.json").read_text())
+    result: Mapping[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     print(f"{folder} is done already; its result is reported")
     try:
         with wandb.init(dir=folder.absolute(), settings=wandb.Settings(init_timeout=INIT_SECONDS)) as run:

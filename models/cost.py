@@ -10,6 +10,7 @@ import json
 import sys
 from dataclasses import asdict
 
+from configs import reader
 from configs.arguments import Parser
 from configs.errors import UsageError, UserError
 from models.spec import ModelSpec
@@ -71,4 +72,4 @@ def _task(options: argparse.Namespace) -> tuple[int, tuple[int, int, int]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    reader.command(lambda: sys.exit(main()))

@@ -10,6 +10,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from configs import reader
 from configs.arguments import Parser
 from configs.errors import UsageError, UserError
 
@@ -64,4 +65,4 @@ def _run(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    reader.command(lambda: sys.exit(main()))

@@ -65,7 +65,7 @@ def load_newest(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] 
     for path in reversed(found):
         problem = _problem(path)
         if problem is None:
-            return load_file(path / FILES[0]), json.loads((path / FILES[1]).read_text())
+            return load_file(path / FILES[0]), json.loads((path / FILES[1]).read_text(encoding="utf-8"))
         logger.warning("checkpoint %s is passed over: %s", path, problem)
     if found:
         raise InputError(f"all checkpoints in {folder} are damaged; delete the folder to start afresh")
@@ -79,7 +79,7 @@ def _steps(folder: Path) -> list[Path]:
 def _problem(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
-        return _mismatch(path, json.loads((path / "MANIFEST.json").read_text()))
+        return _mismatch(path, json.loads((path / "MANIFEST.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"its MANIFEST.json cannot be read ({type(error).__name__}: {error})"
 

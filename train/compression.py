@@ -51,7 +51,7 @@ def run(config: CompressConfig) -> None:
             require_going_on(accelerator)
             _finish(config, accelerator, folder)
         if run is not None:
-            run.finish(json.loads(folder.result.read_text()))
+            run.finish(json.loads(folder.result.read_text(encoding="utf-8")))
     if accelerator.is_main_process:
         console = Console(width=table.WIDTH)
         console.print(table.build([table.load(stage) for stage in stages]))
@@ -93,7 +93,7 @@ def _finish(config: CompressConfig, accelerator: Accelerator, folder: RunDir) ->
     if accelerator.is_main_process:
         if config.onnx:
             _export(folder, config.teacher_weights, accelerator.device.type)
-        write_json(folder.result, json.loads(last.result.read_text()))
+        write_json(folder.result, json.loads(last.result.read_text(encoding="utf-8")))
         write_atomically(folder.done, "")
     accelerator.wait_for_everyone()
 

@@ -61,7 +61,7 @@ def carry_out_chain(config: PruneConfig, accelerator: Accelerator) -> dict[str, 
             Chain(config, accelerator, folder).run()
     if accelerator.is_main_process:
         Console(stderr=True).print(ledger.table(ledger.read(folder.path)))
-    return dict(json.loads(folder.result.read_text()))
+    return dict(json.loads(folder.result.read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class Chain:
             parameters=card.cost.parameters,
             nonzero=card.cost.nonzero,
             macs=card.cost.macs,
-            before=json.loads((here.path / "before.json").read_text())["accuracy"],
+            before=json.loads((here.path / "before.json").read_text(encoding="utf-8"))["accuracy"],
             after=result["validation_accuracy"],
             architecture=surgery.architecture_hash(net),
             sha256=artefact.sha256(here.weights),

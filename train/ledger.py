@@ -66,7 +66,7 @@ def write(folder: Path, entries: Sequence[Entry]) -> None:
 
 def read(folder: Path) -> list[Entry]:
     """What `write` wrote."""
-    return [Entry(**entry) for entry in json.loads((folder / "ledger.json").read_text())]
+    return [Entry(**entry) for entry in json.loads((folder / "ledger.json").read_text(encoding="utf-8"))]
 
 
 def track(config: PruneConfig, folder: RunDir, entries: Sequence[Entry], run: WandbRun | None = None) -> None:

@@ -46,7 +46,7 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict
             with loop.tracker or nullcontext():
                 loop.fit()
                 finish(loop, stage)
-    return dict(json.loads(folder.result.read_text()))
+    return dict(json.loads(folder.result.read_text(encoding="utf-8")))
 
 
 def summary(result: Mapping[str, Any]) -> str:

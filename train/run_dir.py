@@ -80,7 +80,8 @@ class RunDir:
         self.path.mkdir(parents=True, exist_ok=True)
         started = self.result.exists() or any(self.checkpoints.glob("step-*"))
         if started and self.config.exists():
-            changed = differing_keys(yaml.safe_load(self.config.read_text()), yaml.safe_load(config_yaml))
+            stored = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            changed = differing_keys(stored, yaml.safe_load(config_yaml))
             if changed:
                 raise InputError(
                     f"{self.path} holds a run with another config; {'; '.join(changed)}. "
@@ -134,7 +135,7 @@ def commit() -> str | None:
     """The checkout's commit, with + if the tree differs from it; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--abbrev=12"]
     try:
-        found = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True)
+        found = subprocess.run(git, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()

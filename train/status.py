@@ -63,7 +63,7 @@ def note(folder: Path, values: Mapping[str, Any]) -> None:
 def read(folder: Path) -> dict[str, Any]:
     """What status.json says; nothing if there is none."""
     try:
-        content = json.loads((folder / NAME).read_text())
+        content = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

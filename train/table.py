@@ -46,7 +46,8 @@ def load(path: Path) -> Run:
     for name in ("config.yaml", "result.json"):
         if not (path / name).is_file():
             raise InputError(f"{path} holds no finished run: it has no {name}")
-    return Run(path, yaml.safe_load((path / "config.yaml").read_text()), json.loads((path / "result.json").read_text()))
+    config, result = ((path / name).read_text(encoding="utf-8") for name in ("config.yaml", "result.json"))
+    return Run(path, yaml.safe_load(config), json.loads(result))
 
 
 def groups(runs: Sequence[Run]) -> list[list[Run]]:

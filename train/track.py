@@ -30,9 +30,9 @@ class Tracker:
         self.run = run
         kept = []
         if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _step(line) <= resume_step]
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= resume_step]
             write_atomically(path, "".join(f"{line}\n" for line in kept))
-        self._file = path.open("a", buffering=1)
+        self._file = path.open("a", buffering=1, encoding="utf-8")
         for line in kept if run is not None else ():
             self._pass_on(json.loads(line))
 

@@ -46,7 +46,7 @@ class Memo:
         if not path.exists():
             return new
         try:
-            found = json.loads(path.read_text())
+            found = json.loads(path.read_text(encoding="utf-8"))
             old = cls(**found | {"pending": tuple(found["pending"])})
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is damaged ({error!r}); delete it to go on as a new wandb run") from error

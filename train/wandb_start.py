@@ -170,7 +170,7 @@ def _knock(address: str) -> None:
 def _without_terminal() -> Iterator[None]:
     """Without a key wandb would ask for one, and wait."""
     kept = sys.stdin
-    with Path(os.devnull).open() as nothing:
+    with Path(os.devnull).open(encoding="utf-8") as nothing:
         sys.stdin = nothing
         try:
             yield

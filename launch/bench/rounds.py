@@ -68,7 +68,7 @@ def cpu_seconds(processes: Path = Path("/proc")) -> float | None:
     total = time.process_time()
     for worker in multiprocessing.active_children():
         try:
-            fields = (processes / str(worker.pid) / "stat").read_text().rpartition(")")[2].split()
+            fields = (processes / str(worker.pid) / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:
             return None
         total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime: man 5 proc

@@ -82,7 +82,7 @@ def plan(files: Sequence[str], root: str | None) -> list[Planned]:
 
 
 def _trains(file: Path) -> bool:
-    content = yaml.safe_load(file.read_text())
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
     data = content.get("data") if isinstance(content, dict) else None
     return isinstance(data, dict) and "source" in data
 

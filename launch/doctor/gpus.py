@@ -76,7 +76,7 @@ def no_gpu(driver: str | None, heard: Sequence[str]) -> Check:
 def driver_version() -> str | None:
     """Of the NVIDIA driver; None without one."""
     try:
-        return parse_driver(DRIVER_FILE.read_text())
+        return parse_driver(DRIVER_FILE.read_text(encoding="utf-8"))
     except OSError:
         pass
     if not shutil.which("nvidia-smi"):
@@ -168,4 +168,6 @@ def distributed(gpus: int) -> Check:
 def _run(*words: str) -> str:
     """What a command prints. CalledProcessError, TimeoutExpired or OSError where it fails."""
     home = Path(__file__).parents[2]  # so that -m launch.doctor.nvjpeg is found from anywhere
-    return subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=True, cwd=home).stdout
+    return subprocess.run(
+        words, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=True, cwd=home
+    ).stdout

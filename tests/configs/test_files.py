@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from configs.files import write_atomically
+from configs.files import write_atomically, write_script
 
 
 def test_writing_replaces_the_whole_file_and_leaves_nothing_beside(tmp_path):
@@ -42,3 +42,9 @@ def test_the_umask_decides_who_may_read(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("name", ["schlüssel".encode(), b"b\xfcse"])
+def test_a_script_names_files_by_their_bytes(tmp_path, name):
+    write_script(tmp_path / "a.sh", f"cat {os.fsdecode(name)}")
+    assert (tmp_path / "a.sh").read_bytes() == b"cat " + name

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from configs.errors import InputError, UsageError
 from configs.reader import command, dump, flat, read
 from data_pipes.spec import AugmentSpec, DataSpec
+from models.spec import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -533,3 +536,45 @@ def test_a_switch_needs_no_value(capsys):
         assert read(Run, words, prog="p", description="d").ema is True
     with pytest.raises(UsageError, match="--name needs a value"):
         read(Run, ["--ema", "--name"], prog="p", description="d")
+
+
+def in_ascii(code: str, *words: str | bytes, **options) -> subprocess.CompletedProcess[bytes]:
+    """Python in a locale that knows ASCII only, and exists everywhere."""
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment.pop("PYTHONIOENCODING", None)
+    home = Path(__file__).parents[2]
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], env=environment, capture_output=True, check=False, cwd=home, **options
+    )
+
+
+LOCALE = "import sys; from configs import reader; reader.command(lambda: {})"
+
+
+def test_printing_does_not_fail_on_a_terminal_that_lacks_a_letter():
+    done = in_ascii(LOCALE.format("print('\\u2503 1.0 \\u00b1 0.1', sys.argv[1])"), "schlüssel".encode())
+    assert (done.returncode, done.stdout) == (0, b"? 1.0 ? 0.1 " + "schlüssel\n".encode()), done.stderr
+    control = in_ascii("print('\\u2503')")
+    assert control.returncode == 1 and b"UnicodeEncodeError" in control.stderr
+
+
+@pytest.mark.parametrize("name", ["schlüssel".encode(), b"b\xfcse"])
+def test_a_config_with_any_name_is_printed_as_one_that_is_read_back(tmp_path, name):
+    shown = in_ascii(
+        "from configs import reader; from models.spec import ModelSpec\n"
+        "reader.command(lambda: reader.read(ModelSpec, prog='x', description='y'))",
+        "--name",
+        name,
+        "--print_config",
+    )
+    assert shown.returncode == 0, shown.stderr
+    (tmp_path / "config.yaml").write_bytes(shown.stdout)
+    config = read(ModelSpec, ["--config", str(tmp_path / "config.yaml")], prog="x", description="y")
+    assert os.fsencode(config.name) == name
+
+
+@pytest.mark.parametrize("act", ["'\\udcfc'.encode()", "open('\\u00fc')"])
+def test_a_name_that_cannot_be_written_is_the_users_to_mend(act):
+    done = in_ascii(LOCALE.format(act))
+    assert done.returncode == 64 and b"Traceback" not in done.stderr
+    assert b"set LC_ALL=C.UTF-8" in done.stderr

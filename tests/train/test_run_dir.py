@@ -191,3 +191,18 @@ def test_evaluate_and_predict_read_the_config_of_every_kind_of_run(folder, monke
     argv = arguments(monkeypatch, "--run_dir", folder.path)
     found = reader.read(cls, argv, prog="p", description="d", other_sections=True)
     assert found.data == DATA and found.run_dir == str(folder.path)
+
+
+def test_a_run_whose_config_names_a_file_in_letters_resumes_in_an_ascii_locale(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from train.run_dir import RunDir\n"
+        "folder = RunDir.at(sys.argv[1])\n"
+        "folder.open('teacher: schl\\u00fcssel.safetensors\\n'); folder.result.touch()\n"
+        "folder.open('teacher: schl\\u00fcssel.safetensors\\n')"
+    )
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "schlüssel" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
