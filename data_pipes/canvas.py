@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from configs import resources
 from configs.errors import UsageError
+from configs.home import cache_folder
 from data_pipes import canvas_file
 from data_pipes.canvas_file import CanvasFile, Writer
 from data_pipes.images import READER, ArrayImages, FileImages, as_channels
-from data_pipes.index import LOG_EVERY_SECONDS, cache_folder
+from data_pipes.index import LOG_EVERY_SECONDS
 from data_pipes.mixing import Rows
 from data_pipes.plan import SizeHW
 from data_pipes.samples import Samples

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from configs.errors import InputError
 from configs.files import write_atomically
+from configs.home import cache_folder
 from data_pipes import dali_graph, dali_kinds
 from data_pipes.images import FileImages
-from data_pipes.index import cache_folder
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.samples import Samples

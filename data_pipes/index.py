@@ -28,6 +28,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from configs import resources
 from configs.errors import InputError
 from configs.files import write_atomically
+from configs.home import cache_folder
 from data_pipes.images import FileImages, decode
 
 logger = logging.getLogger(__name__)
@@ -196,13 +197,6 @@ def _table(root: Path, paths: Sequence[str], entries: list[Entry]) -> Index:
         orientation_N=np.array([e.orientation for e in entries], np.uint8),
         reason_N=np.array([e.reason for e in entries], np.str_),
     )
-
-
-def cache_folder() -> Path:
-    """$HEARTCUT_CACHE, or heartcut/ in the user's cache folder."""
-    if own := os.environ.get("HEARTCUT_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heartcut"
 
 
 def _cache_key(root: Path, paths: Sequence[str], pixel_limit: int) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import InputError, UsageError
+from configs.home import expand
 from data_pipes import arrays, folders, index
 from data_pipes.image_files import some, warn_once
 from data_pipes.images import ArrayImages
@@ -53,7 +54,7 @@ def load(spec: DataSpec, split: Split) -> Samples:
 
 def unlabelled(bad_files: BadFiles, path: str | Path, *, threads: int = 0, follow_links: bool = False) -> Samples:
     """The images of a folder, or one file, for prediction: no labels, no classes, in natural order."""
-    root, paths = folders.unlabelled(Path(path).expanduser(), follow_links=follow_links)
+    root, paths = folders.unlabelled(expand(path), follow_links=follow_links)
     label_N = np.full(len(paths), UNLABELLED, np.int64)
     return _indexed("unlabelled", root, paths, label_N, (), bad_files, threads)
 
@@ -68,7 +69,7 @@ def _require_split(split: str, available: tuple[str, ...], spec: DataSpec) -> No
 def _root(spec: DataSpec) -> Path:
     if not spec.root:
         raise UsageError(f"data.root is not set; data.source: {spec.source} needs the folder of the data set")
-    return Path(spec.root).expanduser()
+    return expand(spec.root)
 
 
 def _cut(samples: Samples, spec: DataSpec, split: Split) -> Samples:

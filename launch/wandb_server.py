@@ -5,13 +5,13 @@ from __future__ import annotations
 import netrc
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import wandb
 
 from configs.errors import UsageError, UserError
+from configs.home import expand
 from train.config import TrackSpec
 
 KEYS = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
@@ -52,8 +52,8 @@ def create(config: Mapping[str, Any]) -> str:
 def _in_netrc(host: str) -> bool:
     for path in filter(None, (os.environ.get("NETRC"), "~/.netrc", "~/_netrc")):
         try:
-            if netrc.netrc(Path(path).expanduser()).authenticators(host):
+            if netrc.netrc(expand(path)).authenticators(host):
                 return True
-        except (OSError, netrc.NetrcParseError):
+        except (UsageError, OSError, netrc.NetrcParseError):
             continue
     return False

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.arguments import Parser
+from configs.home import cache_folder
 from launch.doctor import forecast, gpus, machine, software
 from launch.doctor.checks import Check
 from launch.doctor.forecast import Forecast
@@ -59,8 +60,6 @@ def examine(planned: Sequence[forecast.Planned]) -> tuple[list[Check], list[Fore
     folders = {"run folder": Path.cwd()}
     if worst(checks) == "problem":
         return [*checks, *machine.checks(folders, gpus=0)], []
-    from data_pipes.index import cache_folder
-
     folders["cache folder"] = cache_folder()
     checks += gpus.checks()
     checks += machine.checks(folders, gpus.number())

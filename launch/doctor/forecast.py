@@ -12,6 +12,7 @@ import yaml
 
 from configs import reader
 from configs.errors import UsageError, UserError
+from configs.home import expand
 from data_pipes import choice
 from data_pipes.spec import DataSpec, SourceName
 
@@ -119,7 +120,7 @@ def _unseen(spec: DataSpec) -> str:
     """Why a data set that nobody named was not looked at."""
     if spec.source == "digits":
         return ""  # ships with scikit-learn: always the same
-    if spec.root and Path(spec.root).expanduser().is_dir():
+    if spec.root and expand(spec.root).is_dir():
         return f"data at {spec.root} not looked at: name it with --config"
     return f"data not found at {spec.root}"
 

@@ -10,10 +10,11 @@ import shutil
 import sys
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from configs.errors import UsageError
+from configs.home import expand
 from launch.doctor.checks import Check, first_line
 
 OLDEST_PYTHON = (3, 11)
@@ -94,20 +95,20 @@ def wandb(environment: Mapping[str, str]) -> Check:
     host = urlsplit(environment.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
     if environment.get("WANDB_API_KEY"):
         return Check("wandb login", "ok", "key in WANDB_API_KEY")
-    for file in _netrc_files(environment):
+    for path in _netrc_files(environment):
         try:
+            file = expand(path)
             entry = netrc.netrc(file).authenticators(host)
-        except (OSError, netrc.NetrcParseError):
+        except (UsageError, OSError, netrc.NetrcParseError):
             continue  # the parser's message may quote the file, and the file holds keys
         if entry and entry[2]:
             return Check("wandb login", "ok", f"key for {host} in {file}")
     return Check("wandb login", "ok", "none; only --track.wandb online needs it: wandb login")
 
 
-def _netrc_files(environment: Mapping[str, str]) -> list[Path]:
-    if named := environment.get("NETRC"):
-        return [Path(named).expanduser()]
-    return [Path.home() / ".netrc", Path.home() / "_netrc"]
+def _netrc_files(environment: Mapping[str, str]) -> list[str]:
+    named = environment.get("NETRC")
+    return [named] if named else ["~/.netrc", "~/_netrc"]
 
 
 def slurm(environment: Mapping[str, str]) -> Check:

@@ -247,17 +247,6 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, cache, monkeypatch, capl
     assert list(cache.iterdir()) == [] and "No space left" in caplog.text
 
 
-def test_where_the_cache_is(monkeypatch, tmp_path):
-    monkeypatch.setenv("HEARTCUT_CACHE", "/a")
-    assert index.cache_folder() == Path("/a")
-    monkeypatch.delenv("HEARTCUT_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
-    assert index.cache_folder() == Path("/b/heartcut")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert index.cache_folder() == tmp_path / ".cache/heartcut"
-
-
 def scan_often(root: Path, paths: list[str], damage: Path) -> None:
     for i in range(30):
         if i % 3 == 0:
