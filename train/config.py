@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -45,6 +46,15 @@ class OptimSpec:
         require(0 < self.step_factor <= 1, "optim.step_factor", self.step_factor, "in (0, 1]")
 
 
+PROJECT_LENGTH, PROJECT_LACKS = 128, "/\\#?%:"
+PROJECT_RULE = f"a name of 1 to {PROJECT_LENGTH} characters, none of {' '.join(PROJECT_LACKS)}, which wandb refuses"
+
+
+def is_project(name: str) -> bool:
+    """Whether wandb takes a name for a project; it would refuse it when the run begins, offline too."""
+    return 0 < len(name.strip()) <= len(name) <= PROJECT_LENGTH and not set(PROJECT_LACKS) & set(name)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackSpec:
     """Where measurements go besides metrics.jsonl, which is always written."""
@@ -61,6 +71,10 @@ class TrackSpec:
 
     def __post_init__(self) -> None:
         require(self.every >= 1, "track.every", self.every, "at least 1")
+        require(is_project(self.project), "track.project", self.project, PROJECT_RULE)
+        theirs = os.environ.get("WANDB_PROJECT")
+        if self.wandb != "disabled" and theirs:
+            require(is_project(theirs), "WANDB_PROJECT", theirs, PROJECT_RULE)
 
 
 @dataclass(frozen=True, kw_only=True)

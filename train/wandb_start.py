@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from configs.errors import UsageError
+from configs.home import cache_folder, home
 from train.config import TrackSpec
 from train.run_dir import FREE_KEYS
 from train.wandb_files import Memo, logged
@@ -40,12 +42,15 @@ def start(spec: TrackSpec, folder: Path, *, config: Mapping[str, Any], stage: st
     """Begin a run or go on with it, on the main process. None where wandb is off or does not work.
 
     config: flat, by dotted names. Of the runs of a process, the first is the one that an agent has asked for.
+    UsageError: a name or one of wandb's own variables is none that wandb takes.
     """
     if spec.wandb == "disabled":
         return None
     agent = {name: os.environ.pop(name) for name in INHERITED if name in os.environ}
     try:
         return _start(spec, folder, config, stage, agent)
+    except UsageError:
+        raise
     except Exception as error:  # whatever wandb raises
         warn("does not start", error)
         return None
@@ -97,6 +102,9 @@ def _start(
     }
     named = {key: os.environ.get(variable) or value for key, (variable, value) in ours.items()}
     # Absolute: the files are written by wandb's service, which may have been started in another folder.
+    if home() is None:
+        os.environ["HOME"] = str(cache_folder())  # wandb does not begin without one
+    _check(memo.id, named)
     own: dict[str, Any] = {"id": memo.id, "dir": folder.resolve(), "config": dict(config), **named}
     known = logged(folder, memo.id)
     run = _begin(spec, own, sweep)
@@ -111,6 +119,20 @@ def _start(
         names = run.summary.keys()
         known = {name: run.summary.get(name) for name in names}
     return WandbRun(run=run, folder=folder, memo=memo, swept=sweep is not None, known=known)
+
+
+def _check(identity: str, named: Mapping[str, str | None]) -> None:
+    """UsageError for settings that wandb refuses, its own variables included: it would drop the whole record."""
+    import wandb
+
+    ours = {"run_id": identity, "project": named["project"], "run_group": named["group"], "run_name": named["name"]}
+    try:
+        wandb.setup()  # reads the variables
+        wandb.Settings(**ours, run_job_type=named["job_type"])
+    except (wandb.errors.UsageError, ValueError) as error:
+        raise UsageError(
+            f"wandb refuses a setting: {line_of(error)}. Mend it, WANDB_ variables too, or take --track.wandb disabled"
+        ) from error
 
 
 def _recipe(config: Mapping[str, Any]) -> str:

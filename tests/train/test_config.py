@@ -12,7 +12,7 @@ from configs.errors import UsageError
 from configs.schema import attribute_docs
 from data_pipes.spec import DataSpec
 from models.spec import ModelSpec
-from train.config import DistillConfig, DistillSpec, OptimSpec, TeacherConfig, TrackSpec, TrainConfig
+from train.config import DistillConfig, DistillSpec, OptimSpec, TeacherConfig, TrackSpec, TrainConfig, is_project
 from train.saved_config import EvaluateConfig, PredictConfig
 
 DATA = DataSpec(source="digits", image_size=(16, 16), mean=(0.3,), std=(0.4,))
@@ -87,6 +87,28 @@ def test_both_training_commands_refuse(cls, key, value, valid):
 def test_distill_refuses(key, value, valid):
     with pytest.raises(UsageError, match=rf"distill\.{key} is {value}; it must be {valid}"):
         DistillSpec(**{key: value})
+
+
+@pytest.mark.parametrize("name", ["a/b", "50%", "why?", "a:b", "#1", "back\\slash", "x" * 129, "", "  "])
+def test_a_project_that_wandb_would_refuse_is_refused_before_the_run(monkeypatch, name):
+    with pytest.raises(UsageError, match=r"track\.project is .*; it must be a name of 1 to 128 characters, none of / "):
+        TrackSpec(project=name)
+    if name:
+        monkeypatch.setenv("WANDB_PROJECT", name)
+        assert TrackSpec().wandb == "disabled"
+        with pytest.raises(UsageError, match="WANDB_PROJECT is"):
+            TrackSpec(wandb="offline")
+
+
+def test_the_rules_for_a_project_are_wandbs_own():
+    wandb = pytest.importorskip("wandb")
+    for name in [*(f"a{chr(code)}b" for code in range(32, 127)), "x" * 128, "x" * 129, "größe"]:
+        try:
+            wandb.Settings(project=name)
+        except wandb.errors.UsageError:
+            assert not is_project(name), name
+        else:
+            assert is_project(name), name
 
 
 def test_track_refuses_a_window_of_no_steps():

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from configs.errors import UsageError
 from configs.stopping import StoppedError
 from train import wandb_start
 from train.config import TrackSpec
@@ -200,3 +202,30 @@ def test_a_relative_run_folder_holds_its_files_although_the_service_started_else
         monkeypatch.chdir(place)  # the first start brings the service up, the second one finds it
         track(Path("run"), range(10, 11)).close()
     assert points(tmp_path / "home" / "run") == [(10, False)]
+
+
+@pytest.mark.parametrize(("variable", "value"), [("WANDB_TAGS", "x" * 65), ("WANDB_CONSOLE", "loud")])
+def test_a_setting_that_wandb_refuses_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    import wandb
+
+    wandb.teardown()
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError, match=r"wandb refuses a setting: .*--track.wandb disabled"):
+        begin(tmp_path)
+
+
+def test_a_user_without_a_home_has_a_record(tmp_path: Path) -> None:
+    """In a process of its own: wandb's service keeps the surroundings in which it started."""
+    code = (
+        "import pwd, sys; from pathlib import Path; from train import wandb_start; from train.config import TrackSpec\n"
+        "pwd.getpwuid = lambda number: {}[number]\n"
+        "run = wandb_start.start(TrackSpec(wandb='offline'), Path(sys.argv[1]), config={}, stage='teacher')\n"
+        "assert run is not None; run.finish()"
+    )
+    kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "HEARTCUT_CACHE")}
+    environment = kept | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(words, env=environment, capture_output=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0 and files(tmp_path), done.stderr
