@@ -34,6 +34,11 @@ FASHION_CLASSES = (
     "Bag",
     "Ankle boot",
 )
+FASHION_STARTS = (
+    "9003027255095579106431484302445366085216679592730333722668335055",
+    "9211614657457341248025791460938833807579613767212244582284807785",
+)
+"""The first labels of its two parts, by which Fashion-MNIST is told from MNIST: the files are called alike."""
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -58,11 +63,11 @@ def digits() -> ArraySet:
     return ArraySet(pixel_NHW[..., None], np.asarray(bunch.target, np.int64), DIGIT_CLASSES)
 
 
-def idx(root: Path, part: Part) -> ArraySet:
+def idx(root: Path, part: Part, classes: tuple[str, ...] | None = None) -> ArraySet:
     """MNIST or Fashion-MNIST from IDX files, plain or gzipped (http://yann.lecun.com/exdb/mnist).
 
-    The files may lie as torchvision puts them (FashionMNIST/raw, MNIST/raw), or in `root` or `root`/raw themselves; the
-    class names are Fashion-MNIST's when `fashion` occurs in the path.
+    The files may lie as torchvision puts them (FashionMNIST/raw, MNIST/raw), or in `root` or `root`/raw themselves.
+    classes: names for all labels; None: Fashion-MNIST's where its labels are found, otherwise 0 to 9.
     """
     prefix = {"train": "train", "test": "t10k"}[part]
     names = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
@@ -74,8 +79,12 @@ def idx(root: Path, part: Part) -> ArraySet:
     )
     pixel_NHW = _read_idx(image_file, dimensions=3)
     label_N = _read_idx(label_file, dimensions=1)
-    classes = FASHION_CLASSES if "fashion" in str(image_file.resolve()).lower() else DIGIT_CLASSES
-    return _checked(pixel_NHW[..., None], label_N, classes, image_file, label_file)
+    return _checked(pixel_NHW[..., None], label_N, classes or _idx_classes(label_N), image_file, label_file)
+
+
+def _idx_classes(label_N: NDArray[np.uint8]) -> tuple[str, ...]:
+    start = "".join(map(str, label_N[: len(FASHION_STARTS[0])]))
+    return FASHION_CLASSES if start in FASHION_STARTS else DIGIT_CLASSES
 
 
 def _read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -91,7 +92,7 @@ def _array_samples(spec: DataSpec, part: arrays.Part) -> Samples:
             train_rows, test_rows = stratified(samples.label_N, DIGITS_TEST_FRACTION, seed=0)
             return samples.select(test_rows if part == "test" else train_rows)
         case "idx":
-            return _in_memory(arrays.idx(_root(spec), part), part)
+            return _in_memory(arrays.idx(_root(spec), part, spec.classes), part)
         case "cifar10":
             return _in_memory(arrays.cifar10(_root(spec), part), part)
         case "cifar10.1":
@@ -117,9 +118,19 @@ def _in_memory(content: arrays.ArraySet, split: str) -> Samples:
 
 
 def _listing(spec: DataSpec) -> folders.Listing:
-    if spec.source == "food11":
-        return folders.food11(_root(spec), follow_links=spec.follow_links)
-    return folders.class_folders(_root(spec), class_depth=spec.class_depth, follow_links=spec.follow_links)
+    if spec.source != "food11":
+        return folders.class_folders(_root(spec), class_depth=spec.class_depth, follow_links=spec.follow_links)
+    listing = folders.food11(_root(spec), follow_links=spec.follow_links)
+    return listing if spec.classes is None else _named(listing, spec.classes)
+
+
+def _named(listing: folders.Listing, classes: tuple[str, ...]) -> folders.Listing:
+    last, path = max(((label, path) for pairs in listing.files.values() for path, label in pairs))
+    if last >= len(classes):
+        raise InputError(
+            f"{listing.root / path} is of class {last}, but data.classes names {len(classes)} classes, from 0 on"
+        )
+    return replace(listing, classes=classes)
 
 
 def _from_files(spec: DataSpec, split: Split) -> Samples:

@@ -106,6 +106,9 @@ class DataSpec:
     food11 (training/3_17.jpg, validation/, evaluation/), folder (one folder per class)."""
     root: str | None = None
     """The folder of the data set, as torchvision lays it out. Only digits needs none."""
+    classes: tuple[str, ...] | None = None
+    """Names of the classes, from label 0 on, for idx and food11. null: idx knows those of Fashion-MNIST, and otherwise
+    takes 0 to 9; food11 reads classes.txt."""
     image_size: tuple[int, int]
     """Height and width that the network sees, in pixels."""
     mean: tuple[float, ...]
@@ -145,6 +148,7 @@ class DataSpec:
     """Random augmentation of the training split."""
 
     def __post_init__(self) -> None:
+        self._check_classes()
         require(len(self.mean) in (1, 3), "data.mean", self.mean, "one number (grey) or three (RGB)")
         require(all(0 <= m <= 1 for m in self.mean), "data.mean", self.mean, "shares of full brightness in [0, 1]")
         require(len(self.std) == len(self.mean), "data.std", self.std, f"{len(self.mean)} numbers, as data.mean has")
@@ -159,6 +163,14 @@ class DataSpec:
         require(self.canvas_scale >= 1, "data.canvas_scale", self.canvas_scale, "at least 1")
         require(self.threads >= 0, "data.threads", self.threads, "at least 0")
         require(self.prefetch >= 1, "data.prefetch", self.prefetch, "at least 1")
+
+    def _check_classes(self) -> None:
+        if self.classes is None:
+            return
+        why = "the folders name the classes" if self.source == "folder" else "the data set names its classes itself"
+        require(self.source in ("idx", "food11"), "data.classes", self.classes, f"null for {self.source}: {why}")
+        unique = len(set(self.classes)) == len(self.classes) and all(name.strip() for name in self.classes)
+        require(unique and bool(self.classes), "data.classes", self.classes, "names, none of them empty or given twice")
 
     @property
     def channels(self) -> int:

@@ -128,6 +128,15 @@ def test_food11_with_its_own_validation(tmp_path):
         load(here, "test")
 
 
+def test_food11_takes_the_names_that_it_is_given(tmp_path):
+    write(tmp_path, "training/0_0.jpg", "training/1_0.jpg", "validation/1_5.jpg")
+    (tmp_path / "classes.txt").write_text("bread\negg\n")
+    assert load(spec("food11", tmp_path), "train").classes == ("bread", "egg")
+    assert load(spec("food11", tmp_path, classes=("rice", "soup")), "train").classes == ("rice", "soup")
+    with pytest.raises(InputError, match=r"1_\d\.jpg is of class 1, but data\.classes names 1 classes"):
+        load(spec("food11", tmp_path, classes=("rice",)), "train")
+
+
 def test_food11_validation_cut_from_train(tmp_path):
     write(tmp_path, *(f"training/{label}_{i}.jpg" for label in range(3) for i in range(10)))
     here = spec("food11", tmp_path)

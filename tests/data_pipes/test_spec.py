@@ -102,3 +102,21 @@ def test_nothing_is_drawn_unless_asked_for():
     shapes = {"crop_ratio", "erase_scale", "erase_ratio", "mix_probability"}  # say nothing by themselves
     assert {field.name for field in fields(AugmentSpec)} == off.keys() | shapes
     assert all(getattr(AugmentSpec(), key) == value for key, value in off.items())
+
+
+@pytest.mark.parametrize(
+    ("source", "classes", "expected"),
+    [
+        ("folder", ("a",), "null for folder: the folders name the classes"),
+        ("cifar10", ("a",), "null for cifar10: the data set names its classes itself"),
+        ("digits", ("a",), "null for digits"),
+        ("idx", ("a", "b", "a"), "none of them empty or given twice"),
+        ("food11", ("a", " "), "none of them empty"),
+        ("idx", (), "none of them empty"),
+    ],
+)
+def test_class_names_are_given_where_nothing_else_names_them(source, classes, expected):
+    base = {"image_size": (8, 8), "mean": (0.5,), "std": (0.5,)}
+    assert DataSpec(source="idx", classes=("a", "b"), **base).classes == ("a", "b")
+    with pytest.raises(UsageError, match=rf"data\.classes is .*{expected}"):
+        DataSpec(source=source, classes=classes, **base)
