@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from data_pipes.images import JPEG_MAGIC, TIFF_MAGIC
+from data_pipes.images import JPEG_MAGIC
+from data_pipes.pillow_formats import TIFF_MAGIC
 
 ORIENTATION = 0x0112
 SHORT = 3

@@ -5,7 +5,6 @@ Shape suffixes: N images, H height, W width, C channels (1 grey, 3 RGB).
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,15 +13,12 @@ from typing import Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from configs.errors import InputError
+from data_pipes import pillow_formats
 
 READER = 2  # Part of what identifies kept pixels: raise it whenever `decode`, or who decodes what, gives others.
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 JPEG_MAGIC = b"\xff\xd8"
-BITS_TAG, PHOTOMETRIC_TAG = 258, 262
-WHITE_IS_ZERO = 0
 # Beside IMREAD_COLOR_RGB these flags mean the scale alone; the REDUCED_COLOR ones would ask for BGR as well.
 REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
 
@@ -87,7 +83,7 @@ class FileImages:
         if pixel_HWC is None and zlib.crc32(data) != self.crc_N[row]:
             raise self._stale(row, "the file no longer decodes")
         if pixel_HWC is None:
-            raise InputError(f"{self.path(row)}: OpenCV cannot decode this file; save it anew, for example as PNG")
+            raise InputError(f"{self.path(row)}: this file cannot be decoded; save it anew, for example as PNG")
         return as_channels(orient(pixel_HWC, int(self.orientation_N[row])), channels)
 
     def path(self, row: int) -> Path:
@@ -126,8 +122,9 @@ def decode(data: bytes, reduce: int = 1) -> NDArray[np.uint8] | None:
     Alpha is dropped and of 16 bits the high byte is kept.
     """
     assert reduce in (1, 2, 4, 8)
-    if data[:4] in TIFF_MAGIC:
-        return _decode_tiff(data)
+    # OpenCV multiplies the colours of a TIFF by alpha, and turns it by its own rules.
+    if kind := pillow_formats.kind_of(data):
+        return pillow_formats.decode(data, kind)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     # Only libjpeg reduces while decoding; for other formats OpenCV would subsample afterwards and alias.
     if reduce > 1 and data[:2] == JPEG_MAGIC:
@@ -137,27 +134,6 @@ def decode(data: bytes, reduce: int = 1) -> NDArray[np.uint8] | None:
     except cv2.error:
         return None
     return pixel_HWC
-
-
-def _decode_tiff(data: bytes) -> NDArray[np.uint8] | None:
-    """TIFF by Pillow, which turns it upright: OpenCV multiplies the colours by alpha and orients by its own rules."""
-    try:
-        with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
-            image.load()
-            if image.mode.startswith("I;16"):
-                return _high_byte(image)
-            return np.array(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-
-
-def _high_byte(image: Image.Image) -> NDArray[np.uint8]:
-    """Of 12 or 16 bits of grey. Pillow leaves it to the caller that white may be zero."""
-    tags = getattr(image, "tag_v2", {})
-    high_HW = (np.asarray(image) >> (tags[BITS_TAG][0] - 8)).astype(np.uint8)
-    if tags.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO:
-        high_HW = 255 - high_HW
-    return np.repeat(high_HW[..., None], 3, axis=2)
 
 
 def orient(pixel_HWC: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

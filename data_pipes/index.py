@@ -29,14 +29,15 @@ from configs import resources
 from configs.errors import InputError
 from configs.files import write_atomically
 from configs.home import cache_folder
+from data_pipes import pillow_formats
 from data_pipes.images import FileImages, decode
 
 logger = logging.getLogger(__name__)
 
 # Part of the cache's key: raise it whenever what is stored, or what counts as bad, changes.
-FORMAT = 1
+FORMAT = 2
 PIXEL_LIMIT = 178_956_970
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+BY_OPENCV = ("JPEG", "PNG", "WEBP", "BMP")
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16L", "I;16B"}
 PNG_END = b"IEND\xaeB`\x82"
 UNREADABLE = "cannot be read"
@@ -78,6 +79,11 @@ class Index:
     def images(self) -> FileImages:
         """The files as a store of pixels, bad ones included so that rows keep their numbers."""
         return FileImages(self.root, self.path_N, self.byte_N, self.crc_N, self.orientation_N)
+
+
+def formats() -> tuple[str, ...]:
+    """Which formats are accepted here, by Pillow's names."""
+    return (*BY_OPENCV, *pillow_formats.available())
 
 
 def scan(root: Path, paths: Sequence[str], threads: int = 0, *, pixel_limit: int = PIXEL_LIMIT) -> Index:
@@ -145,7 +151,7 @@ def examine(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Entry:
 
 def _inspect(data: bytes, pixel_limit: int) -> tuple[int, int, int]:
     """Upright width and height and the EXIF orientation of a sound image; raises whatever is wrong with it."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=formats()) as image:
         if image.width * image.height > pixel_limit:
             raise ValueError(f"{image.width} x {image.height} pixels; the limit is {pixel_limit} in all")
         jpeg = image.format in ("JPEG", "MPO")
@@ -165,9 +171,10 @@ def _check_whole(image: Image.Image, data: bytes) -> None:
     """What Pillow lets pass and the reader would not."""
     if image.format == "PNG" and PNG_END not in data:
         raise ValueError("image file is truncated (no PNG end marker)")
-    if image.format == "TIFF" and image.mode not in MODES:
+    by_opencv = image.format in BY_OPENCV
+    if not by_opencv and image.mode not in MODES:
         raise ValueError(f"pixels of kind {image.mode!r}; save it with 8 or 16 bits a channel")
-    if image.format != "TIFF" and decode(data) is None:
+    if by_opencv and decode(data) is None:
         raise ValueError(f"OpenCV cannot decode this {image.format}; save it anew")
 
 
@@ -183,8 +190,13 @@ def _foreign(data: bytes) -> str:
     """What a file is that is none of the allowed formats."""
     if not data:
         return "empty file"
-    name = "a GIF" if data[:4] == b"GIF8" else "HEIC, AVIF or video" if data[4:8] == b"ftyp" else "not an image"
-    return f"{name} (starts with {data[:8]!r}); allowed are {', '.join(FORMATS)}"
+    found = pillow_formats.kind_of(data)
+    if found and found not in formats():
+        return f"{pillow_formats.LACKING[found]}, or save it as one of {', '.join(formats())}"
+    if found:
+        return f"damaged {found}"
+    name = "a video or a picture of another kind" if data[4:8] == b"ftyp" else "not an image"
+    return f"{name} (starts with {data[:8]!r}); allowed are {', '.join(formats())}"
 
 
 def _table(root: Path, paths: Sequence[str], entries: list[Entry]) -> Index:
@@ -205,7 +217,7 @@ def _cache_key(root: Path, paths: Sequence[str], pixel_limit: int) -> str:
     # Where links lead is part of it: the file that a link is turned to may have the size and the time of the old one.
     real = {folder: os.path.realpath(root / folder) for folder in sorted(folders)}
     states = [(path, *_state(root / path)) for path in paths]
-    return hashlib.sha256(json.dumps([FORMAT, pixel_limit, str(root), real, states]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([FORMAT, formats(), pixel_limit, str(root), real, states]).encode()).hexdigest()[:32]
 
 
 def _state(path: Path) -> tuple[int, int, str]:

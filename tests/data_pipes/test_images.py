@@ -160,7 +160,7 @@ def test_a_file_gone_or_changed_is_named(tmp_path):
 def test_an_unchanged_file_that_cannot_be_decoded_is_not_called_stale(tmp_path, monkeypatch):
     images = store(tmp_path, a=encode(picture(), "PNG"))
     monkeypatch.setattr("data_pipes.images.decode", lambda data, reduce: None)
-    with pytest.raises(InputError, match="OpenCV cannot decode"):
+    with pytest.raises(InputError, match="cannot be decoded; save it anew"):
         images.read(0, channels=3)
 
 

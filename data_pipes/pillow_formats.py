@@ -1,0 +1,72 @@
+"""Formats that Pillow reads and OpenCV does not, or not rightly: TIFF, GIF, AVIF and, with a plug-in, HEIC."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, features
+
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+GIF_MAGIC = b"GIF8"
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+AVIF_BRANDS = {b"avif", b"avis"}
+LACKING = {
+    "HEIF": "HEIC, for which Pillow needs a plug-in: pip install pillow-heif",
+    "AVIF": "AVIF, which this Pillow does not read: pip install 'pillow>=11.3'",
+}
+BITS_TAG, PHOTOMETRIC_TAG = 258, 262
+WHITE_IS_ZERO = 0
+
+
+def kind_of(data: bytes) -> str | None:
+    """TIFF, GIF, AVIF or HEIF, Pillow's names, by the first bytes; None for any other file."""
+    if data[:4] in TIFF_MAGIC:
+        return "TIFF"
+    if data[:4] == GIF_MAGIC:
+        return "GIF"
+    if data[4:8] != b"ftyp":
+        return None
+    length = min(int.from_bytes(data[:4], "big"), 256)
+    brands = {data[8:12], *(data[at : at + 4] for at in range(16, length, 4))}
+    return "AVIF" if brands & AVIF_BRANDS else "HEIF" if brands & HEIC_BRANDS else None
+
+
+@functools.cache
+def available() -> tuple[str, ...]:
+    """Those of the four that can be read here. The plug-in for HEIC is registered, where it is installed."""
+    found = ["TIFF", "GIF"]
+    if features.check("avif"):
+        found.append("AVIF")
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return tuple(found)
+    return (*found, "HEIF")
+
+
+def decode(data: bytes, kind: str) -> NDArray[np.uint8] | None:
+    """RGB pixels, HxWx3, of the first frame, alpha dropped; None when they cannot be had.
+
+    TIFF comes upright. The others lie as Pillow hands them over, which its EXIF orientation belongs to.
+    """
+    if kind not in available():
+        return None
+    try:
+        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+            image.load()
+            return _high_byte(image) if image.mode.startswith("I;16") else np.array(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, Image.DecompressionBombError):
+        return None
+
+
+def _high_byte(image: Image.Image) -> NDArray[np.uint8]:
+    """Of 12 or 16 bits of grey. Pillow leaves it to the caller that white may be zero."""
+    tags = getattr(image, "tag_v2", {})
+    high_HW = (np.asarray(image) >> (tags[BITS_TAG][0] - 8)).astype(np.uint8)
+    if tags.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO:
+        high_HW = 255 - high_HW
+    return np.repeat(high_HW[..., None], 3, axis=2)
