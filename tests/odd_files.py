@@ -6,7 +6,7 @@ import io
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 import reference
 
@@ -62,8 +62,11 @@ def odd_files() -> dict[str, bytes]:
         "rgb.bmp": encode(image, "BMP"),
         "lossy.webp": encode(image, "WEBP"),
         "alpha.webp": encode(clear, "WEBP", lossless=True, exact=True),
+        "first-frame.gif": encode(image.quantize(16), "GIF", save_all=True, append_images=[image.quantize(4)]),
         "moving.webp": encode(image, "WEBP", save_all=True, append_images=[image], lossless=True),
     }
+    if features.check("avif"):
+        files |= {f"turned-{orientation}.avif": turned("AVIF", orientation) for orientation in (1, 3, 6)}
     for orientation in range(1, 9):
         files[f"turned-{orientation}.jpg"] = turned("JPEG", orientation)
         files[f"turned-{orientation}.png"] = turned("PNG", orientation)

@@ -103,7 +103,7 @@ def test_common_files_are_not_copied(tmp_path):
         "lzw.tif": encode(picture(), "TIFF", compression="tiff_lzw"),
         "jpeg.tif": encode(picture().convert("YCbCr"), "TIFF", compression="jpeg"),
     }
-    others = {name: data for name, data in odd_files().items() if not name.endswith((".tif", ".webp"))}
+    others = {name: data for name, data in odd_files().items() if not name.endswith((".tif", ".webp", ".gif", ".avif"))}
     tones = {"tones.png": png_with(b"sRGB", b"\0"), "grey-tones.png": png_with(b"sRGB", b"\0", picture().convert("L"))}
     for name, data in (strips | others | tones).items():
         alike = read_alike(data, orientation=orientation(tmp_path, data), channels=3)
