@@ -24,6 +24,7 @@ from configs.errors import UsageError
 from configs.yaml_text import Entry
 from launch.commands import COMMANDS, suggestion
 from launch.parameters import Parameter, parameters
+from train.config import PROJECT_RULE, is_project
 
 METHODS = ("grid", "random", "bayes")
 KEYS = (
@@ -75,6 +76,9 @@ def read(path: str) -> Sweep:
     for key in ("method", "parameters"):
         if key not in entries:
             raise UsageError(f"{path}: {key} is missing")
+    project = entries.get("project")
+    if project is not None and not is_project(str(yaml_text.plain(project.node))):
+        raise UsageError(f"{project.label} is {project.shown}; it must be {PROJECT_RULE}")
     method, space = entries["method"], entries["parameters"]
     kind = yaml_text.plain(method.node)
     if kind not in METHODS:

@@ -114,3 +114,8 @@ def test_keys_that_merely_begin_alike_are_not_rivals(read):
 def test_quotes_change_no_word(read):
     found = read(f'method: "grid"\nprogram: "train.prune"\n{SPACE}')
     assert (found.method, found.command) == ("grid", "train.prune")
+
+
+def test_a_project_that_wandb_would_refuse_has_its_line(read):
+    with pytest.raises(UsageError, match=r"s\.yaml, line 6: project is team/heartcut; it must be a name of 1 to 128"):
+        read(FULL.replace("project: heartcut", "project: team/heartcut"))
