@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from configs.errors import InputError
-from data_pipes.images import TIFF_MAGIC
+from data_pipes.pillow_formats import TIFF_MAGIC
 
 logger = logging.getLogger(__name__)
 

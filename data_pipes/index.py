@@ -217,7 +217,9 @@ def _cache_key(root: Path, paths: Sequence[str], pixel_limit: int) -> str:
     # Where links lead is part of it: the file that a link is turned to may have the size and the time of the old one.
     real = {folder: os.path.realpath(root / folder) for folder in sorted(folders)}
     states = [(path, *_state(root / path)) for path in paths]
-    return hashlib.sha256(json.dumps([FORMAT, formats(), pixel_limit, str(root), real, states]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([FORMAT, formats(), pixel_limit, str(root), real, states]).encode()).hexdigest()[
+        :32
+    ]
 
 
 def _state(path: Path) -> tuple[int, int, str]:
