@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,13 +53,3 @@ def tensor(net: nn.Module, name: str) -> Tensor:
     path, _, attribute = name.rpartition(".")
     found: Tensor = getattr(net.get_submodule(path), attribute)
     return found
-
-
-def meta_twin(net: nn.Module) -> nn.Module:
-    """Return a copy of the network without data, in evaluation mode, all of whose parameters want gradients."""
-    memo: dict[int, Any] = {}
-    for parameter in net.parameters():
-        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.is_floating_point())
-    for buffer in net.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    return copy.deepcopy(net, memo).eval()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from dataclasses import dataclass
 
 import torch
 import torchinfo
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from configs.errors import InputError
+from models.probe import probe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +31,7 @@ class Cost:
 def measure(module: nn.Module, input_CHW: tuple[int, int, int]) -> Cost:
     """Count the cost of one image of shape `input_CHW`; the module is not touched, on whatever device it lies.
 
-    InputError: the module does not take such an image.
+    InputError: the module does not take such an image, or its MACs cannot be counted.
     """
     parameters = list(module.parameters())
     state = module.state_dict()
@@ -45,19 +44,14 @@ def measure(module: nn.Module, input_CHW: tuple[int, int, int]) -> Cost:
 
 
 def _macs(module: nn.Module, input_CHW: tuple[int, int, int]) -> int:
-    # A copy without data: nothing is computed, and no mode, statistic, random state or device can change.
-    twin = copy.deepcopy(module).to("meta").eval()
-    dtype = next((p.dtype for p in twin.parameters() if p.is_floating_point()), torch.float32)
-    image_BCHW = torch.empty(1, *input_CHW, device="meta", dtype=dtype)
-    # The plain attention kernel is made of matrix products on every device; fused ones are counted only on some.
-    counter = FlopCounterMode(display=False)
-    try:
+    def count(twin: nn.Module, image_BCHW: Tensor) -> int:
+        # The plain attention kernel is made of matrix products on every device; fused ones are counted only on some.
+        counter = FlopCounterMode(display=False)
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
             twin(image_BCHW)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        size = " x ".join(map(str, input_CHW))
-        raise InputError(f"the network does not take an image of {size}: {error}") from error
-    return int(counter.get_total_flops()) // 2
+        return int(counter.get_total_flops()) // 2
+
+    return probe(module, input_CHW, count, purpose="its MACs cannot be counted")
 
 
 def table(module: nn.Module, input_CHW: tuple[int, int, int]) -> str:

@@ -7,9 +7,9 @@ is imported where it is first needed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from math import gcd
 
 import torch
@@ -17,7 +17,10 @@ from torch import nn
 
 from configs.errors import InputError, UsageError, UserError
 from models.checks import SMALL
-from models.stems import for_small_images, set_channels
+from models.probe import run_once
+from models.stems import beside_the_first, for_small_images, set_channels
+
+Build = Callable[[], nn.Module]
 
 
 @cache
@@ -54,18 +57,18 @@ def torchvision_net(
     options |= {"weights": "DEFAULT"} if pretrained else {"num_classes": num_classes}
     if name in ("googlenet", "inception_v3") and not pretrained:
         options |= {"aux_logits": False, "init_weights": True}
-    with _explained(f"torchvision/{name}", input_CHW, pretrained):
+
+    def build() -> nn.Module:
         net: nn.Module = torchvision.models.get_model(name, **options)
-    if pretrained:
-        _replace_head(net, num_classes)
-    _plain_forward(net)
-    set_channels(net, input_CHW[0], keep_weights=pretrained)
-    if dropout is not None:
-        _set_dropout(name, net, dropout)
-    if input_CHW[1] <= SMALL:
-        for_small_images(net, keep_weights=pretrained)
-        _try_forward(f"torchvision/{name}", net, input_CHW)
-    return net
+        if pretrained:
+            _replace_head(net, num_classes)
+        _plain_forward(net)
+        set_channels(net, input_CHW[0], keep_weights=pretrained)
+        if dropout is not None:
+            _set_dropout(name, net, dropout)
+        return net
+
+    return _first_that_runs(f"torchvision/{name}", _stems(build, input_CHW, pretrained), input_CHW, pretrained)
 
 
 def timm_net(
@@ -82,18 +85,46 @@ def timm_net(
     """
     import timm
 
-    fixed, options = _timm_size(name, input_CHW)
-    if dropout is not None:
-        options["drop_rate"] = dropout
-    with _explained(f"timm/{name}", input_CHW, pretrained):
+    def build(size: Mapping[str, object]) -> nn.Module:
+        options = dict(size) if dropout is None else {**size, "drop_rate": dropout}
         net: nn.Module = timm.create_model(
             name, pretrained=pretrained, num_classes=num_classes, in_chans=input_CHW[0], **options
         )
-    if input_CHW[1] <= SMALL:
-        if not fixed:
-            for_small_images(net, keep_weights=pretrained)
-        _try_forward(f"timm/{name}", net, input_CHW)
-    return net
+        return net
+
+    sizes = _timm_sizes(name, input_CHW)
+    ways = [partial(build, size) for size in sizes] if sizes else _stems(partial(build, {}), input_CHW, pretrained)
+    return _first_that_runs(f"timm/{name}", ways, input_CHW, pretrained)
+
+
+def _stems(build: Build, input_CHW: tuple[int, int, int], pretrained: bool) -> list[Build]:
+    """Return the ways to fit a network to the image: its first layer alone, its parallel branches too, or as it is."""
+
+    def first_layer() -> nn.Module:
+        net = build()
+        for_small_images(net, keep_weights=pretrained)
+        return net
+
+    def branches() -> nn.Module:
+        net = build()
+        for_small_images(net, keep_weights=pretrained, beside=beside_the_first(net, input_CHW))
+        return net
+
+    return [first_layer, branches, build] if input_CHW[1] <= SMALL else [build]
+
+
+def _first_that_runs(name: str, ways: Sequence[Build], input_CHW: tuple[int, int, int], pretrained: bool) -> nn.Module:
+    """Return the first network that takes the image, in training mode. UsageError: none does; the first one's reason.
+
+    A saved file must rebuild the same network: nothing but name, classes and image may decide which it is.
+    """
+    refused: list[UsageError] = []
+    for way in ways:
+        try:
+            return _running(name, way, input_CHW, pretrained)
+        except UsageError as error:
+            refused.append(error)
+    raise refused[0]
 
 
 def _torchvision_size(name: str, input_CHW: tuple[int, int, int]) -> dict[str, object]:
@@ -110,21 +141,20 @@ def _torchvision_size(name: str, input_CHW: tuple[int, int, int]) -> dict[str, o
     return {"image_size": height}
 
 
-def _timm_size(name: str, input_CHW: tuple[int, int, int]) -> tuple[bool, dict[str, object]]:
-    """Return whether the network is tied to its image size, and the options that tie it to ours."""
+def _timm_sizes(name: str, input_CHW: tuple[int, int, int]) -> list[dict[str, object]]:
+    """Return the options that tie a network to our image size, the best first; none if it takes images of any size."""
     from timm.models import get_pretrained_cfg
 
     config = get_pretrained_cfg(name)
     height, width = input_CHW[1:]
     if config is None or not config.fixed_input_size:
-        return False, {}
-    options: dict[str, object] = {}
-    if tuple(config.input_size[1:]) != (height, width):
-        options["img_size"] = (height, width)
+        return []
+    own_size = tuple(config.input_size[1:]) == (height, width)
+    sizes: list[dict[str, object]] = [{}] if own_size else [{"img_size": (height, width)}, {}]
     patch = re.search(r"patch(\d+)", name)
     if patch and height <= SMALL:
-        options["patch_size"] = _small_patch(int(patch[1]), height, width)
-    return True, options
+        sizes.insert(0, {**sizes[0], "patch_size": _small_patch(int(patch[1]), height, width)})
+    return sizes
 
 
 def _small_patch(own: int, height: int, width: int) -> int:
@@ -164,12 +194,17 @@ def _set_dropout(name: str, net: nn.Module, dropout: float) -> None:
         layer.p = dropout
 
 
-def _try_forward(name: str, net: nn.Module, input_CHW: tuple[int, int, int]) -> None:
-    """Some networks reduce a small image to nothing, which only shows when they run."""
-    net.eval()
-    with torch.no_grad(), _explained(name, input_CHW, pretrained=False):
-        net(torch.zeros(1, *input_CHW))
-    net.train()
+def _running(name: str, build: Build, input_CHW: tuple[int, int, int], pretrained: bool) -> nn.Module:
+    """Some networks reduce a small image to nothing, or divide it unevenly, which only shows when they run."""
+    with _explained(name, input_CHW, pretrained):
+        net = build()
+    with _explained(name, input_CHW, pretrained=False):
+        if input_CHW[1] <= SMALL:
+            with torch.no_grad():
+                net.eval()(torch.zeros(1, *input_CHW))
+        else:  # shapes alone: a large image would cost seconds
+            run_once(net, input_CHW)
+    return net.train()
 
 
 @contextmanager
@@ -180,7 +215,7 @@ def _explained(name: str, input_CHW: tuple[int, int, int], pretrained: bool) -> 
     except UserError:
         raise
     except Exception as error:
-        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        why = repr(error).partition("\\n")[0]
         if pretrained:
             raise InputError(
                 f"the pretrained weights of {name} could not be loaded ({why}); "

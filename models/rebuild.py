@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
+from models.probe import probe
 
 Shapes = Mapping[str, tuple[int, ...]]
 Attributes = Mapping[str, Mapping[str, float]]
@@ -84,15 +85,18 @@ def require_match(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
 
 def require_forward(module: nn.Module, input_CHW: tuple[int, int, int], classes: int) -> None:
     """Follow the shapes of one image, without memory or arithmetic. InputError names the layer that does not fit."""
-    twin = copy.deepcopy(module).to("meta").eval()
     entered = ["its first layer"]
-    for path, layer in twin.named_modules():
-        layer.register_forward_pre_hook(_entering(path, entered))
-    try:
+
+    def follow(twin: nn.Module, image_BCHW: Tensor) -> tuple[int, ...]:
+        for path, layer in twin.named_modules():
+            layer.register_forward_pre_hook(_entering(path, entered))
         with torch.no_grad():
-            shape = tuple(twin(torch.empty(1, *input_CHW, device="meta")).shape)
-    except Exception as error:  # whatever a foreign forward makes of shapes that do not fit
-        why = str(error).partition("\n")[0]
+            return tuple(twin(image_BCHW).shape)
+
+    try:
+        shape = probe(module, input_CHW, follow, purpose="its shapes cannot be followed")
+    except InputError as error:
+        why = str(error.__cause__ or error).partition("\n")[0]
         raise InputError(f"its layers do not fit together at or after {entered[-1]}: {why}") from error
     if shape != (1, classes):
         raise InputError(f"its last layer, {entered[-1]}, gives {list(shape)} for one image and {classes} classes")

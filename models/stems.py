@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
+
+from models.probe import twin
 
 
 def set_channels(net: nn.Module, channels: int, *, keep_weights: bool) -> None:
@@ -15,19 +18,50 @@ def set_channels(net: nn.Module, channels: int, *, keep_weights: bool) -> None:
         net.set_submodule(name, _rebuilt(conv, channels=channels, keep_weights=keep_weights))
 
 
-def for_small_images(net: nn.Module, *, keep_weights: bool) -> None:
+def for_small_images(net: nn.Module, *, keep_weights: bool, beside: Sequence[str] = ()) -> None:
     """Let an image of 28 to 64 pixels keep its resolution in the stem.
 
     A ResNet gets a 3x3 stride-1 convolution and no max-pool (He et al., arXiv:1512.03385, section 4.2), a patchify stem
     patches of half the side, any other network stride 1 in its first strided convolution. Nothing strided: no change.
+    The convolutions named in `beside` change likewise.
     """
     is_resnet = hasattr(net, "maxpool") and hasattr(net, "layer1")
     if is_resnet:
         net.maxpool = nn.Identity()
     try:
-        name, conv = _first_conv(net, lambda conv: conv.stride[0] > 1)
+        first, _ = _first_conv(net, lambda conv: conv.stride[0] > 1)
     except LookupError:
         return
+    for name in dict.fromkeys([first, *beside]):
+        _keep_resolution(net, name, is_resnet=is_resnet, keep_weights=keep_weights)
+
+
+def beside_the_first(net: nn.Module, input_CHW: tuple[int, int, int]) -> list[str]:
+    """Return the convolutions that read what the first strided one reads, with the same stride: its parallel branches.
+
+    They are found in a forward of a copy, which need not come to its end: the stem is where it begins.
+    """
+    read: dict[str, Tensor] = {}
+    copied = twin(net, "cpu")
+    first, conv = _first_conv(copied, lambda conv: conv.stride[0] > 1)
+    for name, layer in copied.named_modules():
+        if isinstance(layer, nn.Conv2d) and layer.stride == conv.stride:
+            layer.register_forward_pre_hook(_noting(name, read))
+    with torch.no_grad(), suppress(Exception):  # of whatever kind: the image may be too small for what follows
+        copied(torch.zeros(1, *input_CHW))
+    return [name for name, image_BCHW in read.items() if name != first and image_BCHW is read.get(first)]
+
+
+def _noting(name: str, read: dict[str, Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def note(_: nn.Module, images: tuple[Tensor, ...]) -> None:
+        read[name] = images[0]
+
+    return note
+
+
+def _keep_resolution(net: nn.Module, name: str, *, is_resnet: bool, keep_weights: bool) -> None:
+    conv = net.get_submodule(name)
+    assert isinstance(conv, nn.Conv2d)
     kernel, stride = conv.kernel_size[0], conv.stride[0]
     if kernel == stride:
         half = max(1, kernel // 2)

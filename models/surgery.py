@@ -110,6 +110,7 @@ def evaluating(net: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        net.train()  # not by its flags alone: LeViT and its like then drop what they computed of their weights
         for module, training in modes:
             module.training = training
 

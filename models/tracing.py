@@ -6,9 +6,7 @@ leave no trace when a ReLU overwrites their output, and the library then finds n
 
 from __future__ import annotations
 
-import copy
 import difflib
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch_pruning as tp  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from configs.errors import InputError, UsageError
-from models import attention, carve, counting
+from models import attention, carve, counting, dependencies
 from models.groups import KEPT, Group, Kind, Member, Place, Structure
+from models.probe import probe, twin
 
 BATCH = 2
 
@@ -31,6 +29,7 @@ class _Trace:
     """A twin of the network, what it was seen to do, and its dependency graph."""
 
     twin: nn.Module
+    image_BCHW: Tensor
     graph: Any
     names: dict[int, str]
     """Layer or parameter, by its id, to its name."""
@@ -48,7 +47,8 @@ def trace(net: nn.Module, input_CHW: tuple[int, int, int], ignored_layers: Seque
     """
     seen = _observe(net, input_CHW)
     spared = _heads(seen) | _ignored(seen.twin, ignored_layers)
-    found = [*_library_groups(seen), *attention.groups(seen.twin)]
+    with dependencies.followed():
+        found = [*_library_groups(seen), *attention.groups(seen.twin)]
     order = {name: place for place, (name, _) in enumerate(seen.twin.named_modules())}
     structure = Structure(
         input_CHW=input_CHW,
@@ -59,7 +59,7 @@ def trace(net: nn.Module, input_CHW: tuple[int, int, int], ignored_layers: Seque
         uses=_uses(seen),
         other_macs=0,
     )
-    structure = _sound(structure, seen.twin)
+    structure = _sound(structure, seen)
     if not structure.groups:
         raise InputError("the network has no layer that can be cut, apart from its head and prune.ignored_layers")
     other = counting.measure(net, input_CHW).macs - int(structure.prices.constant_B[1])
@@ -67,32 +67,26 @@ def trace(net: nn.Module, input_CHW: tuple[int, int, int], ignored_layers: Seque
 
 
 def _observe(net: nn.Module, input_CHW: tuple[int, int, int]) -> _Trace:
-    twin = carve.meta_twin(net)
-    dtype = next((p.dtype for p in twin.parameters() if p.is_floating_point()), torch.float32)
-    image_BCHW = torch.empty(BATCH, *input_CHW, device="meta", dtype=dtype)
+    return probe(net, input_CHW, _seen, batch=BATCH, purpose="its layers cannot be followed")
+
+
+def _seen(net: nn.Module, image_BCHW: Tensor) -> _Trace:
     positions: dict[str, int] = {}
     hooks = [
         layer.register_forward_hook(_counting(name, positions))
-        for name, layer in twin.named_modules()
+        for name, layer in net.named_modules()
         if isinstance(layer, nn.Conv2d | nn.Linear)
     ]
-    try:
-        with torch.no_grad():
-            logits_BK = twin(image_BCHW)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        size = " x ".join(map(str, input_CHW))
-        raise InputError(f"the network does not take an image of {size}: {error}") from error
-    finally:
-        for hook in hooks:
-            hook.remove()
-    try:
-        with torch.enable_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the library's own use of what torch and Python deprecate
-            graph = tp.DependencyGraph().build_dependency(twin, image_BCHW, verbose=False)
-    except Exception as error:  # of many kinds: channels that are shuffled, say, it cannot follow
-        raise InputError(f"torch-pruning cannot follow this network ({error!r}); it can only be masked") from error
-    names = {id(item): name for name, item in [*twin.named_parameters(), *twin.named_modules()]}
-    return _Trace(twin=twin, graph=graph, names=names, positions=positions, classes=int(logits_BK.shape[1]))
+    with torch.no_grad():
+        logits_BK = net(image_BCHW)
+    for hook in hooks:
+        hook.remove()
+    for parameter in net.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    graph = dependencies.build(net, image_BCHW)
+    names = {id(item): name for name, item in [*net.named_parameters(), *net.named_modules()]}
+    classes = int(logits_BK.shape[1])
+    return _Trace(twin=net, image_BCHW=image_BCHW, graph=graph, names=names, positions=positions, classes=classes)
 
 
 def _counting(name: str, positions: dict[str, int]) -> Callable[..., None]:
@@ -230,15 +224,15 @@ def _independent(seen: _Trace, found: Any) -> bool:
     return True
 
 
-def _sound(structure: Structure, twin: nn.Module) -> Structure:
+def _sound(structure: Structure, seen: _Trace) -> Structure:
     """Leave alone every group whose loss of one unit breaks the forward: a shape that code has written down, say."""
 
     def survives(groups: Sequence[Group]) -> bool:
-        trial = copy.deepcopy(twin)
+        trial = twin(seen.twin, seen.image_BCHW.device.type)
         try:
             carve.carve(trial, structure.kept({group.root: (0,) for group in groups}))
             with torch.no_grad():
-                output = trial(torch.empty(BATCH, *structure.input_CHW, device="meta"))
+                output = trial(seen.image_BCHW)
             return tuple(output.shape) == (BATCH, structure.classes)
         except Exception:  # whatever a foreign forward makes of shapes that do not fit
             return False

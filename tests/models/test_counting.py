@@ -58,3 +58,20 @@ def test_an_image_that_does_not_fit_is_refused():
     net = build(ModelSpec(name="nin"), num_classes=10, input_CHW=(3, 32, 32))
     with pytest.raises(InputError, match="does not take an image of 1 x 32 x 32"):
         measure(net, (1, 32, 32))
+
+
+@pytest.mark.parametrize("name", ["pit_ti_224", "cait_xxs24_224"])
+def test_a_parameter_that_goes_through_a_layer_is_no_hindrance(name):
+    net = timm.create_model(name, num_classes=10, depth=1 if name.startswith("cait") else (1, 1, 1))
+    linear = sum(layer.weight.numel() for layer in net.modules() if isinstance(layer, nn.Linear))
+    assert measure(net, (3, 224, 224)).macs > linear
+
+
+def test_macs_are_counted_on_the_cpu_where_a_forward_needs_values():
+    class Looking(nn.Sequential):
+        def forward(self, image_BCHW):
+            assert float(image_BCHW.sum()) == 0
+            return super().forward(image_BCHW)
+
+    net = Looking(nn.Conv2d(2, 4, 3, bias=False), nn.Flatten(), nn.Linear(4 * 6 * 6, 5))
+    assert measure(net, (2, 8, 8)).macs == 36 * 2 * 4 * 9 + 144 * 5

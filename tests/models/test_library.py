@@ -133,3 +133,36 @@ def test_an_unreachable_hub_is_one_line(monkeypatch, builder, module, call):
 @pytest.mark.parametrize(("own", "side", "patch"), [(16, 28, 4), (16, 32, 4), (16, 64, 8), (4, 32, 2), (16, 6, 1)])
 def test_patches_of_small_images(own, side, patch):
     assert library._small_patch(own, side, side) == patch
+
+
+@pytest.mark.parametrize("size", [(1, 28, 28), (3, 64, 64)])
+@pytest.mark.parametrize("name", ["repvgg_a0", "mobileone_s0", "fastvit_t8"])
+def test_branches_of_a_reparameterised_stem_keep_the_resolution(name, size):
+    net = timm_net(name, num_classes=7, input_CHW=size)
+    assert net.training
+    convs = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d) and layer.in_channels == size[0]]
+    assert len(convs) > 1
+    assert {conv.stride for conv in convs} == {(1, 1)}
+    assert net.eval()(torch.zeros(2, *size)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("side", [32, 64, 96])
+def test_what_cannot_be_tied_to_the_image_stays_as_the_library_makes_it(side):
+    net = timm_net("crossvit_9_240", num_classes=7, input_CHW=(3, side, side))
+    assert net.img_size == (240, 240)  # it scales its images itself
+    assert net.eval()(torch.zeros(2, 3, side, side)).shape == (2, 7)
+
+
+def test_a_stem_that_cannot_be_adapted_is_left_alone(monkeypatch):
+    def broken(net, **_):
+        net.conv1 = nn.Conv2d(5, 64, 3)
+
+    monkeypatch.setattr(library, "for_small_images", broken)
+    net = timm_net("resnet18", num_classes=7, input_CHW=(3, 32, 32))
+    assert str(net) == str(timm.create_model("resnet18", num_classes=7))
+
+
+@pytest.mark.parametrize(("name", "side"), [("efficientformer_l1", 96), ("inception_v3", 70)])
+def test_a_large_image_that_does_not_fit_is_refused_when_the_network_is_built(name, side):
+    with pytest.raises(UsageError, match=rf"timm/{name} cannot take images of 3 x {side} x {side} \(RuntimeError"):
+        timm_net(name, num_classes=7, input_CHW=(3, side, side))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.stems import for_small_images, set_channels
+from models.stems import beside_the_first, for_small_images, set_channels
 
 
 class Residual(nn.Module):
@@ -65,3 +65,28 @@ def test_only_the_first_strided_convolution_changes():
     net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.Conv2d(4, 4, 3, stride=2, padding=1))
     for_small_images(net, keep_weights=False)
     assert (net[0].stride, net[1].stride) == ((1, 1), (2, 2))
+
+
+class Branches(nn.Module):
+    """A reparameterised block: parallel convolutions whose outputs are added, then one that reads something else."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.narrow = nn.Conv2d(3, 4, 1, stride=2)
+        self.after = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+
+    def forward(self, images):
+        return self.after(self.wide(images) + self.narrow(images))
+
+
+def test_parallel_branches_keep_in_step():
+    net = Branches()
+    beside = beside_the_first(net, (3, 32, 32))
+    assert beside == ["narrow"]
+    for_small_images(net, keep_weights=False, beside=beside)
+    assert net(torch.zeros(1, 3, 32, 32)).shape[-2:] == (16, 16)
+    alone = Branches()
+    for_small_images(alone, keep_weights=False)
+    with pytest.raises(RuntimeError, match="size of tensor a"):  # control
+        alone(torch.zeros(1, 3, 32, 32))

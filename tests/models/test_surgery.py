@@ -2,6 +2,7 @@ import copy
 from dataclasses import replace
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -263,3 +264,16 @@ def test_statistics_are_the_mean_over_batches():
     with pytest.raises(UsageError, match="no batch"):
         surgery.recalibrate(net, [])
     assert torch.equal(net[0].running_mean, mean)
+
+
+def test_evaluating_leaves_no_results_of_old_weights_behind():
+    net = timm.create_model("levit_128s", num_classes=3)
+    image_BCHW = torch.randn(1, 3, 224, 224)
+    with surgery.evaluating(net), torch.no_grad():
+        before_BK = net(image_BCHW)
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if "attention_biases" in name:
+                parameter.normal_()
+    with torch.no_grad():
+        assert not torch.allclose(net.eval()(image_BCHW), before_BK)

@@ -171,3 +171,8 @@ def test_a_network_that_the_library_cannot_follow_is_said_to_be_one():
     net = build(ModelSpec(name="torchvision/shufflenet_v2_x0_5"), num_classes=10, input_CHW=(3, 32, 32))
     with pytest.raises(InputError, match="torch-pruning cannot follow this network"):
         trace(net, (3, 32, 32))
+
+
+def test_a_network_that_keeps_results_of_its_forward_is_traced():
+    net = build(ModelSpec(name="timm/levit_128s"), num_classes=10, input_CHW=(3, 64, 64))
+    assert len(trace(net, (3, 64, 64)).groups) > 5

@@ -1,0 +1,96 @@
+"""Run a copy of a network to learn what it does: without data where its forward allows that, else on the CPU."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from configs.errors import InputError
+
+Result = TypeVar("Result")
+Run = Callable[[nn.Module, Tensor], Result]
+
+
+def probe(net: nn.Module, input_CHW: tuple[int, int, int], run: Run[Result], *, batch: int = 1, purpose: str) -> Result:
+    """Return `run(twin, image_BCHW)`; neither the network nor its mode, its hooks or the random state is touched.
+
+    The twin is in evaluation mode and none of its parameters wants a gradient. It is tried on the meta device, where
+    nothing is computed; a forward that makes tensors of its own or looks at values gets real zeros on the CPU.
+
+    Args:
+        net: The network, on whatever device.
+        input_CHW: The image.
+        run: Called once or twice, each time on a fresh twin.
+        batch: The number of images.
+        purpose: What `run` is for, as in "its MACs cannot be counted".
+
+    Raises:
+        InputError: The network does not take such images, or it does and `run` fails all the same; the message says
+            which. An InputError of `run` itself is passed on.
+    """
+    with torch.random.fork_rng(devices=[]):
+        try:
+            return run(*_ready(net, input_CHW, batch, "meta"))
+        except InputError:
+            raise
+        except Exception:  # of any kind: a foreign forward may do anything with tensors that have no data
+            return _run_for_real(net, input_CHW, run, batch, purpose)
+
+
+def twin(net: nn.Module, device: str) -> nn.Module:
+    """Return a copy in evaluation mode on the CPU or the meta device; none of its parameters wants a gradient."""
+    memo: dict[int, Any] = {}
+    for parameter in net.parameters():
+        memo[id(parameter)] = nn.Parameter(_copied(parameter, device), requires_grad=False)
+    for tensor in [*net.buffers(), *_kept_results(net)]:
+        memo[id(tensor)] = _copied(tensor, device)
+    # LeViT and its like keep results of a forward in evaluation mode; they drop them when training begins.
+    return copy.deepcopy(net, memo).train().eval()
+
+
+def _kept_results(net: nn.Module) -> Iterator[Tensor]:
+    """Yield tensors on layers that a forward left behind and that `deepcopy` refuses."""
+    for layer in net.modules():
+        for value in vars(layer).values():
+            inside = value.values() if isinstance(value, dict) else [value]
+            yield from (tensor for tensor in inside if isinstance(tensor, Tensor) and tensor.grad_fn is not None)
+
+
+def run_once(net: nn.Module, input_CHW: tuple[int, int, int]) -> None:
+    """Send one image of this shape through a copy. Raises what the network's forward raises."""
+    try:
+        probe(net, input_CHW, lambda other, image_BCHW: other(image_BCHW), purpose="it cannot be run")
+    except InputError as error:
+        raise error.__cause__ or error from error
+
+
+def _copied(tensor: Tensor, device: str) -> Tensor:
+    return torch.empty_like(tensor, device="meta") if device == "meta" else tensor.detach().to(device, copy=True)
+
+
+def _ready(net: nn.Module, input_CHW: tuple[int, int, int], batch: int, device: str) -> tuple[nn.Module, Tensor]:
+    dtype = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
+    return twin(net, device), torch.zeros(batch, *input_CHW, device=device, dtype=dtype)
+
+
+def _run_for_real(
+    net: nn.Module, input_CHW: tuple[int, int, int], run: Run[Result], batch: int, purpose: str
+) -> Result:
+    try:
+        return run(*_ready(net, input_CHW, batch, "cpu"))
+    except InputError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        size = " x ".join(map(str, input_CHW))
+        try:
+            other, image_BCHW = _ready(net, input_CHW, batch, "cpu")
+            with torch.no_grad():
+                other(image_BCHW)
+        except Exception:
+            raise InputError(f"the network does not take an image of {size} ({why})") from error
+        raise InputError(f"the network takes an image of {size}, but {purpose} ({why})") from error
