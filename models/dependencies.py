@@ -25,7 +25,7 @@ from configs.errors import InputError
 Indices = list[Any]
 """Of the library's kind: an index along a dimension of this layer (idx), and that of the root layer (root_idx)."""
 
-BEYOND = 16
+BEYOND = 256
 """Concatenated channels that no layer reads as a whole may be more than any tensor has, but not so many times more."""
 
 
