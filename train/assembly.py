@@ -17,7 +17,7 @@ from data_pipes.loader import PlanLoader
 from data_pipes.samples import Samples
 from models import zoo
 from models.masks import Masks
-from train import cached_teacher, guards, wandb_start
+from train import cached_teacher, extension, guards, wandb_start
 from train.adapters import Adapters
 from train.config import DistillConfig, DistillSpec, TrainConfig
 from train.evaluation import evaluate
@@ -52,9 +52,13 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     validation_loader = evaluation_loader(accelerator, validation, config.data, dtype)
     guards.require_repeatable(validation_loader.epoch(0), validation_loader.epoch(0))
     state = _state(config, student, accelerator)
-    schedule = build_schedule(config.optim, state.optimizer, epochs=config.epochs, steps_per_epoch=train_loader.steps)
+    extensions = extension.read(folder)
+    first_step = extensions[-1].from_step if extensions else 0
+    pace = {"epochs": config.epochs, "steps_per_epoch": train_loader.steps, "first_step": first_step}
+    schedule = build_schedule(config.optim, state.optimizer, **pace)
     with accelerator.main_process_first():  # it alone clears away what a kill has left
         resumed = state.resume(folder.checkpoints)
+    extension.require_reached(extensions, state.progress.total_steps, folder)
     model, prepared = accelerator.prepare(student, state.optimizer)
     guards.require_live(state.optimizer, student)
     if teacher is not None:
@@ -84,6 +88,7 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
         state=state,
         folder=folder,
         tracker=_tracker(config, state, folder, stage) if accelerator.is_main_process else None,
+        extensions=extensions,
     )
     _introduce(loop, chosen, resumed)
     return loop

@@ -59,6 +59,13 @@ class PruneConfig(DistillConfig, CutSpec):
             "the .safetensors file of a trained network, as train.teacher and train.distill write, and nothing else",
         )
         require(not self.keep_zeros, "keep_zeros", True, "left out: prune.kind says whether zeros stay")
+        require(
+            not self.extend,
+            "extend",
+            True,
+            "left out: train.distill trains what a finished chain has left, with --student.name RUN/model.safetensors, "
+            "in a run folder of its own",
+        )
         endless = self.distill.teacher_logits == "cached" and self.views is None
         valid = "a number where distill.teacher_logits is cached: each cut's training goes on through the views"
         require(not endless, "views", None, valid)

@@ -59,13 +59,24 @@ def load_newest(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] 
 
     A damaged one is passed over with a warning that says what is wrong. InputError if all are damaged.
     """
-    found = _steps(folder)
     for leftover in [*folder.glob(".tmp-*"), *folder.glob(".trash-*")]:
         shutil.rmtree(leftover, ignore_errors=True)
+    path = _newest(folder)
+    return None if path is None else (load_file(path / FILES[0]), json.loads((path / FILES[1]).read_text(encoding="utf-8")))
+
+
+def newest_record(folder: Path) -> dict[str, Any] | None:
+    """The record alone of the checkpoint that `load_newest` would load. InputError as there."""
+    path = _newest(folder)
+    return None if path is None else dict(json.loads((path / FILES[1]).read_text(encoding="utf-8")))
+
+
+def _newest(folder: Path) -> Path | None:
+    found = _steps(folder)
     for path in reversed(found):
         problem = _problem(path)
         if problem is None:
-            return load_file(path / FILES[0]), json.loads((path / FILES[1]).read_text(encoding="utf-8"))
+            return path
         logger.warning("checkpoint %s is passed over: %s", path, problem)
     if found:
         raise InputError(f"all checkpoints in {folder} are damaged; delete the folder to start afresh")

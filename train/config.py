@@ -152,6 +152,9 @@ class TrainConfig(Recipe, RunSpec):
     """Weights that are zero in the file that training starts from stay zero, as after an unstructured cut."""
     first_epoch: int = 0
     """Epochs that runs before this one have shown: orders and views go on behind theirs."""
+    extend: bool = False
+    """Go on with a finished run from its last state, up to `epochs` in all. The learning rate follows a new schedule
+    over the epochs that are added; only epochs and optim may differ from before."""
 
     def __post_init__(self) -> None:
         RunSpec.__post_init__(self)

@@ -18,6 +18,7 @@ from data_pipes.loader import Layout, PlanLoader
 from train import guards, status
 from train.config import TrainConfig
 from train.evaluation import evaluate
+from train.extension import Extension
 from train.metrics import Scores
 from train.progress import Bar
 from train.run_dir import RunDir
@@ -75,6 +76,8 @@ class Loop:
     folder: RunDir
     tracker: Tracker | None
     """None on all but the main process."""
+    extensions: tuple[Extension, ...] = ()
+    """The schedule and the patience count from where the newest begins."""
 
     def fit(self) -> None:
         """Train; afterwards `state.best` holds the weights of the best epoch on validation."""
@@ -96,7 +99,8 @@ class Loop:
     def finished(self) -> bool:
         """Whether the schedule or the patience is used up."""
         progress, patience = self.state.progress, self.config.patience
-        tired = patience > 0 and progress.epoch - progress.best_epoch > patience
+        first_epoch = self.extensions[-1].from_epoch if self.extensions else 0
+        tired = patience > 0 and progress.epoch - max(progress.best_epoch, first_epoch - 1) > patience
         return progress.epoch >= self.config.epochs or tired
 
     def _train_epoch(self, bar: Bar) -> None:
@@ -116,7 +120,7 @@ class Loop:
 
     def _micro_step(self, batch: Batch, turn: int) -> dict[str, Tensor]:
         total_steps = self.state.progress.total_steps
-        self.schedule.step_update(total_steps)
+        self.schedule.step_update(total_steps - (self.extensions[-1].from_step if self.extensions else 0))
         slot = turn * self.layout.world_size + self.layout.rank
         measurements, signals = self.step(batch, total_steps, slot)
         if total_steps == 0 and turn == 0:

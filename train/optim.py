@@ -24,12 +24,17 @@ def build_optimizer(spec: OptimSpec, module: nn.Module) -> Optimizer:
     return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999))
 
 
-def build_schedule(spec: OptimSpec, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> Scheduler:
-    """timm's schedule over optimizer steps: call `step_update(step)` before step number `step`, counted from 0."""
+def build_schedule(
+    spec: OptimSpec, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, first_step: int = 0
+) -> Scheduler:
+    """timm's schedule over optimizer steps: call `step_update(step)` before step number `step`, counted from 0.
+
+    It ends with the last step of `epochs`, of which `first_step` steps are over when it begins.
+    """
     warmup = round(spec.warmup_epochs * steps_per_epoch)
     shared = {"warmup_t": warmup, "warmup_lr_init": spec.lr / max(warmup, 1), "t_in_epochs": False}
     if spec.schedule == "cosine":
-        rest = max(epochs * steps_per_epoch - warmup, 1)
+        rest = max(epochs * steps_per_epoch - first_step - warmup, 1)
         return CosineLRScheduler(optimizer, t_initial=rest, lr_min=spec.min_lr, warmup_prefix=True, **shared)
     drop = max(round(spec.step_epochs * steps_per_epoch), 1)
     factor = spec.step_factor if spec.schedule == "step" else 1.0

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Any
 
 from accelerate import Accelerator
@@ -16,7 +17,7 @@ from data_pipes import source
 from models import artefact, counting
 from models.artefact import Card, Score
 from models.spec import ModelSpec
-from train import pictures, status
+from train import extension, pictures, status
 from train.assembly import assemble
 from train.config import DistillConfig, TrainConfig
 from train.evaluation import evaluate
@@ -38,9 +39,10 @@ def run(config: TrainConfig, stage: str) -> None:
 
 
 def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict[str, Any]:
-    """Train or resume one run, unless it is finished; its result."""
+    """Train, resume or extend one run, unless it is finished; its result."""
     folder = RunDir.at(config.run_dir)
-    with status.occupied(accelerator, folder, reader.dump(config)):
+    before = extension.begin if config.extend else None
+    with status.occupied(accelerator, folder, reader.dump(config), before=before):
         if not folder.done.exists():
             loop = assemble(config, accelerator, folder, stage)
             with loop.tracker or nullcontext():
@@ -91,6 +93,8 @@ def _card(loop: Loop, scores: Mapping[str, Scores], stage: str) -> Card:
     lineage = {"stage": stage, "commit": commit() or "unknown", "data": samples.fingerprint}
     if loop.step.teacher is not None and isinstance(config, DistillConfig) and config.teacher is not None:
         lineage |= {"teacher": config.teacher, "teacher_sha256": artefact.sha256(config.teacher)}
+    if loop.extensions:
+        lineage["extended"] = "; ".join(one.summary for one in loop.extensions)
     model, pruned = _architecture(config.network)
     return Card(
         model=model,
@@ -126,6 +130,7 @@ def _result(loop: Loop, scores: Mapping[str, Scores], card: Card) -> dict[str, A
         "validation_accuracy": scores["validation"].accuracy,
         "best_epoch": progress.best_epoch + 1,
         "epochs": progress.epoch,
+        "extensions": [asdict(one) for one in loop.extensions],
         "model": card.model.name,
         "parameters": card.cost.parameters,
         "nonzero": card.cost.nonzero,

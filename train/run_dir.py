@@ -24,7 +24,7 @@ from configs.files import write_atomically
 # What may change between a run and its resumption: where, how fast and by whom, not what.
 EXECUTOR_KEYS = ("data.executor", "data.dali", "data.canvas_scale")
 FREE_KEYS = (
-    *("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track", "max_minutes"),
+    *("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track", "max_minutes", "extend"),
     *("distill.cache", "distill.verify"),
     *EXECUTOR_KEYS,
 )
@@ -83,10 +83,10 @@ class RunDir:
             stored = yaml.safe_load(self.config.read_text(encoding="utf-8"))
             changed = differing_keys(stored, yaml.safe_load(config_yaml))
             if changed:
-                raise InputError(
-                    f"{self.path} holds a run with another config; {'; '.join(changed)}. "
-                    "Choose another --run_dir, or delete the folder to start afresh"
-                )
+                way = "Choose another --run_dir, or delete the folder to start afresh"
+                if self.done.exists() and all(line.startswith(("epochs ", "optim.")) for line in changed):
+                    way += "; or train this one on with --extend true"
+                raise InputError(f"{self.path} holds a run with another config; {'; '.join(changed)}. {way}")
         if self.done.exists():
             return
         write_atomically(self.config, config_yaml)

@@ -97,7 +97,7 @@ class TrainState:
         for name, value in tensors.items():
             index, key = name.split("/")
             state.setdefault(int(index), {})[key] = value
-        groups = self.optimizer.state_dict()["param_groups"]  # from the config, which is the same
+        groups = self.optimizer.state_dict()["param_groups"]  # from the config
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,19 @@ class LockedError(UserError):
 
 
 @contextmanager
-def occupied(accelerator: Accelerator, folder: RunDir, config_yaml: str) -> Iterator[None]:
+def occupied(
+    accelerator: Accelerator, folder: RunDir, config_yaml: str, *, before: Callable[[RunDir, str], None] | None = None
+) -> Iterator[None]:
     """Open a run folder on all processes, alone in it, and write down how the work in it ends.
 
+    `before` is called with the folder and the config on the main process, before the folder is opened.
     LockedError: another process has it. InputError: it holds a run with another config.
     """
     main = accelerator.is_main_process
     with _locked(folder.path) if main else nullcontext():
         if main:
+            if before is not None:
+                before(folder, config_yaml)
             folder.open(config_yaml)
             if not folder.done.exists():
                 _write(folder.path, _start(folder.path))

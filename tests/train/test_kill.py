@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,21 +19,22 @@ SMALL = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--epochs", "3", "
 EXTRA = ["--ema", "0.9", "--track.every", "5", "--data.threads", "1"]
 
 
-def command(folder: Path) -> list[str]:
-    return [sys.executable, "-m", "train.teacher", "--config", str(CONFIG), *SMALL, *EXTRA, "--run_dir", str(folder)]
+def command(folder: Path, *options: str) -> list[str]:
+    own = ["--config", str(CONFIG), *SMALL, *EXTRA, "--run_dir", str(folder), *options]
+    return [sys.executable, "-m", "train.teacher", *own]
 
 
 def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def train(folder: Path) -> None:
-    subprocess.run(command(folder), check=True, env=environment(), capture_output=True)
+def train(folder: Path, *options: str) -> None:
+    subprocess.run(command(folder, *options), check=True, env=environment(), capture_output=True)
 
 
-def kill_after(folder: Path, step: int) -> None:
+def kill_after(folder: Path, step: int, *options: str) -> None:
     """Start the run and SIGKILL it as soon as the checkpoint of `step` exists."""
-    process = subprocess.Popen(command(folder), env=environment(), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command(folder, *options), env=environment(), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (folder / "checkpoints" / f"step-{step:08d}").exists():
         assert process.poll() is None, "the run ended before it could be killed"
@@ -90,6 +92,20 @@ def test_without_the_checkpointed_optimizer_the_weights_differ(whole: Path, tmp_
     (newest / "MANIFEST.json").write_text(json.dumps(manifest))
     train(folder)
     assert sha(folder) != sha(whole)
+
+
+@pytest.mark.launcher
+def test_an_extension_that_is_killed_keeps_the_old_weights_and_ends_with_the_same_bits(
+    whole: Path, tmp_path: Path
+) -> None:
+    longer = ("--extend", "true", "--epochs", "4", "--optim.lr", "0.002")
+    one, two = (Path(shutil.copytree(whole, tmp_path / name)) for name in ("one", "two"))
+    train(one, *longer)
+    kill_after(two, 75, *longer)  # of 63 steps before it and 21 more
+    assert sha(two) == sha(whole) and not (two / "done").exists()
+    train(two, *longer)
+    assert sha(two) == sha(one) != sha(whole)
+    assert losses(two) == losses(one) and len(losses(one)) > len(losses(whole))
 
 
 @pytest.mark.launcher
