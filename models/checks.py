@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from configs.errors import UsageError
+import torch
+from torch import nn
+
+from configs.errors import InputError, UsageError
 
 SMALL = 64
 """Images up to this height, in pixels, get a stem that keeps their resolution."""
@@ -23,3 +26,22 @@ def require_size(name: str, input_CHW: tuple[int, int, int], smallest: int) -> N
     _, height, width = input_CHW
     if min(height, width) < smallest:
         raise UsageError(f"{name} needs images of at least {smallest} x {smallest} pixels, not {height} x {width}")
+
+
+def require_takes(
+    net: nn.Module, own_CHW: tuple[int, int, int], input_CHW: tuple[int, int, int], who: str, way: str = ""
+) -> None:
+    """InputError, with a way out, if a network in evaluation mode that was made for `own_CHW` cannot take `input_CHW`.
+
+    Most can; a vision transformer is tied to its size, and a deep stack of poolings needs some pixels.
+    """
+    if own_CHW == input_CHW:
+        return
+    try:
+        with torch.no_grad():
+            net(torch.zeros(1, *input_CHW))
+    except Exception as error:  # whatever a foreign forward makes of a size that does not fit
+        made, shown = (f"{height} x {width}" for _, height, width in (own_CHW, input_CHW))
+        way = way or f"take data.image_size [{own_CHW[1]}, {own_CHW[2]}], or another network"
+        why = str(error).partition("\n")[0].rstrip(".")
+        raise InputError(f"{who} is made for images of {made} pixels and cannot take {shown} ({why}); {way}") from error

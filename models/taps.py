@@ -42,7 +42,9 @@ class Taps:
         self._outputs.clear()
         silent = [name for name in self._names if name not in outputs]
         if silent:
-            raise UsageError(f"no output of {', '.join(silent)}: run the network's forward before each take()")
+            raise UsageError(
+                f"no output of {', '.join(silent)}: the network's forward does not run it; tap another layer"
+            )
         for name, (output, version) in outputs.items():
             if _version(output) != version:
                 raise UsageError(

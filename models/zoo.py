@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from configs.errors import InputError, UsageError
-from models import architectures, artefact
+from models import architectures, artefact, checks
 from models.spec import ModelSpec
 
 
@@ -23,4 +23,5 @@ def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int])
     for what, found, wanted in pairs:
         if found != wanted:
             raise InputError(f"{spec.name} has {found} {what}, but {wanted} are wanted here; take a file that fits")
+    checks.require_takes(net, card.input_CHW, input_CHW, spec.name)
     return net.train()

@@ -17,7 +17,7 @@ from data_pipes.loader import PlanLoader
 from data_pipes.samples import Samples
 from models import zoo
 from models.masks import Masks
-from train import cached_teacher, extension, guards, wandb_start
+from train import cached_teacher, extension, guards, live_teacher, wandb_start
 from train.adapters import Adapters
 from train.config import DistillConfig, DistillSpec, TrainConfig
 from train.evaluation import evaluate
@@ -41,8 +41,10 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     layout = training_layout(accelerator, config.batch_size, config.micro_batch_size)
     accelerator.gradient_accumulation_steps = layout.accumulation
     device, dtype = accelerator.device, dtype_of(config.precision)
-    train, validation = load_splits(accelerator, config.data)
     spec = config.distill if isinstance(config, DistillConfig) else SUPERVISED
+    if spec.needs_teacher and isinstance(config, DistillConfig) and config.teacher is not None:
+        live_teacher.require_fit(config.teacher, config.data, spec.teacher_size)
+    train, validation = load_splits(accelerator, config.data)
     teacher = _teacher(config, spec, train.classes)
     student = _student(config, spec, len(train.classes), teacher).to(device=device, dtype=dtype)
     student.to(memory_format=torch.channels_last)  # batches come so; 1.2 to 2 times faster on a CPU, too
@@ -98,7 +100,7 @@ def _teacher(config: TrainConfig, spec: DistillSpec, classes: tuple[str, ...]) -
     if not spec.needs_teacher:
         return None
     assert isinstance(config, DistillConfig) and config.teacher is not None
-    return LiveTeacher.load(config.teacher, config.data, classes, layers=spec.teacher_layers)
+    return LiveTeacher.load(config.teacher, config.data, classes, layers=spec.teacher_layers, size=spec.teacher_size)
 
 
 def _student(config: TrainConfig, spec: DistillSpec, classes: int, teacher: LiveTeacher | None) -> Student:
@@ -108,9 +110,9 @@ def _student(config: TrainConfig, spec: DistillSpec, classes: int, teacher: Live
     adapters = None
     if spec.hint > 0:
         assert teacher is not None
-        example = torch.zeros(2, *input_CHW)
-        theirs = example_features(teacher.model[1], spec.teacher_layers, example)
-        adapters = Adapters.fitting(example_features(net, spec.student_layers, example), theirs)
+        theirs = example_features(teacher.net, spec.teacher_layers, torch.zeros(2, *teacher.input_CHW))
+        ours = example_features(net, spec.student_layers, torch.zeros(2, *input_CHW))
+        adapters = Adapters.fitting(ours, theirs)
     return Student(net, spec.student_layers, adapters)
 
 

@@ -135,7 +135,8 @@ def identity(config: DistillConfig, loader: PlanLoader, chosen: Choice) -> dict[
             "mean": card.mean,
             "std": card.std,
             "precision": config.precision,
-        },
+        }
+        | ({"size": card.input_CHW[1:]} if config.distill.teacher_size == "own" else {}),
     }
 
 

@@ -14,7 +14,7 @@ from data_pipes import source
 from data_pipes.loader import Layout
 from data_pipes.logit_cache import ROWS_PER_BLOCK
 from data_pipes.logit_codec import HEADER, Codec
-from train import cached_teacher, guards
+from train import cached_teacher, guards, live_teacher
 from train.cache_config import CacheConfig
 from train.filler import Difference, Filler, require_close
 from train.live_teacher import LiveTeacher
@@ -47,9 +47,11 @@ def run(config: CacheConfig) -> None:
 
 def prepare(config: CacheConfig, accelerator: Accelerator) -> Filler:
     """The cache, the teacher, and a loader that shows it what training will show the student."""
-    train, _ = load_splits(accelerator, config.data)
     assert config.teacher is not None
-    teacher = LiveTeacher.load(config.teacher, config.data, train.classes)
+    size = config.distill.teacher_size
+    live_teacher.require_fit(config.teacher, config.data, size)
+    train, _ = load_splits(accelerator, config.data)
+    teacher = LiveTeacher.load(config.teacher, config.data, train.classes, size=size)
     teacher.to(accelerator.device, dtype_of(config.precision))
     guards.require_frozen(teacher.model)
     config, chosen = settled(config, accelerator, train)

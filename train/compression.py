@@ -88,7 +88,10 @@ def _finish(config: CompressConfig, accelerator: Accelerator, folder: RunDir) ->
     if accelerator.is_main_process:
         write_atomically(folder.weights, last.weights.read_bytes())
     accelerator.wait_for_everyone()
-    evaluation = EvaluateConfig(run_dir=config.run_dir, data=config.data, teacher=config.teacher_weights)
+    size = config.cutting().distill.teacher_size
+    evaluation = EvaluateConfig(
+        run_dir=config.run_dir, data=config.data, teacher=config.teacher_weights, teacher_size=size
+    )
     score_sheet.carry_out(evaluation, accelerator)
     if accelerator.is_main_process:
         if config.onnx:

@@ -17,13 +17,13 @@ from torch.nn import functional as F
 from configs.errors import InputError
 from data_pipes import source
 from data_pipes.batch import Batch
-from models import artefact, planner, surgery
+from models import artefact, checks, planner, surgery
 from models.artefact import Card
 from models.counting import measure
 from models.cuts import Cut
 from models.masks import Masks, cubic_schedule, prunable
 from models.surgery import Kept
-from train import guards
+from train import guards, live_teacher
 from train.chain_config import PruneConfig
 from train.live_teacher import LiveTeacher
 from train.progress import plain_table
@@ -103,6 +103,9 @@ def require_possible(config: PruneConfig) -> None:
     InputError: student, teacher and data do not fit together. UsageError: the budget cannot be had.
     """
     net, card = artefact.load(config.student.name)
+    checks.require_takes(net, card.input_CHW, (card.input_CHW[0], *config.data.image_size), config.student.name)
+    if config.distill.needs_teacher and config.teacher is not None:
+        live_teacher.require_fit(config.teacher, config.data, config.distill.teacher_size)
     _require_fit(config, card)
     if config.prune.kind == "unstructured":
         _masks(config, net)
@@ -118,7 +121,8 @@ def _require_fit(config: PruneConfig, card: Card) -> None:
         raise InputError(f"the student takes {card.input_CHW[0]} channels and data.mean has {config.data.channels}")
     if config.distill.needs_teacher:
         assert config.teacher is not None
-        LiveTeacher.load(config.teacher, config.data, classes, layers=config.distill.teacher_layers)
+        layers, size = config.distill.teacher_layers, config.distill.teacher_size
+        LiveTeacher.load(config.teacher, config.data, classes, layers=layers, size=size)
 
 
 def preview(config: PruneConfig) -> Table | str:

@@ -11,14 +11,16 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from configs.errors import InputError
 from data_pipes.batch import Batch
 from data_pipes.spec import DataSpec
-from models import artefact
+from models import artefact, checks
 from models.artefact import Card
 from models.taps import Taps
 from train import guards
+from train.config import TeacherSize
 from train.student import Signals
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,18 @@ class Renormalise(nn.Module):
         return image_BCHW * self.scale_C11 + self.shift_C11
 
 
+class Resize(nn.Module):
+    """To another size: bilinear, and with antialiasing along what shrinks."""
+
+    def __init__(self, size_HW: tuple[int, int]) -> None:
+        super().__init__()
+        self.size_HW = size_HW
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        """image_BCHW -> image_BCHW of the other size."""
+        return F.interpolate(image_BCHW, self.size_HW, mode="bilinear", antialias=True)
+
+
 class Teacher(Protocol):
     """Whoever tells a student what to say about a batch."""
 
@@ -65,22 +79,43 @@ class LiveTeacher:
     It is not prepared by accelerate (there is nothing to reduce) and never saved with the student.
     """
 
-    def __init__(self, net: nn.Module, card: Card, data: DataSpec, *, layers: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        card: Card,
+        data: DataSpec,
+        *,
+        layers: tuple[str, ...] = (),
+        size: TeacherSize = "student",
+    ) -> None:
         """Raises InputError if the teacher takes another number of channels than the batch has."""
-        self.card = card
-        self.model = nn.Sequential(Renormalise(data, card), net).eval().requires_grad_(False)
+        self.card, self.net = card, net
+        self.input_CHW = (data.channels, *_seen(card, data, size))
+        resized = [Resize(self.input_CHW[1:])] if self.input_CHW[1:] != data.image_size else []
+        self.model = nn.Sequential(Renormalise(data, card), *resized, net).eval().requires_grad_(False)
         self._layers = layers
         self._taps = Taps(net, layers)
 
     @classmethod
-    def load(cls, path: str, data: DataSpec, classes: tuple[str, ...], *, layers: tuple[str, ...] = ()) -> LiveTeacher:
+    def load(
+        cls,
+        path: str,
+        data: DataSpec,
+        classes: tuple[str, ...],
+        *,
+        layers: tuple[str, ...] = (),
+        size: TeacherSize = "student",
+    ) -> LiveTeacher:
         """The teacher in a saved file; InputError if it was trained for other classes or channels."""
         net, card = artefact.load(path)
         guards.require_classes(card.classes, classes, f"the teacher {path}")
         if card.input_CHW[1:] != data.image_size:
             sizes = [" x ".join(map(str, size)) for size in (card.input_CHW[1:], data.image_size)]
-            logger.warning("the teacher was trained on %s pixels and will see %s", *sizes)
-        return cls(net, card, data, layers=layers)
+            if size == "own":
+                logger.info("the teacher sees its own %s pixels, resized from %s", *sizes)
+            else:
+                logger.warning("the teacher was trained on %s pixels and will see %s", *sizes)
+        return cls(net, card, data, layers=layers, size=size)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> LiveTeacher:
         """Move it; returns itself."""
@@ -101,6 +136,24 @@ class LiveTeacher:
             logits_BK = self.model(batch.image_BCHW)
         features = self._taps.take()
         return Signals(logits_BK=_wide(logits_BK), features_L=[_wide(features[name]) for name in self._layers])
+
+
+def require_fit(path: str, data: DataSpec, size: TeacherSize, *, key: str = "distill.teacher_size") -> None:
+    """InputError if the teacher in a file cannot take the images of a data set, of which none is read.
+
+    key: the name of the option that lets it see its own size.
+    """
+    card = artefact.read_card(path)
+    Renormalise(data, card)
+    seen_CHW = (data.channels, *_seen(card, data, size))
+    if seen_CHW != card.input_CHW:
+        way = f"{key} own resizes what it sees"
+        checks.require_takes(artefact.load(path)[0], card.input_CHW, seen_CHW, f"the teacher {path}", way)
+
+
+def _seen(card: Card, data: DataSpec, size: TeacherSize) -> tuple[int, int]:
+    """Height and width of what a teacher sees."""
+    return card.input_CHW[1:] if size == "own" else data.image_size
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib import metadata
 from itertools import pairwise
@@ -28,6 +29,8 @@ FREE_KEYS = (
     *("distill.cache", "distill.verify"),
     *EXECUTOR_KEYS,
 )
+# Keys that came when there were runs already, and what these did.
+LATER = {"distill.teacher_size": "student"}
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "nvidia-dali-cuda120")
 
 
@@ -110,8 +113,14 @@ def differing_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
         return []
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [*new, *(key for key in old if key not in new)]
-        return [line for key in keys for line in differing_keys(old.get(key), new.get(key), f"{prefix}{key}.")]
+        return [
+            line for key in keys for line in differing_keys(_known(old, key, prefix), new.get(key), f"{prefix}{key}.")
+        ]
     return [] if old == new else [f"{prefix.rstrip('.')} was {old}, is now {new}"]
+
+
+def _known(config: Mapping[str, Any], key: str, prefix: str) -> Any:
+    return config.get(key, LATER.get(f"{prefix}{key}"))
 
 
 def environment() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from configs.errors import require
 from data_pipes.spec import DataSpec
+from train.config import TeacherSize
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +23,8 @@ class EvaluateConfig:
     """A .safetensors file to evaluate instead of the run's own."""
     teacher: str | None = None
     """A .safetensors file whose agreement with the model is measured too."""
+    teacher_size: TeacherSize | None = None
+    """Size of the images that the teacher sees: the student's, or its own. null: as distill.teacher_size of the run."""
     split: Literal["auto", "train", "validation", "test"] = "auto"
     """auto: test where the data set has labels for it, otherwise validation."""
     batch_size: int = 256

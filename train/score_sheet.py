@@ -14,7 +14,7 @@ from configs.errors import InputError
 from data_pipes import source
 from data_pipes.samples import Samples
 from data_pipes.spec import DataSpec
-from train import guards, saved
+from train import guards, live_teacher, saved
 from train.evaluation import evaluate
 from train.live_teacher import LiveTeacher
 from train.metrics import Scores, wilson
@@ -40,14 +40,18 @@ def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked
     A teacher that only the run's own config names may be gone by now; one that was asked for may not.
     """
     net, card, data = saved.load(config.run_dir, config.weights, config.data)
+    taught = config.teacher is not None and (teacher_asked_for or Path(config.teacher).exists())
+    size = config.teacher_size or saved.teacher_size(config.run_dir)
+    if taught:
+        live_teacher.require_fit(str(config.teacher), data, size, key="teacher_size")
     with accelerator.main_process_first():
         samples = _labelled(data, config.split)
     guards.require_classes(card.classes, samples.classes, "the network")
     teacher = None
-    if config.teacher is not None and not teacher_asked_for and not Path(config.teacher).exists():
+    if config.teacher is not None and not taught:
         logger.warning("the run's teacher %s is not there: agreement is not measured", config.teacher)
     elif config.teacher is not None:
-        teacher = LiveTeacher.load(config.teacher, data, samples.classes)
+        teacher = LiveTeacher.load(config.teacher, data, samples.classes, size=size)
         teacher.model.to(accelerator.device)
     net.to(accelerator.device)
     loader = evaluation_loader(accelerator, samples, data, batch_size=config.batch_size)

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from configs import stopping
+from configs.errors import UsageError
 from configs.stopping import StoppedError
 from data_pipes import executor, source
 from data_pipes.choice import Choice
@@ -27,10 +28,21 @@ EVAL_BATCH = 256
 
 
 def make_accelerator(precision: str) -> Accelerator:
-    """One for CPU and GPU, one process and many; a user's default_config.yaml changes nothing of it."""
+    """One for CPU and GPU, one process and many; a user's default_config.yaml changes nothing of it.
+
+    UsageError: the device cannot compute in this precision.
+    """
     make_backward_safe()
     mixed = precision if precision in ("bf16", "fp16") else "no"
-    return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=mixed, dynamo_backend="no")
+    try:
+        made = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=mixed, dynamo_backend="no")
+    except ValueError as error:
+        if mixed == "no":
+            raise
+        raise UsageError(f"precision is {precision}, which cannot be had here ({error}); take float32") from error
+    if precision == "fp16" and made.device.type == "cpu":
+        raise UsageError("precision is fp16, which needs a GPU, and the device is a CPU; take bf16 or float32")
+    return made
 
 
 def start(precision: str, max_minutes: float | None = None) -> Accelerator:

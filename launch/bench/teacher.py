@@ -78,7 +78,8 @@ def variants(loop: Loop, config: DistillStepConfig) -> dict[str, Stepping]:
     cached, device = loop.step.teacher, loop.accelerator.device
     assert cached is not None and config.teacher is not None
     cached.begin(0)
-    online = LiveTeacher.load(config.teacher, config.data, loop.train_loader.dataset.classes)
+    classes, size = loop.train_loader.dataset.classes, config.distill.teacher_size
+    online = LiveTeacher.load(config.teacher, config.data, classes, size=size)
     online.to(device, dtype_of(config.precision))
     steps = {
         "without": replace(loop.step, teacher=None, objective=Objective(SUPERVISED, config.label_smoothing)),

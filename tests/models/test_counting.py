@@ -38,6 +38,12 @@ def test_attention_counts_its_matrix_products():
     assert measure(net, (3, 32, 32)).macs == dense + 2 * tokens * tokens * width
 
 
+def test_a_parameter_that_is_the_input_of_a_layer_is_no_obstacle():
+    """Attention pooling passes its latent, which requires gradients, to a layer."""
+    net = timm.create_model("test_vit3", num_classes=10, img_size=32)
+    assert measure(net, (3, 32, 32)).macs > 0 and all(p.requires_grad for p in net.parameters())
+
+
 def test_measuring_disturbs_nothing():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(), nn.Flatten(), nn.Linear(72, 3)).double()
     net[1].eval()

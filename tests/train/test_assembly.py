@@ -144,6 +144,59 @@ def test_a_missing_teacher_is_named(tmp_path):
         assembled(tmp_path, config(str(tmp_path / "t.safetensors")))
 
 
+# ---- the teacher's own size
+
+
+def test_a_teacher_is_put_to_the_test_at_its_own_size(tmp_path, taught, caplog):
+    net, correct, count = taught
+    path = save(tmp_path / "t.safetensors", net, claims=correct / count)
+    large = replace(DATA, image_size=(24, 24))
+    with pytest.raises(InputError, match="but its file records"):
+        assembled(tmp_path, replace(config(path), data=large))
+    with caplog.at_level(logging.INFO, "train.assembly"):
+        assembled(tmp_path, replace(config(path, distill=DistillSpec(teacher_size="own")), data=large))
+    assert f"of {count} validation images are right" in caplog.text
+
+
+def test_a_tied_teacher_trains_a_student_of_another_size_with_hints_and_attention(tmp_path):
+    path = tied(tmp_path / "vit.safetensors")
+    spec = DistillSpec(teacher_size="own", hint=1.0, attention=1.0, layers=(("layer2", "patch_embed.proj"),))
+    folder = RunDir.at(str(tmp_path / "run"))
+    folder.path.mkdir()
+    loop = assemble(config(path, distill=spec), make_accelerator("float32"), folder, "distill")
+    [adapter] = loop.state.student.adapters.convolutions
+    assert tuple(adapter.weight.shape[:2]) == (96, 4)
+    loop.schedule.step_update(0)
+    epoch = loop.train_loader.epoch(0)
+    measurements, signals = loop.step(next(epoch), 0, 0)
+    epoch.close()
+    loop.close()
+    loop.tracker.close()
+    assert signals.logits_BK.shape == (32, 10) and all(value.isfinite() for value in measurements.values())
+
+
+def test_a_teacher_that_does_not_fit_is_refused_before_data_is_read(tmp_path):
+    nowhere = DataSpec(source="folder", root=str(tmp_path / "nowhere"), image_size=(8, 8), mean=(0.3,), std=(0.4,))
+    with pytest.raises(InputError, match=r"made for images of 32 x 48 pixels and cannot take 8 x 8.*teacher_size own"):
+        assembled(tmp_path, replace(config(tied(tmp_path / "vit.safetensors")), data=nowhere))
+
+
+def test_a_saved_student_that_is_tied_to_another_size_is_refused(tmp_path):
+    path = tied(tmp_path / "vit.safetensors")
+    wanted = config(None, student=ModelSpec(name=path), distill=DistillSpec(alpha=0.0))
+    with pytest.raises(InputError, match=r"32 x 48 pixels and cannot take 8 x 8.*take data\.image_size \[32, 48\]"):
+        assembled(tmp_path, wanted)
+
+
+def tied(path) -> str:
+    """A vision transformer, which takes one size alone."""
+    spec, input_CHW = ModelSpec(name="timm/test_vit3"), (1, 32, 48)
+    net = build(spec, num_classes=10, input_CHW=input_CHW).eval()
+    own = {"mean": (0.5,), "std": (0.5,), "eval_crop": 1.0, "cost": measure(net, input_CHW)}
+    artefact.save(path, net, Card(model=spec, classes=CLASSES, input_CHW=input_CHW, **own))
+    return str(path)
+
+
 # ---- one step of everything
 
 

@@ -538,3 +538,27 @@ def test_an_epoch_that_was_not_begun_is_not_answered(tmp_path):
         own(next(loader.epoch(1)), nullcontext())
     own.close()
     loader.close()
+
+
+# ---- a teacher at its own size
+
+LARGE = ("--data.image_size", "[12, 12]", "--epochs", "2")
+OWN = ("--distill.teacher_size", "own")
+
+
+def test_a_teacher_at_its_own_size_is_cached_as_it_answers(home, tmp_path):
+    shutil.copy(home / "teacher.safetensors", tmp_path)
+    tiny_digits.fill(tmp_path, *LARGE, *OWN)
+    online = tiny_digits.train(tmp_path, "online", *LARGE, *OWN)
+    cached = tiny_digits.train(tmp_path, "cached", *LARGE, *OWN, *tiny_digits.CACHED)
+    assert tiny_digits.losses(cached) == tiny_digits.losses(online)
+    message = r"teacher\.size: the cache has \[8, 8\], this run has nothing"
+    with pytest.raises(InputError, match=message):
+        tiny_digits.train(tmp_path, "other", *LARGE, *tiny_digits.CACHED)
+
+
+def test_a_cache_at_the_students_size_is_refused_at_the_teachers_own(home, tmp_path):
+    shutil.copytree(home / "cache", tmp_path / "cache")
+    shutil.copy(home / "teacher.safetensors", tmp_path)
+    with pytest.raises(InputError, match=r"teacher\.size: the cache has nothing, this run has \[8, 8\]"):
+        tiny_digits.train(tmp_path, "run", *OWN, *tiny_digits.CACHED)

@@ -23,7 +23,7 @@ from models.artefact import Card
 from models.cuts import IMPORTANCES
 from models.masks import Masks, cubic_schedule, prunable
 from models.spec import ModelSpec
-from train import cutting, prune
+from train import cutter, cutting, prune
 from train.chain_config import PruneConfig
 from train.cutter import Cutter
 from train.world import make_accelerator
@@ -245,6 +245,18 @@ def test_what_is_for_other_images_is_refused(files, student, tmp_path: Path, ref
     cut = files[name] if who == "student" else student
     taught = ["--teacher", str(files[name]), "--distill.alpha", "0.5"] if who == "teacher" else []
     assert message in refuse(66, tmp_path / "run", cut, *taught)
+
+
+def test_a_teacher_that_is_tied_to_another_size_is_refused_or_sees_its_own(student, tmp_path: Path, refuse) -> None:
+    model, input_CHW = ModelSpec(name="timm/test_vit3"), (1, 32, 32)
+    net = zoo.build(model, num_classes=10, input_CHW=input_CHW).eval()
+    own = {"mean": (0.5,), "std": (0.5,), "eval_crop": 1.0, "cost": counting.measure(net, input_CHW)}
+    artefact.save(tmp_path / "vit.safetensors", net, Card(model=model, classes=CLASSES, input_CHW=input_CHW, **own))
+    taught = ["--teacher", str(tmp_path / "vit.safetensors"), "--distill.alpha", "0.5"]
+    message = "made for images of 32 x 32 pixels and cannot take 8 x 8"
+    assert message in refuse(66, tmp_path / "run", student, *taught)
+    assert message in refuse(66, tmp_path / "other", tmp_path / "vit.safetensors")
+    cutter.require_possible(read(tmp_path / "run", student, *taught, "--distill.teacher_size", "own"))
 
 
 STRUCTURED, UNSTRUCTURED = (["--prune.kind", kind] for kind in KINDS)

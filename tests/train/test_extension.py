@@ -117,7 +117,7 @@ def test_a_distillation_is_extended_likewise(tmp_path: Path) -> None:
 def test_the_best_epoch_of_before_is_kept_where_none_is_better(tmp_path: Path) -> None:
     known = ("--ema", "0", "--data.augment", "{}")
     best = teach(tmp_path, *known, "--epochs", "4", "--optim.lr", "0.05")
-    assert best["validation_accuracy"] > 0.3
+    assert best["validation_accuracy"] > 0.15
     net = artefact.load(tmp_path / "model.safetensors")[0].state_dict()
     result = teach(tmp_path, *known, "--extend", "true", "--epochs", "5", "--optim.lr", "5")  # spoils it
     assert [result[key] == best[key] for key in ("best_epoch", "validation_accuracy", "epochs")] == [True, True, False]

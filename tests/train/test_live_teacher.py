@@ -21,7 +21,7 @@ from models.counting import measure
 from models.spec import ModelSpec
 from models.zoo import build
 from train.config import DistillSpec
-from train.live_teacher import LiveTeacher, Renormalise
+from train.live_teacher import LiveTeacher, Renormalise, require_fit
 from train.objective import Objective
 from train.student import Student
 
@@ -215,3 +215,96 @@ def test_a_damaged_file_is_refused(file):
     file.write_bytes(data)
     with pytest.raises(InputError, match="damaged"):
         LiveTeacher.load(str(file), SPEC, CLASSES)
+
+
+# ---- its own size
+
+
+def ramp(height: int, width: int) -> Batch:
+    """Six images that rise evenly from left to right, one level per pixel."""
+    one = batches(SPEC)[0]
+    row_W = torch.arange(width, dtype=torch.float32).expand(6, 3, height, width)
+    return replace(one, image_BCHW=row_W.contiguous())
+
+
+def heard(size: tuple[int, int], shown: Batch) -> torch.Tensor:
+    net, same = Listener(), card(input_CHW=(3, *size), mean=SPEC.mean, std=SPEC.std)
+    data = replace(SPEC, image_size=tuple(shown.image_BCHW.shape[2:]))
+    LiveTeacher(net, same, data, size="own")(shown, nullcontext())
+    return net.heard
+
+
+def test_what_it_sees_enlarged_rises_as_evenly():
+    seen_BCHW = heard((32, 64), ramp(16, 16))
+    assert seen_BCHW.shape == (6, 3, 32, 64)
+    expected = (torch.arange(64) + 0.5) / 4 - 0.5
+    torch.testing.assert_close(seen_BCHW[:, :, :, 2:-2], expected[2:-2].expand(6, 3, 32, 60))
+
+
+def test_what_it_sees_shrunk_is_antialiased():
+    """Half the size takes 1, 3, 3, 1 eighths of four pixels; without antialiasing, stripes would stay or vanish."""
+    stripes = ramp(16, 16)
+    stripes.image_BCHW.copy_((torch.arange(16) % 4 < 2).float().expand(6, 3, 16, 16))
+    seen_BCHW = heard((16, 8), stripes)
+    inner = seen_BCHW[0, 0, 0, 1:-1]
+    by_hand = [sum(w * float((2 * i - 1 + k) % 4 < 2) for k, w in enumerate((1, 3, 3, 1))) / 8 for i in range(1, 7)]
+    torch.testing.assert_close(inner, torch.tensor(by_hand))
+
+
+@pytest.mark.parametrize("size", ["student", "own"])
+def test_at_the_same_size_no_bit_changes(size):
+    net, one = Listener(), batches(SPEC)[0]
+    LiveTeacher(net, card(mean=SPEC.mean, std=SPEC.std), SPEC, size=size)(one, nullcontext())
+    assert torch.equal(net.heard, one.image_BCHW)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_its_own_size_holds_in_every_precision(file, dtype):
+    small = replace(SPEC, image_size=(8, 12))
+    teacher = LiveTeacher.load(str(file), small, CLASSES, layers=("layer1",), size="own")
+    mixed = dtype == torch.bfloat16
+    teacher.to(torch.device("cpu"), torch.float32 if mixed else dtype)
+    [one] = batches(small, dtype=torch.float32 if mixed else dtype)
+    signals = teacher(one, torch.autocast("cpu", dtype=dtype) if mixed else nullcontext())
+    assert teacher.input_CHW == (3, 16, 16) and signals.features_L[0].shape == (6, 2, 16, 16)
+    assert signals.logits_BK.dtype == (torch.float32 if mixed else dtype) and signals.logits_BK.isfinite().all()
+
+
+def test_its_own_size_is_no_reason_for_a_warning(file, caplog):
+    with caplog.at_level(logging.INFO, "train.live_teacher"):
+        LiveTeacher.load(str(file), replace(SPEC, image_size=(24, 32)), CLASSES, size="own")
+    [record] = caplog.records
+    assert record.levelno == logging.INFO and "its own 16 x 16 pixels, resized from 24 x 32" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def tied(tmp_path_factory):
+    """A vision transformer, which takes one size alone."""
+    spec = ModelSpec(name="timm/test_vit3")
+    net = build(spec, num_classes=3, input_CHW=(3, 32, 48)).eval()
+    path = tmp_path_factory.mktemp("tied") / "vit.safetensors"
+    artefact.save(path, net, replace(card(), model=spec, input_CHW=(3, 32, 48), cost=measure(net, (3, 32, 48))))
+    return str(path)
+
+
+def test_a_teacher_that_is_tied_to_its_size_is_refused_with_both_sizes_and_the_way_out(tied):
+    message = r"vit\.safetensors is made for images of 32 x 48 pixels and cannot take 16 x 16 \(.*\); (\S+) own resizes"
+    with pytest.raises(InputError, match=message) as caught:
+        require_fit(tied, SPEC, "student")
+    assert "distill.teacher_size own" in str(caught.value)
+    with pytest.raises(InputError, match="; teacher_size own resizes"):
+        require_fit(tied, SPEC, "student", key="teacher_size")
+
+
+def test_a_teacher_that_can_take_the_size_is_not(tied, file):
+    require_fit(tied, SPEC, "own")
+    require_fit(tied, replace(SPEC, image_size=(32, 48)), "student")
+    require_fit(str(file), replace(SPEC, image_size=(24, 32)), "student")
+    with pytest.raises(InputError, match="the teacher takes 3 channels"):
+        require_fit(tied, replace(SPEC, mean=(0.3,), std=(0.3,)), "own")
+
+
+def test_at_its_own_size_a_tied_teacher_answers(tied):
+    teacher = LiveTeacher.load(tied, SPEC, CLASSES, layers=("patch_embed.proj",), size="own")
+    signals = teacher(batches(SPEC)[0], nullcontext())
+    assert signals.logits_BK.shape == (6, 3) and signals.features_L[0].shape[2:] == (2, 3)

@@ -135,6 +135,13 @@ def test_keys_that_came_or_went_are_named():
     assert differing_keys({"track": {"every": 1}}, {"track": {"every": 2, "new": 3}}) == []
 
 
+def test_a_key_that_a_run_of_before_does_not_know_is_what_it_did_then():
+    old, new = {"distill": {"alpha": 0.5}}, {"distill": {"alpha": 0.5, "teacher_size": "student"}}
+    assert differing_keys(old, new) == []
+    new["distill"]["teacher_size"] = "own"
+    assert differing_keys(old, new) == ["distill.teacher_size was student, is now own"]
+
+
 # ---- files
 
 

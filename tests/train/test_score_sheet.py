@@ -168,3 +168,34 @@ def test_many_classes_are_not_squeezed_into_a_terminal(capsys):
     score_sheet.show(scores, samples, Path("x.json"), with_teacher=False)
     shown = capsys.readouterr().out
     assert "by class" in shown and "confusion" not in shown and "agrees" not in shown
+
+
+# ---- a teacher at its own size
+
+
+@pytest.fixture
+def tied(tmp_path):
+    """A vision transformer, which takes one size alone."""
+    model = ModelSpec(name="timm/test_vit3")
+    net = build(model, num_classes=3, input_CHW=(1, 32, 32)).eval()
+    own = {"mean": (0.4,), "std": (0.25,), "eval_crop": 1.0, "cost": measure(net, (1, 32, 32))}
+    artefact.save(tmp_path / "vit.safetensors", net, Card(model=model, classes=CLASSES, input_CHW=(1, 32, 32), **own))
+    return str(tmp_path / "vit.safetensors")
+
+
+def test_agreement_with_a_teacher_of_another_size_is_refused_or_at_its_own(tmp_path, images, tied):
+    saved(tmp_path / "run" / "model.safetensors", 1)
+    config = EvaluateConfig(run_dir=str(tmp_path / "run"), data=spec(images), teacher=tied)
+    with pytest.raises(InputError, match=r"32 x 32 pixels and cannot take 16 x 16 .*; teacher_size own resizes"):
+        score_sheet.score(config)
+    score_sheet.score(replace(config, teacher_size="own"))
+    found = json.loads((tmp_path / "run" / "evaluation-test.json").read_text())
+    assert 0 <= found["teacher_agreement"] <= 1
+
+
+@pytest.mark.parametrize("section", ["distill: {}", "cut: {distill: {}}", "student: {distill: {}}"])
+def test_unless_told_the_teacher_sees_what_it_saw_in_the_run(tmp_path, images, tied, section):
+    saved(tmp_path / "run" / "model.safetensors", 1)
+    (tmp_path / "run" / "config.yaml").write_text(section.replace("distill: {}", "distill: {teacher_size: own}"))
+    score_sheet.score(EvaluateConfig(run_dir=str(tmp_path / "run"), data=spec(images), teacher=tied))
+    assert json.loads((tmp_path / "run" / "evaluation-test.json").read_text())["teacher"] == tied

@@ -8,6 +8,7 @@ import torch
 import reference
 from configs.errors import UsageError
 from data_pipes.spec import AugmentSpec, DataSpec
+from train import world as world_module
 from train.world import EVAL_BATCH, dtype_of, evaluation_loader, make_accelerator, training_layout
 
 SPEC = DataSpec(
@@ -81,3 +82,20 @@ def test_evaluation_views_have_nothing_random_in_them_and_come_in_order():
     assert batch.index_B.tolist() == list(range(6)) and torch.equal(batch.image_BCHW, again.image_BCHW)
     pixels = torch.from_numpy(samples.read(3, channels=1)).permute(2, 0, 1) / 255
     torch.testing.assert_close(batch.image_BCHW[3], (pixels - 0.3) / 0.4)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="without a GPU")
+def test_fp16_on_a_cpu_is_refused_with_what_would_work():
+    with pytest.raises(UsageError, match=r"precision is fp16, which needs a GPU, .* take bf16 or float32"):
+        make_accelerator("fp16")
+
+
+def test_a_mixed_precision_that_the_device_has_not_is_refused(monkeypatch):
+    def refusing(**_):
+        raise ValueError("bf16 mixed precision requires PyTorch >= 1.10 and a supported device.")
+
+    monkeypatch.setattr(world_module, "Accelerator", refusing)  # an older GPU
+    with pytest.raises(
+        UsageError, match=r"precision is bf16, which cannot be had here \(bf16 mixed .*\); take float32"
+    ):
+        make_accelerator("bf16")
