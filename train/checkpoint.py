@@ -62,13 +62,21 @@ def load_newest(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] 
     for leftover in [*folder.glob(".tmp-*"), *folder.glob(".trash-*")]:
         shutil.rmtree(leftover, ignore_errors=True)
     path = _newest(folder)
-    return None if path is None else (load_file(path / FILES[0]), json.loads((path / FILES[1]).read_text(encoding="utf-8")))
+    return (
+        None
+        if path is None
+        else (load_file(path / FILES[0]), json.loads((path / FILES[1]).read_text(encoding="utf-8")))
+    )
 
 
 def newest_record(folder: Path) -> dict[str, Any] | None:
     """The record alone of the checkpoint that `load_newest` would load. InputError as there."""
     path = _newest(folder)
-    return None if path is None else dict(json.loads((path / FILES[1]).read_text(encoding="utf-8")))
+    return None if path is None else _record(path)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    return dict(json.loads((path / FILES[1]).read_text(encoding="utf-8")))
 
 
 def _newest(folder: Path) -> Path | None:

@@ -58,7 +58,7 @@ def begin(folder: RunDir, config_yaml: str) -> None:
     InputError: there is no finished run, it is part of a chain, more than epochs and optim differ, there are no epochs
     to add, or its last state is gone.
     """
-    old = yaml.safe_load(folder.config.read_text()) if folder.config.exists() else {}
+    old = yaml.safe_load(folder.config.read_text(encoding="utf-8")) if folder.config.exists() else {}
     new, known = yaml.safe_load(config_yaml), read(folder)
     if not (old and (folder.done.exists() or known)):
         raise InputError(
@@ -84,7 +84,7 @@ def read(folder: RunDir) -> tuple[Extension, ...]:
     """The extensions of a run, oldest first. InputError: the file is damaged."""
     path = folder.path / NAME
     try:
-        return tuple(Extension(**fields) for fields in json.loads(path.read_text()))
+        return tuple(Extension(**fields) for fields in json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return ()
     except (ValueError, TypeError) as error:
@@ -108,7 +108,7 @@ def _settings(config: Settings) -> dict[str, Any]:
 def _require_own(folder: RunDir, config: Settings) -> None:
     """InputError for a chain, and for a stage of one: what comes after it was made from its weights."""
     where, parent = folder.path, RunDir(folder.path.parent)
-    above = yaml.safe_load(parent.config.read_text()) if parent.config.exists() else {}
+    above = yaml.safe_load(parent.config.read_text(encoding="utf-8")) if parent.config.exists() else {}
     if "prune" in config or "cut" in config:
         what = f"{where} holds a chain of stages, each made from the one before"
     elif "cut" in above or "prune" in above:
@@ -139,7 +139,7 @@ def _require_same(folder: RunDir, old: Settings, new: Settings) -> None:
 def _is_finished(folder: RunDir, known: tuple[Extension, ...]) -> bool:
     if not (folder.done.exists() and folder.result.exists()):
         return False
-    recorded = json.loads(folder.result.read_text()).get("extensions", [])
+    recorded = json.loads(folder.result.read_text(encoding="utf-8")).get("extensions", [])
     return bool(recorded == [asdict(one) for one in known])
 
 
@@ -158,7 +158,7 @@ def _new(folder: RunDir, old: Settings, new: Settings) -> Extension:
         )
     result = None
     if folder.done.exists():
-        found = json.loads(folder.result.read_text())
+        found = json.loads(folder.result.read_text(encoding="utf-8"))
         keys = ("accuracy", "accuracy_split", "validation_accuracy", "best_epoch", "epochs")
         result = {key: found[key] for key in keys} | {"sha256": artefact.sha256(folder.weights)}
     return Extension(from_epoch=trained, from_step=step, before=_settings(old), after=_settings(new), result=result)

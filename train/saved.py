@@ -25,7 +25,7 @@ def load(run_dir: str, weights: str | None, data: DataSpec) -> tuple[nn.Module, 
 def teacher_size(run_dir: str) -> TeacherSize:
     """The size at which the teacher of a run, or of a chain's last stage, saw its images."""
     path = RunDir.at(run_dir).config
-    config = yaml.safe_load(path.read_text()) if path.exists() else {}
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
     for section in (config, config.get("cut"), config.get("student")):
         distill = section.get("distill") if isinstance(section, dict) else None
         if distill:
