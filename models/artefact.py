@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from configs.errors import InputError, NonFiniteError, UsageError
 from configs.files import write_atomically
-from models import architectures, rebuild, sparse
+from models import architectures, rebuild, sparse, state_dicts
 from models.counting import Cost
 from models.spec import ModelSpec
 
@@ -214,7 +214,7 @@ def _filled(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
     """Build what the card names, in evaluation mode, and load the tensors; InputError if they do not fit."""
     module = _skeleton(card, tensors)
     rebuild.require_match(module.state_dict(), tensors)
-    module.load_state_dict(tensors, strict=True)
+    state_dicts.load(module, tensors)
     if card.pruned:
         rebuild.require_forward(module, card.input_CHW, len(card.classes))
     return module.eval()

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from configs import reader
 from configs.files import write_atomically
 from data_pipes import source
-from models import artefact, counting
+from models import artefact, counting, state_dicts
 from models.artefact import Card, Score
 from models.spec import ModelSpec
 from train import extension, pictures, status
@@ -64,7 +64,7 @@ def finish(loop: Loop, stage: str) -> None:
     """Write model.safetensors, result.json and the marker; then pictures, for which no run is lost."""
     config, accelerator = loop.config, loop.accelerator
     net = loop.state.evaluated
-    net.load_state_dict(loop.state.best)
+    state_dicts.load(net, loop.state.best)
     scores = {"validation": loop.validate()}
     if config.test and "test" in source.splits(config.data):
         samples = source.load(config.data, "test")

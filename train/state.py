@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from configs.errors import InputError
+from models import state_dicts
 from train import checkpoint
 from train.student import Student
 
@@ -111,6 +112,6 @@ def _under(prefix: str, tensors: Tensors) -> Tensors:
 
 def _load(module: nn.Module, tensors: Tensors, folder: Path) -> None:
     try:
-        module.load_state_dict(tensors)
+        state_dicts.load(module, tensors)
     except RuntimeError as error:
         raise InputError(f"the checkpoint in {folder} does not fit the network: {error}") from error
