@@ -1,37 +1,22 @@
-"""ONE safetensors file: weights, and a card that says all that is needed to use them. Never pickle.
-
-header   JSON under the key "heartcut": format (a number), card, digest (SHA-256 of card and tensors), and the shapes of
-         the tensors that are packed because most of their entries are zero
-tensors  the state dict, every entry contiguous and on its own, packed (models/sparse.py) where that is smaller
-"""
+"""ONE safetensors file: weights, and a card that says all that is needed to use them (models/artefact_file.py)."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError, NonFiniteError, UsageError
 from configs.files import write_atomically
-from models import architectures, rebuild, sparse, state_dicts
+from models import architectures, artefact_file, rebuild, state_dicts
 from models.counting import Cost
 from models.spec import ModelSpec
-
-FORMAT = 2
-"""Raised by one whenever an older Heartcut could no longer read what a newer one writes.
-
-2: the card may say that the network was pruned, and tensors may be packed.
-"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +83,11 @@ def save(path: str | Path, module: nn.Module, card: Card) -> None:
 
     UsageError: the card does not rebuild this module, so the file could never be loaded. NonFiniteError: a NaN.
     """
+    write_atomically(Path(path), encode(path, module, card)[0])
+
+
+def encode(path: str | Path, module: nn.Module, card: Card) -> tuple[bytes, nn.Module]:
+    """Return what `save` writes to `path`, and the network that loading it gives. Errors as for `save`."""
     path = Path(path)
     # On its own, each: tied weights and slices would be refused by the format. Loading ties them again.
     tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in module.state_dict().items()}
@@ -108,17 +98,15 @@ def save(path: str | Path, module: nn.Module, card: Card) -> None:
         if card.pruned:
             bare = _skeleton(replace(card, attributes={}), tensors)
             card = replace(card, attributes=rebuild.differences(module, bare))
-        again = _filled(card, tensors)
+        content = artefact_file.compose(asdict(card), tensors)
+        found = artefact_file.parse(path, content)
+        found.require_intact(path)
+        again = _filled(_card(path, found.card), found.tensors)
     except InputError as error:
         raise UsageError(f"{path}: the card's model {card.model} does not rebuild this network: {error}") from error
     if card.pruned and not rebuild.same_outputs(module, again, card.input_CHW):
         raise UsageError(f"{path}: {card.model} in these shapes gives other outputs than this network; was it changed?")
-    fields = asdict(card)
-    stored, packed = sparse.pack(tensors)
-    header = {"format": FORMAT, "card": fields, "digest": _digest(fields, tensors), "packed": packed}
-    # One key only: safetensors writes several in random order, and equal networks should give equal files.
-    metadata = {"heartcut": json.dumps(header, sort_keys=True, allow_nan=False)}
-    write_atomically(path, safetensors.torch.save(stored, metadata=metadata))
+    return content, again
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Card]:
@@ -127,15 +115,11 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Mo
     InputError: the file is missing, damaged, foreign, of a newer format, or does not fit the network it names.
     """
     path = Path(path)
-    with _opened(path) as file:
-        header = _header(path, file.metadata() or {})
-        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    card = _card(path, header)
-    tensors = _unpacked(path, stored, header)
-    if _digest(header["card"], tensors) != header.get("digest"):
-        raise InputError(f"{path} is damaged: its contents do not match its digest; copy or train it again")
+    found = artefact_file.read(path)
+    card = _card(path, found.card)
+    found.require_intact(path)
     try:
-        module = _filled(card, tensors)
+        module = _filled(card, found.tensors)
     except InputError as error:
         raise InputError(f"{path} does not fit the network it names, {card.model}: {error}") from error
     return module.to(device).eval(), card
@@ -152,10 +136,7 @@ def redraw(path: str | Path) -> tuple[nn.Module, Card]:
 
 def read_card(path: str | Path) -> Card:
     """Read the header only. InputError as for `load`, except that weights are not checked."""
-    path = Path(path)
-    with _opened(path) as file:
-        header = _header(path, file.metadata() or {})
-    return _card(path, header)
+    return _card(Path(path), artefact_file.read_card(Path(path)))
 
 
 def sha256(path: str | Path) -> str:
@@ -167,25 +148,10 @@ def sha256(path: str | Path) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return the format, card and digest that a file of ours carries, once the format is one we read."""
-    if "heartcut" not in metadata:
-        keys = ", ".join(sorted(metadata)) or "no metadata"
-        raise InputError(f"{path} is not a Heartcut file (it has {keys}); save it with models.artefact.save")
-    try:
-        header: dict[str, Any] = json.loads(metadata["heartcut"])
-        found = int(header["format"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged: its header is unreadable ({error}); copy or train it again") from error
-    if found > FORMAT:
-        raise InputError(f"{path} has format {found}, but this Heartcut reads up to {FORMAT}; update Heartcut")
-    return header
-
-
-def _card(path: Path, header: Mapping[str, Any]) -> Card:
+def _card(path: Path, fields: Mapping[str, Any]) -> Card:
     """Undo JSON: lists to tuples, objects to our dataclasses. InputError: a field is missing, unknown or impossible."""
     try:
-        fields = dict(header["card"])
+        fields = dict(fields)
         model, scores, cost = fields.pop("model"), fields.pop("scores"), fields.pop("cost")
         attributes = fields.pop("attributes", {})  # format 1 had none
         return Card(
@@ -201,13 +167,6 @@ def _card(path: Path, header: Mapping[str, Any]) -> Card:
 
 def _tupled(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-
-
-def _unpacked(path: Path, stored: Mapping[str, Tensor], header: Mapping[str, Any]) -> dict[str, Tensor]:
-    try:
-        return sparse.unpack(stored, dict(header.get("packed", {})))
-    except (InputError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged: {error}; copy or train it again") from error
 
 
 def _filled(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
@@ -237,23 +196,3 @@ def _bare(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
         rebuild.reshape(module, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         rebuild.set_attributes(module, card.attributes)
     return module
-
-
-def _digest(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise InputError(f"there is no file {path}; give the path of a saved .safetensors file")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            yield file
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged, cut short, or not a safetensors file: {error}") from error

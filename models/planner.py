@@ -88,6 +88,17 @@ def plan(net: nn.Module, input_CHW: tuple[int, int, int], spec: PruneSpec) -> Pr
     return PrunePlan(budget=spec.budget, parameters=parameters, macs=macs, widths=first.widths, cuts=tuple(cuts))
 
 
+def require_reachable(net: nn.Module, input_CHW: tuple[int, int, int], spec: PruneSpec) -> None:
+    """Refuse a budget that no weights of this network allow, in the time of one cut at most. Errors as for `plan`."""
+    from models import search
+    from models.tracing import trace
+
+    structure = trace(net, input_CHW, spec.ignored_layers)
+    parameters, macs = structure.prices.constant_B.tolist()
+    _require_below(spec.budget, parameters, macs)
+    search.require_reachable(_problem(net, structure, spec, structure.widths), spec.budget)
+
+
 def _problem(
     net: nn.Module,
     structure: Structure,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +12,15 @@ from accelerate import Accelerator
 from timm.utils import ModelEmaV3
 
 from configs import reader
+from configs.errors import InputError
 from data_pipes import choice
 from data_pipes.choice import Choice
 from data_pipes.loader import PlanLoader
 from data_pipes.samples import Samples
 from models import zoo
+from models.artefact import Card
 from models.masks import Masks
-from train import cached_teacher, extension, guards, live_teacher, wandb_start
+from train import cached_teacher, delivery, extension, guards, live_teacher, wandb_start
 from train.adapters import Adapters
 from train.config import DistillConfig, DistillSpec, TrainConfig
 from train.evaluation import evaluate
@@ -27,11 +30,20 @@ from train.loop import Loop
 from train.objective import SUPERVISED, Objective
 from train.optim import build_optimizer, build_schedule
 from train.run_dir import RunDir
-from train.state import TrainState
+from train.state import Progress, TrainState
 from train.step import Step
 from train.student import Student, example_features
 from train.track import Tracker
-from train.world import dtype_of, evaluation_loader, load_splits, settled, training_layout, training_loader
+from train.world import (
+    by_main,
+    dtype_of,
+    evaluation_loader,
+    load_splits,
+    load_test,
+    settled,
+    training_layout,
+    training_loader,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +57,7 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     if spec.needs_teacher and isinstance(config, DistillConfig) and config.teacher is not None:
         live_teacher.require_fit(config.teacher, config.data, spec.teacher_size)
     train, validation = load_splits(accelerator, config.data)
+    test = load_test(accelerator, config.data) if config.test else None
     teacher = _teacher(config, spec, train.classes)
     student = _student(config, spec, len(train.classes), teacher).to(device=device, dtype=dtype)
     student.to(memory_format=torch.channels_last)  # batches come so; 1.2 to 2 times faster on a CPU, too
@@ -61,6 +74,8 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     with accelerator.main_process_first():  # it alone clears away what a kill has left
         resumed = state.resume(folder.checkpoints)
     extension.require_reached(extensions, state.progress.total_steps, folder)
+    _require_same_images(state.progress, (train, validation), folder)
+    card = by_main(accelerator, lambda: _rehearsed(config, state, train, folder, stage))
     model, prepared = accelerator.prepare(student, state.optimizer)
     guards.require_live(state.optimizer, student)
     if teacher is not None:
@@ -89,6 +104,8 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
         schedule=schedule,
         state=state,
         folder=folder,
+        card=card,
+        test=test,
         tracker=_tracker(config, state, folder, stage) if accelerator.is_main_process else None,
         extensions=extensions,
     )
@@ -120,6 +137,26 @@ def _state(config: TrainConfig, student: Student, accelerator: Accelerator) -> T
     optimizer = build_optimizer(config.optim, student)
     ema = ModelEmaV3(student.net, decay=config.ema, use_warmup=True) if config.ema > 0 else None
     return TrainState(student=student, optimizer=optimizer, ema=ema, scaler=accelerator.scaler)
+
+
+def _rehearsed(config: TrainConfig, state: TrainState, samples: Samples, folder: RunDir, stage: str) -> Card:
+    """The card of what will be saved; before the first step, saving and loading are tried as well."""
+    lineage = delivery.lineage(config, samples, stage, extension.read(folder))
+    card = delivery.card(config, state.evaluated, classes=samples.classes, lineage=lineage)
+    if state.progress.total_steps == 0:
+        delivery.rehearse(state.evaluated, card, folder)
+    return card
+
+
+def _require_same_images(progress: Progress, splits: Sequence[Samples], folder: RunDir) -> None:
+    """InputError if a run would go on with other images than it began with; bad files may be left out since, say."""
+    now = {samples.split: samples.fingerprint for samples in splits}
+    if changed := [split for split, known in progress.data.items() if now[split] != known]:
+        raise InputError(
+            f"{' and '.join(changed)} in data.root: other images, labels or classes than the run in {folder.path} "
+            "began with. Put them back, or choose another --run_dir"
+        )
+    progress.data = now
 
 
 def _guide(

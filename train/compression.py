@@ -14,22 +14,23 @@ import json
 import logging
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Literal
 
 from accelerate import Accelerator
 from rich.console import Console
 
 from configs import reader
-from configs.errors import UsageError
+from configs.errors import InputError, UsageError
 from configs.files import write_atomically
 from models import artefact
-from train import score_sheet, status, table, wandb_start
+from train import rehearsal, score_sheet, status, table, wandb_start
 from train.chain_config import CompressConfig
 from train.cutting import carry_out_chain
 from train.outcome import carry_out
 from train.run_dir import RunDir, write_json
 from train.saved_config import EvaluateConfig
 from train.wandb_run import WandbRun
-from train.world import require_going_on, start
+from train.world import by_main, require_going_on, start
 
 logger = logging.getLogger(__name__)
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
@@ -46,6 +47,7 @@ def run(config: CompressConfig) -> None:
     accelerator = start(config.precision, config.max_minutes)
     folder = RunDir.at(config.run_dir)
     with status.occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
+        by_main(accelerator, lambda: rehearsal.require_possible(config))
         stages = _train(config, accelerator)
         if not folder.done.exists():
             require_going_on(accelerator)
@@ -55,7 +57,8 @@ def run(config: CompressConfig) -> None:
     if accelerator.is_main_process:
         console = Console(width=table.WIDTH)
         console.print(table.build([table.load(stage) for stage in stages]))
-        console.print(f"Everything is in {folder.path}: model.safetensors{' and model.onnx' * config.onnx}.")
+        text = f"Everything is in {folder.path}: model.safetensors{' and model.onnx' * config.onnx}."
+        console.print(text, markup=False)
     accelerator.end_training()
 
 
@@ -88,9 +91,13 @@ def _finish(config: CompressConfig, accelerator: Accelerator, folder: RunDir) ->
     if accelerator.is_main_process:
         write_atomically(folder.weights, last.weights.read_bytes())
     accelerator.wait_for_everyone()
-    size = config.cutting().distill.teacher_size
+    split: Literal["auto", "validation"] = "auto" if config.test else "validation"
     evaluation = EvaluateConfig(
-        run_dir=config.run_dir, data=config.data, teacher=config.teacher_weights, teacher_size=size
+        run_dir=config.run_dir,
+        data=config.data,
+        teacher=config.teacher_weights,
+        teacher_size=config.cutting().distill.teacher_size,
+        split=split,
     )
     score_sheet.carry_out(evaluation, accelerator)
     if accelerator.is_main_process:
@@ -105,6 +112,11 @@ def _export(folder: RunDir, teacher: str, device: str) -> None:
     from models import side_by_side  # needs the extra
 
     output = str(folder.path / "model.onnx")
-    report = side_by_side.run(str(folder.weights), output, against=teacher, device=device, rounds=ROUNDS)
+    try:
+        report = side_by_side.run(str(folder.weights), output, against=teacher, device=device, rounds=ROUNDS)
+    except InputError as error:
+        raise InputError(
+            f"{error}. All is trained; the same command with --onnx false ends without the file"
+        ) from error
     write_json(folder.path / "export.json", report.as_json())
     report.write(as_json=False)

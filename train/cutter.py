@@ -20,7 +20,7 @@ from data_pipes.batch import Batch
 from models import artefact, checks, planner, surgery
 from models.artefact import Card
 from models.counting import measure
-from models.cuts import Cut
+from models.cuts import Cut, PruneSpec
 from models.masks import Masks, cubic_schedule, prunable
 from models.surgery import Kept
 from train import guards, live_teacher
@@ -110,8 +110,20 @@ def require_possible(config: PruneConfig) -> None:
     if config.prune.kind == "unstructured":
         _masks(config, net)
         return
-    ranked = "l2" if config.prune.importance == "taylor" else config.prune.importance
-    planner.plan(net, card.input_CHW, replace(config.prune, importance=ranked))
+    planner.plan(net, card.input_CHW, _without_gradients(config.prune))
+
+
+def require_reachable(config: PruneConfig, net: nn.Module, input_CHW: tuple[int, int, int]) -> None:
+    """Refuse what no weights of a network could allow, before it is trained. Errors as for `require_possible`."""
+    if config.prune.kind == "unstructured":
+        _schedule(config, net)
+        _masks(config, net)
+    else:
+        planner.require_reachable(net, input_CHW, _without_gradients(config.prune))
+
+
+def _without_gradients(spec: PruneSpec) -> PruneSpec:
+    return replace(spec, importance="l2") if spec.importance == "taylor" else spec
 
 
 def _require_fit(config: PruneConfig, card: Card) -> None:

@@ -37,7 +37,7 @@ from train.ledger import Entry
 from train.outcome import carry_out, summary
 from train.run_dir import RunDir, write_json
 from train.wandb_run import WandbRun
-from train.world import dtype_of, evaluation_loader, require_going_on, start
+from train.world import by_main, dtype_of, evaluation_loader, load_test, require_going_on, start
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,10 @@ class Chain:
 
     def run(self) -> None:
         """All of it; what is there already is left as it is."""
-        if self.accelerator.is_main_process and not self._home(1).path.exists():
-            cutter.require_possible(self.config)
+        if not self._home(1).path.exists():
+            by_main(self.accelerator, lambda: cutter.require_possible(self.config))
+        if self.config.test:
+            load_test(self.accelerator, self.config.data)  # bad files are named now, not before the last cut's training
         self.accelerator.wait_for_everyone()
         with self._tracked() as run:
             self._make_cuts(run)

@@ -15,6 +15,8 @@ from torch import Tensor
 from configs.stopping import StoppedError
 from data_pipes.batch import Batch
 from data_pipes.loader import Layout, PlanLoader
+from data_pipes.samples import Samples
+from models.artefact import Card
 from train import guards, status
 from train.config import TrainConfig
 from train.evaluation import evaluate
@@ -74,6 +76,10 @@ class Loop:
     schedule: Scheduler
     state: TrainState
     folder: RunDir
+    card: Card
+    """What model.safetensors will say, but for scores and the cost of the weights as trained."""
+    test: Samples | None
+    """The test split, which is read once, at the end. None: there is none, or it is left alone."""
     tracker: Tracker | None
     """None on all but the main process."""
     extensions: tuple[Extension, ...] = ()

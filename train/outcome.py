@@ -6,24 +6,23 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from accelerate import Accelerator
+from torch import nn
 
 from configs import reader
 from configs.files import write_atomically
-from data_pipes import source
 from models import artefact, counting, state_dicts
 from models.artefact import Card, Score
-from models.spec import ModelSpec
 from train import extension, pictures, status
 from train.assembly import assemble
-from train.config import DistillConfig, TrainConfig
+from train.config import TrainConfig
 from train.evaluation import evaluate
 from train.loop import Loop
 from train.metrics import Scores, wilson
-from train.run_dir import RunDir, commit, write_json
+from train.run_dir import RunDir, write_json
 from train.world import dtype_of, evaluation_loader, start
 
 logger = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict
             loop = assemble(config, accelerator, folder, stage)
             with loop.tracker or nullcontext():
                 loop.fit()
-                finish(loop, stage)
+                finish(loop)
     return dict(json.loads(folder.result.read_text(encoding="utf-8")))
 
 
@@ -60,22 +59,21 @@ def summary(result: Mapping[str, Any]) -> str:
     )
 
 
-def finish(loop: Loop, stage: str) -> None:
+def finish(loop: Loop) -> None:
     """Write model.safetensors, result.json and the marker; then pictures, for which no run is lost."""
     config, accelerator = loop.config, loop.accelerator
     net = loop.state.evaluated
     state_dicts.load(net, loop.state.best)
     scores = {"validation": loop.validate()}
-    if config.test and "test" in source.splits(config.data):
-        samples = source.load(config.data, "test")
-        loader = evaluation_loader(accelerator, samples, config.data, dtype_of(config.precision))
-        scores["test"] = evaluate(accelerator, net, loader.epoch(0), len(samples.classes))
+    if loop.test is not None:
+        loader = evaluation_loader(accelerator, loop.test, config.data, dtype_of(config.precision))
+        scores["test"] = evaluate(accelerator, net, loader.epoch(0), len(loop.test.classes))
         loader.close()
     loop.close()
     if accelerator.is_main_process:
-        card = _card(loop, scores, stage)
+        card = _scored(loop.card, net.float(), scores)
         result = _result(loop, scores, card)
-        artefact.save(loop.folder.weights, net.float(), card)
+        artefact.save(loop.folder.weights, net, card)
         write_json(loop.folder.result, result)
         write_atomically(loop.folder.done, "")
         assert loop.tracker is not None
@@ -86,36 +84,9 @@ def finish(loop: Loop, stage: str) -> None:
     accelerator.wait_for_everyone()
 
 
-def _card(loop: Loop, scores: Mapping[str, Scores], stage: str) -> Card:
-    config, samples = loop.config, loop.train_loader.dataset
-    data = config.data
-    input_CHW = (data.channels, *data.image_size)
-    lineage = {"stage": stage, "commit": commit() or "unknown", "data": samples.fingerprint}
-    if loop.step.teacher is not None and isinstance(config, DistillConfig) and config.teacher is not None:
-        lineage |= {"teacher": config.teacher, "teacher_sha256": artefact.sha256(config.teacher)}
-    if loop.extensions:
-        lineage["extended"] = "; ".join(one.summary for one in loop.extensions)
-    model, pruned = _architecture(config.network)
-    return Card(
-        model=model,
-        pruned=pruned,
-        classes=samples.classes,
-        input_CHW=input_CHW,
-        mean=data.mean,
-        std=data.std,
-        eval_crop=data.eval_crop,
-        scores={split: Score(correct=s.correct, total=s.count) for split, s in scores.items()},
-        cost=counting.measure(loop.state.evaluated.float(), input_CHW),
-        lineage=lineage,
-    )
-
-
-def _architecture(spec: ModelSpec) -> tuple[ModelSpec, bool]:
-    """What rebuilds the network, and whether channels of it were cut: a saved file stands for its own architecture."""
-    if spec.name.endswith(".safetensors"):
-        card = artefact.read_card(spec.name)
-        return card.model, card.pruned
-    return ModelSpec(name=spec.name, widths=spec.widths, depth=spec.depth, dropout=spec.dropout), False
+def _scored(card: Card, net: nn.Module, scores: Mapping[str, Scores]) -> Card:
+    counts = {split: Score(correct=s.correct, total=s.count) for split, s in scores.items()}
+    return replace(card, scores=counts, cost=counting.measure(net, card.input_CHW))
 
 
 def _result(loop: Loop, scores: Mapping[str, Scores], card: Card) -> dict[str, Any]:

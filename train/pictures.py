@@ -56,8 +56,9 @@ def confusion(scores: Scores, classes: tuple[str, ...]) -> bytes:
     axes.imshow(share_KK, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="answer", ylabel="label", title=f"{scores.accuracy:.2%} of {scores.count:,} images")
     if len(classes) <= MOST_NAMED:
-        axes.set_xticks(range(len(classes)), classes, rotation=90)
-        axes.set_yticks(range(len(classes)), classes)
+        plain = {"parse_math": False}  # a class may be called $5
+        axes.set_xticks(range(len(classes)), classes, rotation=90, **plain)
+        axes.set_yticks(range(len(classes)), classes, **plain)
     if len(classes) <= MOST_COUNTED:
         for label, answer in zip(*np.nonzero(count_KK), strict=True):
             shade = "white" if share_KK[label, answer] > 0.5 else "black"

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from rich.console import Console
+from rich.markup import escape
 from torch import Tensor, nn
 
 from configs.errors import InputError
@@ -87,5 +88,5 @@ def _show(card: Card, probability_K: Tensor) -> None:
     table.add_column("probability", justify="right")
     best = probability_K.topk(min(5, len(card.classes)))
     for value, number in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-        table.add_row(card.classes[number], f"{value:.1%}")
+        table.add_row(escape(card.classes[number]), f"{value:.1%}")
     Console().print(table)

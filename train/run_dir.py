@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib import metadata
 from itertools import pairwise
@@ -22,15 +22,18 @@ import yaml
 from configs.errors import InputError
 from configs.files import write_atomically
 
-# What may change between a run and its resumption: where, how fast and by whom, not what.
+# What may change between a run and its resumption: where, how fast and by whom, not what. Of data.bad_files the images
+# that are left tell, whose fingerprints are in the checkpoint.
 EXECUTOR_KEYS = ("data.executor", "data.dali", "data.canvas_scale")
 FREE_KEYS = (
     *("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track", "max_minutes", "extend"),
-    *("distill.cache", "distill.verify"),
+    *("data.bad_files", "distill.cache", "distill.verify", "distill.teacher_check"),
     *EXECUTOR_KEYS,
 )
+# What tells only what is done once training is over: free until then.
+END_KEYS = ("test",)
 # Keys that came when there were runs already, and what these did.
-LATER = {"distill.teacher_size": "student"}
+LATER = {"distill.teacher_size": "student", "data.class_depth": 1, "data.follow_links": False}
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "nvidia-dali-cuda120")
 
 
@@ -75,16 +78,22 @@ class RunDir:
         """Marker: the run is finished."""
         return self.path / "done"
 
+    @property
+    def started(self) -> bool:
+        """Whether there is work in the folder that another config would spoil."""
+        trained = self.result.exists() or any(self.checkpoints.glob("step-*"))
+        return trained or any(self.path.glob("cut-*/cut.json"))
+
     def open(self, config_yaml: str) -> None:
         """Create the folder, or check that the work in it belongs to this config.
 
-        InputError names the keys that differ. Without a checkpoint or a result there is nothing to protect.
+        InputError names the keys that differ. Without a checkpoint, a cut or a result there is nothing to protect.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        started = self.result.exists() or any(self.checkpoints.glob("step-*"))
-        if started and self.config.exists():
+        if self.started and self.config.exists():
+            free = FREE_KEYS if self.done.exists() else (*FREE_KEYS, *END_KEYS)
             stored = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-            changed = differing_keys(stored, yaml.safe_load(config_yaml))
+            changed = differing_keys(stored, yaml.safe_load(config_yaml), free)
             if changed:
                 way = "Choose another --run_dir, or delete the folder to start afresh"
                 if self.done.exists() and all(line.startswith(("epochs ", "optim.")) for line in changed):
@@ -107,14 +116,16 @@ def with_own_config() -> list[str]:
     return ["--config", str(RunDir.at(folders[-1]).config), *words]
 
 
-def differing_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """`key: old -> new` for each leaf that differs and matters to the result."""
-    if prefix.rstrip(".") in FREE_KEYS:
+def differing_keys(old: Any, new: Any, free: Collection[str], prefix: str = "") -> list[str]:
+    """`key was old, is now new` for each leaf that differs, but for those that are free."""
+    if prefix.rstrip(".") in free:
         return []
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [*new, *(key for key in old if key not in new)]
         return [
-            line for key in keys for line in differing_keys(_known(old, key, prefix), new.get(key), f"{prefix}{key}.")
+            line
+            for key in keys
+            for line in differing_keys(_known(old, key, prefix), new.get(key), free, f"{prefix}{key}.")
         ]
     return [] if old == new else [f"{prefix.rstrip('.')} was {old}, is now {new}"]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from accelerate import Accelerator
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from configs.errors import InputError
@@ -102,7 +103,7 @@ def show(scores: Scores, samples: Samples, path: Path, *, with_teacher: bool) ->
     console.print(_classes(scores, samples))
     if len(samples.classes) <= WIDEST:
         console.print(_confusion(scores, samples))
-    console.print(f"[dim]{path}[/dim]", soft_wrap=True)
+    console.print(str(path), style="dim", soft_wrap=True, markup=False)
 
 
 def _summary(scores: Scores, samples: Samples, *, with_teacher: bool) -> Table:
@@ -125,9 +126,9 @@ def _classes(scores: Scores, samples: Samples) -> Table:
         low, high = wilson(correct, count)
         wrong = [0 if i == number else v for i, v in enumerate(scores.confusion[number])]
         worst = max(range(len(wrong)), key=wrong.__getitem__)
-        other = f"{samples.classes[worst]} ({wrong[worst]})" if wrong[worst] else ""
+        other = escape(f"{samples.classes[worst]} ({wrong[worst]})") if wrong[worst] else ""
         share = f"{correct / count:.1%}" if count else "none"
-        table.add_row(name, str(count), share, f"{low:.1%} to {high:.1%}", other)
+        table.add_row(escape(name), str(count), share, f"{low:.1%} to {high:.1%}", other)
     return table
 
 
@@ -138,5 +139,5 @@ def _confusion(scores: Scores, samples: Samples) -> Table:
         table.add_column(str(number), justify="right")
     for number, row in enumerate(scores.confusion):
         cells = [f"[bold]{v}[/bold]" if i == number else (str(v) if v else "[dim]·[/dim]") for i, v in enumerate(row)]
-        table.add_row(f"{number} {samples.classes[number]}", *cells)
+        table.add_row(escape(f"{number} {samples.classes[number]}"), *cells)
     return table

@@ -36,6 +36,8 @@ class Progress:
     seconds: float = 0.0
     images: int = 0
     pixels: str | None = None
+    data: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of the training and the validation split."""
 
 
 @dataclass(kw_only=True, slots=True)

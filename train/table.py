@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from configs import reader
@@ -84,8 +85,8 @@ def build(runs: Sequence[Run], title: str | None = None) -> Table:
         first = group[0].result
         tests = [r.result["accuracy"] for r in group if r.result["accuracy_split"] == "test"]
         table.add_row(
-            name(group),
-            first["model"],
+            escape(name(group)),
+            escape(first["model"]),
             f"{first['parameters']:,}",
             f"{first['macs'] / 1e6:.1f} M",
             str(first["epochs"]),

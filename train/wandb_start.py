@@ -22,7 +22,7 @@ from typing import Any, Literal
 from configs.errors import UsageError
 from configs.home import cache_folder, home
 from train.config import TrackSpec
-from train.run_dir import FREE_KEYS
+from train.run_dir import END_KEYS, FREE_KEYS
 from train.wandb_files import Memo, logged
 from train.wandb_run import WandbRun, line_of, warn
 
@@ -142,7 +142,7 @@ def _recipe(config: Mapping[str, Any]) -> str:
 
 
 def _is_free(key: str) -> bool:
-    return any(f"{key}.".startswith(f"{free}.") for free in FREE_KEYS)
+    return any(f"{key}.".startswith(f"{free}.") for free in (*FREE_KEYS, *END_KEYS))
 
 
 def _begin(spec: TrackSpec, own: Mapping[str, Any], sweep: str | None) -> Any:

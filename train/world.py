@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from configs import stopping
-from configs.errors import UsageError
+from configs.errors import UsageError, UserError
 from configs.stopping import StoppedError
 from data_pipes import executor, source
 from data_pipes.choice import Choice
@@ -23,6 +24,7 @@ from train.config import TrainConfig
 from train.progress import start_logging
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 Config = TypeVar("Config", bound=TrainConfig)
 EVAL_BATCH = 256
 
@@ -111,10 +113,29 @@ def load_splits(accelerator: Accelerator, spec: DataSpec) -> tuple[Samples, Samp
     return train, validation
 
 
+def load_test(accelerator: Accelerator, spec: DataSpec) -> Samples | None:
+    """The test split, its files checked; None if the data set has none."""
+    with accelerator.main_process_first():
+        return source.load(spec, "test") if "test" in source.splits(spec) else None
+
+
+def by_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
+    """What some work on the main process gives, on every process; a UserError of it ends all of them alike."""
+    outcome: list[T | UserError | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            outcome = [work()]
+        except UserError as error:
+            outcome = [error]
+    [found] = broadcast_object_list(outcome)
+    if isinstance(found, UserError):
+        raise found
+    return cast(T, found)
+
+
 def settled(config: Config, accelerator: Accelerator, samples: Samples) -> tuple[Config, Choice]:
     """The config with the main process's choice of an executor: memory that is free differs from process to process."""
-    chosen = [executor.choose(config.data, samples, accelerator.device) if accelerator.is_main_process else None]
-    [settled] = broadcast_object_list(chosen)
+    settled = by_main(accelerator, lambda: executor.choose(config.data, samples, accelerator.device))
     feed = settled.feed if settled.name == "dali" else config.data.dali.feed
     data = replace(config.data, executor=settled.name, dali=replace(config.data.dali, feed=feed))
     return replace(config, data=data), settled

@@ -11,7 +11,7 @@ import torchinfo
 from torch import nn
 
 from configs.errors import InputError, NonFiniteError, UsageError
-from models import artefact
+from models import artefact, artefact_file
 from models.architectures import build
 from models.artefact import Card, Score, load, read_card, save, sha256
 from models.counting import measure
@@ -270,7 +270,7 @@ def test_weights_that_do_not_fit_their_card_are_refused(saved, kind):
         tensors["fc.bias"] = torch.zeros(9)
     else:
         tensors["fc.extra"] = torch.zeros(9)
-    rewrite(path, tensors=tensors, digest=artefact._digest(asdict(card), tensors))
+    rewrite(path, tensors=tensors, digest=artefact_file.digest(asdict(card), tensors))
     with pytest.raises(InputError, match=rf"does not fit the network it names, .* {kind} .*"):
         load(path)
 
@@ -280,7 +280,7 @@ def test_files_of_format_1_still_load(saved):
     fields = asdict(card)
     del fields["pruned"], fields["attributes"]
     tensors = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    rewrite(path, format=1, card=fields, packed=None, digest=artefact._digest(fields, tensors))
+    rewrite(path, format=1, card=fields, packed=None, digest=artefact_file.digest(fields, tensors))
     loaded, read = load(path)
     assert read == read_card(path) == card
     images = torch.randn(2, *SIZE)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from configs.errors import InputError, UsageError
-from models import artefact, rebuild, sparse, zoo
+from models import artefact_file, rebuild, sparse, zoo
 from models.artefact import Card, load, read_card, save
 from models.counting import measure
 from models.spec import ModelSpec
@@ -118,7 +118,7 @@ def rewrite(path, *, tensors=None, **card):
     stored |= tensors or {}
     fields = header["card"] | card
     unpacked = sparse.unpack(stored, header["packed"])
-    header |= {"card": fields, "digest": artefact._digest(fields, unpacked)}
+    header |= {"card": fields, "digest": artefact_file.digest(fields, unpacked)}
     safetensors.torch.save_file(stored, path, metadata={"heartcut": json.dumps(header)})
 
 

@@ -52,7 +52,7 @@ def main() -> None:
     rank, world = accelerator.process_index, accelerator.num_processes
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{rank}-of-{world}.jsonl").write_text("\n".join(recorder.lines))
-    outcome.finish(loop, "distill")
+    outcome.finish(loop)
     accelerator.end_training()
 
 

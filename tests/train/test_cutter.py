@@ -18,7 +18,7 @@ from torch import nn
 
 import forked
 from configs import reader
-from models import artefact, counting, zoo
+from models import artefact, artefact_file, counting, zoo
 from models.artefact import Card
 from models.cuts import IMPORTANCES
 from models.masks import Masks, cubic_schedule, prunable
@@ -208,7 +208,7 @@ def files(student: Path) -> dict[str, Path]:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         header = json.loads(opened.metadata()["heartcut"])
     safetensors.torch.save_file(tensors, home / "foreign.safetensors", metadata={"format": "pt"})
-    newer = {"heartcut": json.dumps(header | {"format": artefact.FORMAT + 1})}
+    newer = {"heartcut": json.dumps(header | {"format": artefact_file.FORMAT + 1})}
     safetensors.torch.save_file(tensors, home / "newer.safetensors", metadata=newer)
     torch.save(tensors, home / "pickle.safetensors")
     (home / "short.safetensors").write_bytes(student.read_bytes()[:-9])
@@ -222,7 +222,10 @@ def files(student: Path) -> dict[str, Path]:
     ("name", "message"),
     [
         ("foreign", "is not a Heartcut file (it has format); save it with models.artefact.save"),
-        ("newer", f"has format {artefact.FORMAT + 1}, but this Heartcut reads up to {artefact.FORMAT}; update"),
+        (
+            "newer",
+            f"has format {artefact_file.FORMAT + 1}, but this Heartcut reads up to {artefact_file.FORMAT}; update",
+        ),
         ("pickle", "is damaged, cut short, or not a safetensors file"),
         ("short", "is damaged, cut short, or not a safetensors file"),
         ("missing", "there is no file"),

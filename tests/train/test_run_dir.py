@@ -19,7 +19,7 @@ from data_pipes.spec import DataSpec
 from models.spec import ModelSpec
 from train import run_dir
 from train.config import DistillConfig, DistillSpec, OptimSpec, TeacherConfig, TrackSpec
-from train.run_dir import RunDir, differing_keys, with_own_config, write_json
+from train.run_dir import FREE_KEYS, RunDir, differing_keys, with_own_config, write_json
 from train.saved_config import EvaluateConfig, PredictConfig
 
 DATA = DataSpec(source="digits", image_size=(16, 16), mean=(0.3,), std=(0.4,))
@@ -111,7 +111,7 @@ def test_whatever_changes_the_result_is_refused(folder, change, line):
 @pytest.mark.parametrize(
     "change",
     [
-        {"data": replace(DATA, threads=3, prefetch=9, root="/elsewhere")},
+        {"data": replace(DATA, threads=3, prefetch=9, root="/elsewhere", bad_files="skip")},
         {"run_dir": "moved"},
         {"track": TrackSpec(wandb="offline", project="p", group="g", every=1)},
         {"checkpoint_steps": 7},
@@ -126,13 +126,33 @@ def test_where_and_how_fast_may_change(folder, change):
 
 
 def test_keys_that_came_or_went_are_named():
-    assert differing_keys({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"d": 3}}) == [
+    assert differing_keys({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"d": 3}}, FREE_KEYS) == [
         "b.d was None, is now 3",
         "b.c was 2, is now None",
     ]
-    assert differing_keys({"teacher": None}, {"teacher": "t"}) == ["teacher was None, is now t"]
-    assert differing_keys({"tracker": 1}, {"tracker": 2}) == ["tracker was 1, is now 2"]
-    assert differing_keys({"track": {"every": 1}}, {"track": {"every": 2, "new": 3}}) == []
+    assert differing_keys({"teacher": None}, {"teacher": "t"}, FREE_KEYS) == ["teacher was None, is now t"]
+    assert differing_keys({"tracker": 1}, {"tracker": 2}, FREE_KEYS) == ["tracker was 1, is now 2"]
+    assert differing_keys({"track": {"every": 1}}, {"track": {"every": 2, "new": 3}}, FREE_KEYS) == []
+
+
+def test_what_only_the_end_reads_may_change_until_the_end(folder):
+    start(folder)
+    folder.open(reader.dump(replace(CONFIG, test=False)))
+    assert yaml.safe_load(folder.config.read_text())["test"] is False
+    folder.result.write_text("{}")
+    folder.done.write_text("")
+    with pytest.raises(InputError, match="test was False, is now True"):
+        folder.open(reader.dump(CONFIG))
+
+
+def test_a_chain_is_protected_from_its_first_cut_on(folder):
+    folder.open(reader.dump(CONFIG))
+    cut = folder.path / "cut-01" / "cut.json"
+    cut.parent.mkdir()
+    folder.open(reader.dump(replace(CONFIG, epochs=9)))
+    cut.write_text("{}")
+    with pytest.raises(InputError, match="epochs was 9, is now 2"):
+        folder.open(reader.dump(CONFIG))
 
 
 def test_a_key_that_a_run_of_before_does_not_know_is_what_it_did_then():

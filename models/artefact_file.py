@@ -1,0 +1,121 @@
+"""The bytes of an artefact: a header of JSON and the tensors, in the safetensors format. Never pickle.
+
+header   JSON under the key "heartcut": format (a number), card, digest (SHA-256 of card and tensors), and the shapes of
+         the tensors that are packed because most of their entries are zero
+tensors  the state dict, every entry contiguous and on its own, packed (models/sparse.py) where that is smaller
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from configs.errors import InputError
+from models import sparse
+
+FORMAT = 2
+"""Raised by one whenever an older Heartcut could no longer read what a newer one writes.
+
+2: the card may say that the network was pruned, and tensors may be packed.
+"""
+Fields = Mapping[str, Any]
+Tensors = dict[str, Tensor]
+
+
+class Contents(NamedTuple):
+    """Of a file, not yet known to be those that were written."""
+
+    card: Fields
+    tensors: Tensors
+    digest: object
+
+    def require_intact(self, path: Path) -> None:
+        """InputError unless card and tensors have the recorded digest."""
+        if digest(self.card, self.tensors) != self.digest:
+            raise InputError(f"{path} is damaged: its contents do not match its digest; copy or train it again")
+
+
+def compose(card: Fields, tensors: Mapping[str, Tensor]) -> bytes:
+    """Return the contents of a file; equal cards and tensors give equal bytes. The tensors are contiguous."""
+    stored, packed = sparse.pack(tensors)
+    header = {"format": FORMAT, "card": card, "digest": digest(card, tensors), "packed": packed}
+    # One key only: safetensors writes several in random order, and equal networks should give equal files.
+    metadata = {"heartcut": json.dumps(header, sort_keys=True, allow_nan=False)}
+    content: bytes = safetensors.torch.save(stored, metadata=metadata)
+    return content
+
+
+def parse(path: Path, content: bytes) -> Contents:
+    """Undo `compose`: what `read` would find at `path`. InputError as there."""
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+    return _contents(path, _header(path, metadata), safetensors.torch.load(content))
+
+
+def read(path: Path) -> Contents:
+    """Return what a file holds. InputError: it is missing, damaged, foreign, or of a newer format."""
+    metadata, stored = _opened(path, with_tensors=True)
+    return _contents(path, _header(path, metadata), stored)
+
+
+def read_card(path: Path) -> Fields:
+    """Return the card alone. InputError as for `read`."""
+    return _card(path, _header(path, _opened(path, with_tensors=False)[0]))
+
+
+def digest(card: Fields, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of a card and tensors, whatever the order of these."""
+    found = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def _opened(path: Path, *, with_tensors: bool) -> tuple[dict[str, str], Tensors]:
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; give the path of a saved .safetensors file")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            names = file.keys() if with_tensors else ()
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged, cut short, or not a safetensors file: {error}") from error
+
+
+def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the format, card and digest that a file of ours carries, once the format is one we read."""
+    if "heartcut" not in metadata:
+        keys = ", ".join(sorted(metadata)) or "no metadata"
+        raise InputError(f"{path} is not a Heartcut file (it has {keys}); save it with models.artefact.save")
+    try:
+        header: dict[str, Any] = json.loads(metadata["heartcut"])
+        found = int(header["format"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: its header is unreadable ({error}); copy or train it again") from error
+    if found > FORMAT:
+        raise InputError(f"{path} has format {found}, but this Heartcut reads up to {FORMAT}; update Heartcut")
+    return header
+
+
+def _card(path: Path, header: Mapping[str, Any]) -> Fields:
+    if not isinstance(card := header.get("card"), dict):
+        raise InputError(f"{path} is damaged: its card is unreadable ({card!r}); copy or train it again")
+    return card
+
+
+def _contents(path: Path, header: Mapping[str, Any], stored: Tensors) -> Contents:
+    try:
+        tensors = sparse.unpack(stored, dict(header.get("packed", {})))
+    except (InputError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}; copy or train it again") from error
+    return Contents(_card(path, header), tensors, header.get("digest"))
