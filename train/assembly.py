@@ -40,6 +40,7 @@ from train.world import (
     evaluation_loader,
     load_splits,
     load_test,
+    main_first,
     settled,
     training_layout,
     training_loader,
@@ -71,8 +72,7 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     first_step = extensions[-1].from_step if extensions else 0
     pace = {"epochs": config.epochs, "steps_per_epoch": train_loader.steps, "first_step": first_step}
     schedule = build_schedule(config.optim, state.optimizer, **pace)
-    with accelerator.main_process_first():  # it alone clears away what a kill has left
-        resumed = state.resume(folder.checkpoints)
+    resumed = main_first(accelerator, lambda: state.resume(folder.checkpoints))  # it clears away what a kill has left
     extension.require_reached(extensions, state.progress.total_steps, folder)
     _require_same_images(state.progress, (train, validation), folder)
     card = by_main(accelerator, lambda: _rehearsed(config, state, train, folder, stage))

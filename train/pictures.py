@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,18 +17,27 @@ from train.config import TrainConfig
 from train.loop import Loop
 from train.metrics import Scores
 
+logger = logging.getLogger(__name__)
 IMAGES, VIEWS = 6, 4
 MOST_NAMED = 40  # classes whose names are written at the axes
 MOST_COUNTED = 15  # classes up to which there is room for numbers
 
 
 def write(loop: Loop, scores: Scores) -> dict[str, Path]:
-    """Both, on the main process; the files by name."""
+    """Both, on the main process; the files by name. One that cannot be drawn is left out."""
     samples = loop.train_loader.dataset
-    pictures = {"images": sheet(loop.config, samples), "confusion": confusion(scores, samples.classes)}
-    paths = {name: loop.folder.path / f"{name}.png" for name in pictures}
-    for name, content in pictures.items():
-        write_atomically(paths[name], content)
+    drawn: dict[str, Callable[[], bytes]] = {
+        "images": lambda: sheet(loop.config, samples),
+        "confusion": lambda: confusion(scores, samples.classes),
+    }
+    paths = {}
+    for name, draw in drawn.items():
+        path = loop.folder.path / f"{name}.png"
+        try:
+            write_atomically(path, draw())
+            paths[name] = path
+        except Exception as error:  # whatever fonts, images that are gone by now, or a full disk raise
+            logger.warning("%s is not drawn: %s: %s", path, type(error).__name__, error)
     return paths
 
 

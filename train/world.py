@@ -107,30 +107,38 @@ def evaluation_loader(
 
 def load_splits(accelerator: Accelerator, spec: DataSpec) -> tuple[Samples, Samples]:
     """The training and the validation split."""
-    with accelerator.main_process_first():  # the others then find its index
-        train, validation = source.load(spec, "train"), source.load(spec, "validation")
+    train, validation = main_first(
+        accelerator, lambda: (source.load(spec, "train"), source.load(spec, "validation"))
+    )  # the others then find its index
     logger.info("data: %s train, %s validation images", f"{len(train):,}", f"{len(validation):,}")
     return train, validation
 
 
 def load_test(accelerator: Accelerator, spec: DataSpec) -> Samples | None:
     """The test split, its files checked; None if the data set has none."""
-    with accelerator.main_process_first():
-        return source.load(spec, "test") if "test" in source.splits(spec) else None
+    return main_first(accelerator, lambda: source.load(spec, "test") if "test" in source.splits(spec) else None)
 
 
 def by_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
     """What some work on the main process gives, on every process; a UserError of it ends all of them alike."""
-    outcome: list[T | UserError | None] = [None]
+    found: T | None = None
+    error: UserError | None = None
     if accelerator.is_main_process:
         try:
-            outcome = [work()]
-        except UserError as error:
-            outcome = [error]
-    [found] = broadcast_object_list(outcome)
-    if isinstance(found, UserError):
-        raise found
+            found = work()
+        except UserError as refusal:
+            error = refusal
+    found, error = broadcast_object_list([found, error])
+    if error is not None:
+        raise error
     return cast(T, found)
+
+
+def main_first(accelerator: Accelerator, work: Callable[[], T]) -> T:
+    """Do some work on the main process and then on the others; a UserError on the main one ends all of them alike."""
+    own: list[T] = []
+    by_main(accelerator, lambda: own.append(work()))
+    return own[0] if own else work()
 
 
 def settled(config: Config, accelerator: Accelerator, samples: Samples) -> tuple[Config, Choice]:

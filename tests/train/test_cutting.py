@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 import torch
 import torchinfo
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import forked
 from configs import reader
 from configs.errors import InputError
+from configs.stopping import StoppedError
 from models import artefact
 from models.masks import Masks, cubic_schedule, prunable
 from models.spec import ModelSpec
@@ -340,3 +342,34 @@ def test_processes_must_hold_one_architecture() -> None:
     guards.require_one_architecture(["a", "a", "a"])
     with pytest.raises(InputError, match="processes 1 hold another architecture"):
         guards.require_one_architecture(["a", "b", "a"])
+
+
+def test_a_bad_file_under_test_is_found_before_the_first_cut(trained: Path, tmp_path: Path) -> None:
+    """Only the last cut's training reads test. The way out is taken, before a cut and after one."""
+    for split in ("train", "val", "test"):  # of ten images each
+        for label in range(10):
+            (tmp_path / "data" / split / str(label)).mkdir(parents=True)
+            Image.new("L", (8, 8), 20 * label).save(tmp_path / "data" / split / str(label) / "0.png")
+    (tmp_path / "data" / "test" / "7" / "1.png").write_bytes(b"no image")
+    images = ["--data.source", "folder", "--data.root", str(tmp_path / "data"), "--distill.teacher_check", "0"]
+    with pytest.raises(InputError, match=r"test/7/1\.png.*data\.bad_files: skip"):
+        prune(tmp_path / "run", trained, *images)
+    assert not list((tmp_path / "run").glob("cut-*"))
+    with pytest.raises(StoppedError):
+        prune(tmp_path / "run", trained, *images, "--test", "false", "--max_minutes", "1e-9")
+    assert len(prune(tmp_path / "run", trained, *images, "--data.bad_files", "skip")) == 2
+    assert parsed(tmp_path / "run" / "result.json")["accuracy_samples"] == 10
+
+
+def test_a_chain_of_other_cuts_is_refused_from_the_first_cut_on(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(cutting.Chain, "_measure", raise_interrupt)  # just after the cut
+        prune(tmp_path / "run", trained)
+    with pytest.raises(InputError, match=r"prune\.budget\.parameters was 500, is now 400"):
+        prune(tmp_path / "run", trained, "--prune.budget.parameters", "400")
+
+
+def raise_interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

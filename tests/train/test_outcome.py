@@ -11,16 +11,20 @@ import pytest
 import torch
 import torch_pruning as tp
 import yaml
+from PIL import Image
 
 from configs import reader
 from configs.errors import InputError, NonFiniteError
 from models import artefact
 from models.counting import measure
 from train import outcome
+from train.assembly import assemble
 from train.config import DistillConfig, TeacherConfig
+from train.run_dir import RunDir
 from train.saved_config import EvaluateConfig
 from train.score_sheet import score
 from train.state import TrainState
+from train.world import start
 
 DIGITS = Path(__file__).parents[2] / "configs" / "digits"
 TINY = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--data.threads", "1"]
@@ -200,12 +204,6 @@ def test_the_executor_may_change_at_a_checkpoint(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    save = TrainState.save
-
-    def save_and_die(state: TrainState, folder: Path) -> None:
-        save(state, folder)
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr(TrainState, "save", save_and_die)
         with pytest.raises(KeyboardInterrupt):
@@ -239,3 +237,118 @@ def test_a_pruned_file_can_be_trained_on_and_is_saved_as_one(teacher: Path, tmp_
     assert after.pruned and after.model == card.model
     assert after.cost.parameters == cut.cost.parameters < card.cost.parameters
     assert tuned(torch.zeros(1, *card.input_CHW)).shape == (1, 10)
+
+
+# ---- what was once found out only at the end
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """train/, val/ and test/ of two classes; one file under test/ is cut short."""
+    for split, count in (("train", 6), ("val", 4), ("test", 4)):
+        for label, name in enumerate(("a", "b")):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for i in range(count):
+                level = 100 * label + 10 * i
+                Image.new("L", (8, 8), level).save(tmp_path / "data" / split / name / f"{i}.png")
+    bad = tmp_path / "data" / "test" / "b" / "3.png"
+    bad.write_bytes(bad.read_bytes()[:40])
+    return tmp_path / "data"
+
+
+def save_and_die(state: TrainState, folder: Path, save: Any = TrainState.save) -> None:
+    save(state, folder)
+    raise KeyboardInterrupt
+
+
+def test_a_network_whose_state_dict_has_a_version_is_delivered_and_resumed(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And ends with the same weights, moving average included, as a run that nothing stopped."""
+    settings = yaml.safe_load((DIGITS / "teacher.yaml").read_text())
+    settings |= {"model": {"name": "torchvision/mnasnet0_5"}, "epochs": 2, "batch_size": 4, "ema": 0.9, "test": False}
+    settings["data"] |= {"source": "folder", "root": str(photographs), "image_size": [8, 8]}
+    (tmp_path / "mnasnet.yaml").write_text(yaml.safe_dump(settings))
+
+    def train(run: str) -> None:
+        words = ["--config", str(tmp_path / "mnasnet.yaml"), "--run_dir", str(tmp_path / run)]
+        outcome.run(reader.read(TeacherConfig, words, prog="x", description="x"), "teacher")
+
+    train("whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TrainState, "save", save_and_die)
+        train("stopped")
+    train("stopped")
+    whole, stopped = (artefact.load(tmp_path / run / "model.safetensors")[0] for run in ("whole", "stopped"))
+    assert all(torch.equal(value, stopped.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+def teach_photographs(root: Path, folder: Path, *options: str) -> dict[str, Any]:
+    words = ["--data.source", "folder", "--data.root", str(root), "--batch_size", "4", "--epochs", "2"]
+    return teach(folder, *words, "--data.image_size", "[8, 8]", *options)
+
+
+def test_a_bad_file_under_test_is_found_before_the_first_step_and_the_way_out_is_taken(
+    photographs: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(InputError, match=r"test/b/3\.png.*data\.bad_files: skip"):
+        teach_photographs(photographs, run)
+    assert not (run / "checkpoints").exists()
+    result = teach_photographs(photographs, run, "--data.bad_files", "skip")
+    assert (result["accuracy_split"], result["accuracy_samples"]) == ("test", 7)
+
+
+def test_a_run_that_leaves_test_alone_does_not_look_for_bad_files_there(photographs: Path, tmp_path: Path) -> None:
+    assert teach_photographs(photographs, tmp_path / "run", "--test", "false")["accuracy_split"] == "validation"
+
+
+def stopped_after_an_epoch(monkeypatch: pytest.MonkeyPatch, root: Path, run: Path) -> None:
+    """A run that has a checkpoint, and was begun while all files were sound."""
+    bad = root / "test" / "b" / "3.png"
+    damaged = bad.read_bytes()
+    Image.new("L", (8, 8), 130).save(bad)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TrainState, "save", save_and_die)
+        teach_photographs(root, run)
+    bad.write_bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    ("options", "split", "samples"),
+    [(["--data.bad_files", "skip"], "test", 7), (["--test", "false"], "validation", 8)],
+    ids=["skip", "no test"],
+)
+def test_both_ways_out_are_open_to_a_run_that_goes_on(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], split: str, samples: int
+) -> None:
+    stopped_after_an_epoch(monkeypatch, photographs, tmp_path / "run")
+    with pytest.raises(InputError, match=r"test/b/3\.png"):
+        teach_photographs(photographs, tmp_path / "run")
+    result = teach_photographs(photographs, tmp_path / "run", *options)
+    assert (result["accuracy_split"], result["accuracy_samples"], result["epochs"]) == (split, samples, 2)
+
+
+def test_bad_files_may_not_be_skipped_where_other_images_would_be_trained_on(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_after_an_epoch(monkeypatch, photographs, tmp_path / "run")
+    (photographs / "train" / "a" / "2.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"train in data\.root: other images, labels or classes than the run in"):
+        teach_photographs(photographs, tmp_path / "run", "--data.bad_files", "skip")
+
+
+def test_a_teacher_that_is_gone_at_the_end_is_in_the_lineage_all_the_same(teacher: Path, tmp_path: Path) -> None:
+    own = tmp_path / "teacher.safetensors"
+    own.write_bytes(teacher.read_bytes())
+    words = ["--config", str(DIGITS / "distill.yaml"), "--run_dir", str(tmp_path / "run"), "--epochs", "1"]
+    config = reader.read(DistillConfig, [*words, "--teacher", str(own)], prog="x", description="x")
+    accelerator = start(config.precision)
+    (tmp_path / "run").mkdir()
+    loop = assemble(config, accelerator, RunDir(tmp_path / "run"), "distill")
+    own.unlink()
+    with loop.tracker:
+        loop.fit()
+        outcome.finish(loop)
+    lineage = artefact.read_card(tmp_path / "run" / "model.safetensors").lineage
+    assert lineage["teacher_sha256"] == artefact.sha256(teacher)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from models.spec import ModelSpec
 from train import pictures
 from train.config import TeacherConfig
 from train.metrics import Scores
+from train.run_dir import RunDir
 
 DATA = DataSpec(source="digits", image_size=(8, 8), mean=(0.3,), std=(0.4,))
 CONFIG = TeacherConfig(run_dir="r", data=DATA, epochs=2, model=ModelSpec(name="resnet_small"))
@@ -66,3 +70,25 @@ def test_no_state_of_pyplot_is_touched() -> None:
     before = "matplotlib.pyplot" in sys.modules
     pictures.confusion(scores(((1,),)), ("a",))
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+@pytest.mark.parametrize("name", ["$\\frac$", "$5_", "a^{b", "\\"])
+def test_the_name_of_a_class_is_no_formula(name: str) -> None:
+    assert pixels(pictures.confusion(scores(((1, 0), (0, 1))), (name, "plain"))).shape[2] == 3
+
+
+def test_no_run_is_lost_for_a_picture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its images are gone at the end, say; the other picture is drawn all the same."""
+    root = tmp_path / "data"
+    for name in ("a", "b"):
+        (root / "train" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("L", (8, 8), 40 * i).save(root / "train" / name / f"{i}.png")
+    data = replace(DATA, source="folder", root=str(root))
+    samples = source.load(data, "train")
+    shutil.rmtree(root)
+    loop = SimpleNamespace(
+        config=replace(CONFIG, data=data), train_loader=SimpleNamespace(dataset=samples), folder=RunDir(tmp_path)
+    )
+    assert pictures.write(loop, scores(((1, 0), (0, 1)))) == {"confusion": tmp_path / "confusion.png"}
+    assert "images.png is not drawn" in caplog.text and not (tmp_path / "images.png").exists()

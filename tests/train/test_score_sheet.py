@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -199,3 +200,12 @@ def test_unless_told_the_teacher_sees_what_it_saw_in_the_run(tmp_path, images, t
     (tmp_path / "run" / "config.yaml").write_text(section.replace("distill: {}", "distill: {teacher_size: own}"))
     score_sheet.score(EvaluateConfig(run_dir=str(tmp_path / "run"), data=spec(images), teacher=tied))
     assert json.loads((tmp_path / "run" / "evaluation-test.json").read_text())["teacher"] == tied
+
+
+def test_names_of_classes_are_printed_as_they_are(capsys):
+    """Not read as markup, which [/b] would make an error of, after the training of a whole chain."""
+    names = ("[/b]", "[red]", "dog")
+    samples = SimpleNamespace(split="test", classes=names)
+    score_sheet.show(SCORES, samples, Path("[/x]/evaluation-test.json"), with_teacher=False)
+    shown = capsys.readouterr().out
+    assert all(shown.count(name) >= 2 for name in names) and "[/x]/evaluation-test.json" in shown

@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
+import forked
 import reference
 from configs.errors import UsageError
 from data_pipes.spec import AugmentSpec, DataSpec
@@ -99,3 +101,22 @@ def test_a_mixed_precision_that_the_device_has_not_is_refused(monkeypatch):
         UsageError, match=r"precision is bf16, which cannot be had here \(bf16 mixed .*\); take float32"
     ):
         make_accelerator("bf16")
+
+
+@pytest.mark.launcher
+def test_all_processes_end_alike_where_the_main_one_finds_a_bad_file(tmp_path):
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for i in range(4):
+                Image.new("L", (8, 8), 40 * i).save(tmp_path / "data" / split / name / f"{i}.png")
+    (tmp_path / "data" / "test" / "a" / "9.png").write_bytes(b"no image")
+    (tmp_path / "c.yaml").write_text(
+        "run_dir: run\nepochs: 1\nbatch_size: 4\nmodel: {name: resnet_small, depth: 8, widths: [2, 4, 8]}\n"
+        "data: {source: folder, root: data, image_size: [8, 8], mean: [0.3], std: [0.4]}\n"
+    )
+    ended = forked.run_world(2, "train.teacher", "--config", "c.yaml", cwd=tmp_path)
+    assert [process.code for process in ended] == [66, 66], ended[1].stderr[-3000:]
+    assert all("test/a/9.png" in process.stderr and "Traceback" not in process.stderr for process in ended)
+    ended = forked.run_world(2, "train.teacher", "--config", "c.yaml", "--data.bad_files", "skip", cwd=tmp_path)
+    assert [process.code for process in ended] == [0, 0], ended[0].stderr[-3000:]
