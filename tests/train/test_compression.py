@@ -246,3 +246,32 @@ def test_two_processes_carry_out_all_stages(tmp_path: Path) -> None:
     assert configs["cut"]["data"]["augment"]["crop_padding"] == 1
     last = yaml.safe_load((folder / "cut" / "cut-01" / "config.yaml").read_text())
     assert last["data"] == configs["cut"]["data"]
+
+
+# ---- what was once found out only at the end
+
+
+@pytest.mark.launcher
+def test_a_budget_that_cannot_be_had_is_refused_before_the_teacher_is_trained(tmp_path: Path) -> None:
+    ended = start(tmp_path / "run", *PLAIN, "--cut.prune.budget.parameters", "10", processes=2)
+    assert [process.code for process in ended] == [64, 64]
+    assert all("the smallest that can be reached is" in process.stderr for process in ended)
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+NOT_EXPORTED = """
+from configs.errors import InputError
+from models import side_by_side
+def run(*_, **__):
+    raise InputError("no such operator")
+side_by_side.run = run
+"""
+
+
+@pytest.mark.launcher
+def test_a_network_that_cannot_be_exported_ends_without_and_test_is_left_alone_to_the_end(tmp_path: Path) -> None:
+    small = ["--cut.prune.steps", "1", "--test", "false"]
+    (ended,) = start(tmp_path / "run", *small, prelude=NOT_EXPORTED)
+    assert ended.code == 66 and "no such operator. All is trained; the same command with --onnx false" in ended.stderr
+    compress(tmp_path / "run", *small, "--onnx", "false", prelude="from train import loop; loop.Loop.fit = None")
+    assert [path.name for path in (tmp_path / "run").glob("evaluation-*.json")] == ["evaluation-validation.json"]
