@@ -38,9 +38,7 @@ def card(
     )
 
 
-def lineage(
-    config: TrainConfig, samples: Samples, stage: str, extensions: Sequence[Extension] = ()
-) -> dict[str, str]:
+def lineage(config: TrainConfig, samples: Samples, stage: str, extensions: Sequence[Extension] = ()) -> dict[str, str]:
     """Where a run's network will come from. InputError: the teacher's file is gone."""
     known = {"stage": stage, "commit": commit() or "unknown", "data": samples.fingerprint}
     if isinstance(config, DistillConfig) and config.distill.needs_teacher and config.teacher is not None:

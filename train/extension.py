@@ -19,7 +19,7 @@ from configs.errors import InputError
 from configs.files import write_atomically
 from models import artefact
 from train import checkpoint
-from train.run_dir import RunDir, differing_keys, write_json
+from train.run_dir import FREE_KEYS, RunDir, differing_keys, write_json
 
 logger = logging.getLogger(__name__)
 NAME = "extensions.json"
@@ -128,7 +128,7 @@ def _require_same(folder: RunDir, old: Settings, new: Settings) -> None:
         | {"optim": {"name": config["optim"]["name"]}}  # whose state goes on
         for config in (old, new)
     ]
-    changed = differing_keys(fixed[0], fixed[1])
+    changed = differing_keys(fixed[0], fixed[1], FREE_KEYS)
     if changed:
         raise InputError(
             f"{folder.path} can be extended with other epochs and another learning rate, schedule or decay, and with "
