@@ -33,7 +33,7 @@ def card(
         mean=data.mean,
         std=data.std,
         eval_crop=data.eval_crop,
-        cost=_counted(model, net, input_CHW),
+        cost=counting.measure(net, input_CHW),
         lineage=lineage or {},
     )
 
@@ -60,26 +60,15 @@ def rehearse(net: nn.Module, card: Card, folder: RunDir) -> None:
     except UserError:
         raise
     except Exception as error:  # whatever a foreign network raises
-        raise UsageError(_refusal(card.model, "saved and loaded", error)) from error
+        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise UsageError(
+            f"{card.model.name} cannot be saved and loaded ({why}). Nothing was trained; take another network"
+        ) from error
     if not alike:
         raise UsageError(
             f"{card.model.name} gives other logits once it is saved and loaded: something of it is not in its state "
             "dict. Nothing was trained; take another network"
         )
-
-
-def _counted(model: ModelSpec, net: nn.Module, input_CHW: tuple[int, int, int]) -> counting.Cost:
-    try:
-        return counting.measure(net, input_CHW)
-    except UserError:
-        raise
-    except Exception as error:  # whatever a foreign network raises
-        raise UsageError(_refusal(model, "counted", error)) from error
-
-
-def _refusal(model: ModelSpec, what: str, error: Exception) -> str:
-    why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    return f"{model.name} cannot be {what} ({why}). Nothing was trained; take another network"
 
 
 def _architecture(spec: ModelSpec) -> tuple[ModelSpec, bool]:

@@ -203,7 +203,7 @@ def test_an_id_does_not_depend_on_other_points(sweep):
         ("track.project", '"[a\\nb"', "[a\nb"),
         ("track.project", "'true'", "true"),
         ("optim.clip_norm", ".inf", math.inf),
-        ("track.project", "''", ""),
+        ("track.group", "''", ""),
         ("track", "{project: a b, every: 3}", "a b"),
     ],
 )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import forked
-from configs.errors import InputError, NonFiniteError, UsageError
+from configs.errors import InputError, NonFiniteError, UserError
 from data_pipes import source
 from data_pipes.spec import DataSpec
 from models import architectures, zoo
@@ -82,7 +82,7 @@ def test_a_network_of_a_library_passes(tmp_path: Path, name: str) -> None:
     ("kind", "message"),
     [
         (Odd, "odd gives other logits once it is saved and loaded"),
-        (Uncounted, r"odd cannot be counted \(KeyError: 'such a key'\)\. Nothing was trained"),
+        (Uncounted, r"does not take an image of 1 x 32 x 32 \(KeyError: 'such a key'\)"),
         (Unloadable, r"odd cannot be saved and loaded \(LookupError: not again\)\. Nothing was trained"),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_network_that_cannot_be_delivered_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[nn.Module], message: str
 ) -> None:
     monkeypatch.setitem(architectures.OWN, "odd", kind)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UserError, match=message):
         tried(config("odd"), tmp_path)
 
 
