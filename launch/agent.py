@@ -13,13 +13,10 @@ An agent is told once: SIGTERM reaches the trial through it (--forward-signals).
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -27,9 +24,8 @@ from typing import Any
 
 from configs import reader, stopping
 from configs.arguments import Parser
-from configs.files import write_atomically
-from launch.run_files import json_object
 from launch.trial import AGENT, NOTE
+from train import status_file
 
 PREEMPTED = stopping.StoppedError.exit_code
 
@@ -75,7 +71,7 @@ def ending(folder: Path, code: int, *, told: bool) -> dict[str, Any]:
         return (
             _end("failed", code, "the agent got no trial") if code else _end("done", 0, "the sweep had no trial left")
         )
-    status = json_object(trial / "status.json", [])
+    status = status_file.read(trial)
     state, own = status.get("state"), status.get("exit_code")
     if state == "done":
         return _end("done", 0, f"{trial} is done")
@@ -89,9 +85,7 @@ def ending(folder: Path, code: int, *, told: bool) -> dict[str, Any]:
 
 def note(folder: Path, values: Mapping[str, Any]) -> None:
     """Write the agent's status, the state first."""
-    who = {"kind": "agent", "host": platform.node(), "pid": os.getpid()}
-    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    write_atomically(folder / "status.json", json.dumps({**values, **who, "updated": now}, indent=2) + "\n")
+    status_file.write(folder, {**values, "kind": "agent", **status_file.process()})
 
 
 class Agents:

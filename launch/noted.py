@@ -5,17 +5,14 @@ FOLDER/status.json says what a run's does: running, then done, preempted or fail
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import runpy
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from configs import stopping
-from configs.files import write_atomically
+from train import status_file
 
 
 def main() -> None:
@@ -40,9 +37,7 @@ def main() -> None:
 
 
 def _note(folder: Path, state: str, code: int | None) -> None:
-    values = {"state": state, "exit_code": code, "host": platform.node(), "pid": os.getpid()}
-    updated = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    write_atomically(folder / "status.json", json.dumps(values | {"updated": updated}, indent=2) + "\n")
+    status_file.write(folder, {"state": state, "exit_code": code, **status_file.process()})
 
 
 if __name__ == "__main__":

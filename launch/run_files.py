@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from configs import locks
+
 TAIL = 65_536
 """Bytes of metrics.jsonl that are read."""
 QUIET = 900
@@ -95,7 +97,7 @@ def alive(folder: Path, status: Mapping[str, Any]) -> bool:
     here, pid = status.get("host") == platform.node(), status.get("pid")
     if here and type(pid) is int and not _exists(pid):
         return False
-    locked = _locked(folder / "lock")
+    locked = locks.held(folder)  # not known of a folder of launch.noted, which has none
     if locked is not False or here:
         return locked is not False  # a number may have gone to another process, the lock has not
     return _silence(folder) < QUIET
@@ -109,20 +111,6 @@ def _exists(pid: int) -> bool:
     except OSError:  # somebody else's
         pass
     return 0 < pid < 2**31
-
-
-def _locked(path: Path) -> bool | None:
-    """Whether a process holds a lock; None where this cannot be told."""
-    try:
-        import fcntl  # Windows has none
-
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing lets go of it
-    except BlockingIOError:
-        return True
-    except (ImportError, OSError):  # or there is no such file, as in a folder of launch.noted
-        return None
-    return False
 
 
 def _silence(folder: Path) -> float:

@@ -13,15 +13,17 @@ A run's id depends on its overrides alone, so that a longer sweep adds runs and 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from configs.errors import InputError, UserError
+from configs import locks
+from configs.errors import InputError
 from configs.files import write_atomically
 from launch.sweep_file import Metric
+from train import status_file
 
 State = Literal["done", "running", "queued", "failed", "stopped", "new"]
 STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "stopped", "new")
@@ -31,12 +33,6 @@ INTERRUPTED = 130
 # Of an element that squeue still lists.
 ENDED = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD", "PREEMPTED")
-
-
-class LockedError(UserError):
-    """Another process submits the same sweep."""
-
-    exit_code = 73
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,17 +133,9 @@ class SweepFolder:
         found: dict[str, State] = {}
         for run in submission.runs:
             seen = [queue[place] for place in places.get(run.id, ()) if place in queue]
-            found[run.id] = _state(read_status(self.run_dir(run.id)), [state for state in seen if state not in ENDED])
+            said = status_file.read(self.run_dir(run.id))
+            found[run.id] = _state(said, [state for state in seen if state not in ENDED])
         return found
-
-
-def read_status(run_dir: Path) -> dict[str, Any]:
-    """What a run's status.json says; nothing if there is none."""
-    try:
-        found = json.loads((run_dir / "status.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _state(status: Mapping[str, Any], queued: list[str]) -> State:
@@ -177,17 +165,6 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=1) + "\n"
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> AbstractContextManager[None]:
     """Make the folder and be alone in it. LockedError: somebody else is at work there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("ab") as file:
-        try:
-            import fcntl  # Windows has none
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(f"another launch.submit is at work in {folder}; wait for it") from None
-        except (ImportError, OSError):  # or a file system without locks
-            pass
-        yield
+    return locks.alone(folder, lambda: f"another launch.submit is at work in {folder}; wait for it")

@@ -13,7 +13,6 @@ Free of torch.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import signal
 import subprocess
@@ -24,12 +23,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from configs import stopping
+from configs import locks, stopping
 from launch.accelerate import Start, shutdown_seconds
+from train import status_file
 
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 ENDS = ("done", "preempted", "failed")
-LOCKED = 73
 PAUSE = 0.2
 """Seconds between two looks at a run folder."""
 
@@ -88,37 +87,18 @@ def last_word(folder: Path | None, before: Mapping[str, Any], seconds: float) ->
     """
     until = time.monotonic() + seconds
     while True:
-        free, now = not occupied(folder), status(folder)  # in this order: an end is written before the lock is let go
+        free = folder is None or not locks.held(folder)
+        now = status(folder)  # in this order: an end is written before the lock is let go
         if now.get("starts") == before.get("starts"):  # another run's, or an earlier one's
-            return {} if free else {"state": "failed", "exit_code": LOCKED}
+            return {} if free else {"state": "failed", "exit_code": locks.LockedError.exit_code}
         if free or time.monotonic() >= until:
             return now
         time.sleep(PAUSE)
 
 
-def occupied(folder: Path | None) -> bool:
-    """Whether a process works in a run folder, as far as its file system tells."""
-    if folder is None:
-        return False
-    try:
-        import fcntl  # Windows has none
-
-        with (folder / "lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except (ImportError, OSError):
-        pass
-    return False
-
-
 def status(folder: Path | None) -> dict[str, Any]:
-    """What a run says of itself; nothing if it says nothing, or is damaged."""
-    try:
-        found = json.loads((folder / "status.json").read_bytes()) if folder else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    """What a run says of itself; nothing without a folder for it."""
+    return status_file.read(folder) if folder else {}
 
 
 class Messenger:

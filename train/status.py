@@ -7,10 +7,7 @@ A launcher turns every exit code into 1, so the file is the truth. `preempted` m
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -18,17 +15,11 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from configs import locks
 from configs.errors import UserError
 from configs.stopping import StoppedError
-from train.run_dir import RunDir, write_json
-
-NAME = "status.json"
-
-
-class LockedError(UserError):
-    """Another process works in the run folder."""
-
-    exit_code = 73
+from train import status_file
+from train.run_dir import RunDir
 
 
 @contextmanager
@@ -41,13 +32,13 @@ def occupied(
     LockedError: another process has it. InputError: it holds a run with another config.
     """
     main = accelerator.is_main_process
-    with _locked(folder.path) if main else nullcontext():
+    with locks.alone(folder.path, lambda: _refusal(folder.path)) if main else nullcontext():
         if main:
             if before is not None:
                 before(folder, config_yaml)
             folder.open(config_yaml)
             if not folder.done.exists():
-                _write(folder.path, _start(folder.path))
+                status_file.write(folder.path, _start(folder.path))
         accelerator.wait_for_everyone()
         finished = folder.done.exists()
         try:
@@ -62,24 +53,15 @@ def occupied(
 
 def note(folder: Path, values: Mapping[str, Any]) -> None:
     """Add what is known by now, such as the epoch; for the main process only."""
-    _write(folder, read(folder) | dict(values))
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """What status.json says; nothing if there is none."""
-    try:
-        content = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    status_file.write(folder, status_file.read(folder) | dict(values))
 
 
 def _start(folder: Path) -> dict[str, Any]:
     keys = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
     slurm = {key.lower(): os.environ[key] for key in keys if key in os.environ}
-    starts = int(read(folder).get("starts", 0)) + 1
-    now = {"state": "running", "host": platform.node(), "pid": os.getpid(), "starts": starts}
-    return now | slurm | {"since": _now()}
+    starts = int(status_file.read(folder).get("starts", 0)) + 1
+    begun = {"state": "running", **status_file.process(), "starts": starts}
+    return begun | slurm | {"since": status_file.now()}
 
 
 def _end(error: BaseException) -> dict[str, Any]:
@@ -89,29 +71,7 @@ def _end(error: BaseException) -> dict[str, Any]:
     return {"state": state, "exit_code": code, "reason": str(error) or type(error).__name__}
 
 
-def _write(folder: Path, values: dict[str, Any]) -> None:
-    write_json(folder / NAME, values | {"updated": _now()})
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder, which the kernel lets go of however this process ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("ab") as file:
-        try:
-            import fcntl  # Windows has none
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = read(folder)
-            raise LockedError(
-                f"{folder} is in use by another process (pid {owner.get('pid')} on {owner.get('host')}); wait for it, "
-                "or choose another --run_dir"
-            ) from None
-        except (ImportError, OSError):  # or a file system without locks
-            pass
-        yield
+def _refusal(folder: Path) -> str:
+    owner = status_file.read(folder)
+    who = f"pid {owner.get('pid')} on {owner.get('host')}"
+    return f"{folder} is in use by another process ({who}); wait for it, or choose another --run_dir"

@@ -19,7 +19,8 @@ import torch
 
 import tiny_digits
 from launch import submit
-from launch.submission import SweepFolder, read_status
+from launch.submission import SweepFolder
+from train.status_file import read as read_status
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = """\

@@ -15,9 +15,10 @@ from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 
 import tiny_digits
+from configs import locks
 from configs.errors import InputError, UsageError
 from configs.stopping import StoppedError
-from launch import run_files, status
+from launch import status
 from launch.submission import Run as Point
 from launch.submission import Submission, SweepFolder
 from train import world
@@ -149,7 +150,7 @@ def test_on_another_host_only_silence_and_a_free_lock_mean_that_it_is_lost(tmp_p
 def test_looking_leaves_a_run_its_lock(tmp_path):
     folder = make(tmp_path / "a", "running", **running(os.getpid()))
     (folder / "lock").touch()
-    assert run_files._locked(folder / "lock") is False
+    assert locks.held(folder) is False
     words = [sys.executable, "-c", HOLD.replace("LOCK_EX", "LOCK_EX | fcntl.LOCK_NB"), str(folder / "lock")]
     assert subprocess.run(words, input=b"\n", check=False).returncode == 0
 

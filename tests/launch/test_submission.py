@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from configs.errors import InputError
-from launch.submission import LockedError, Run, Sent, Submission, SweepFolder, locked, write_sent
+from configs.locks import LockedError
+from launch.submission import Run, Sent, Submission, SweepFolder, locked, write_sent
 from launch.sweep_file import Metric
 
 RUNS = (Run(id="a", overrides={"optim.lr": "1"}), Run(id="b", overrides={}, parent="x", inherited={"seed": "0"}))

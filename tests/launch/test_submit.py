@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from configs.errors import InputError, UsageError
+from configs.locks import LockedError
 from launch import submit
 from launch.slurm import SlurmError
-from launch.submission import LockedError, locked
+from launch.submission import locked
 from launch.version import version
 from submit_stubs import CONFIG, SWEEP, Cluster
 

@@ -15,10 +15,11 @@ import pytest
 from accelerate import Accelerator
 
 from configs.errors import InputError, NonFiniteError
+from configs.locks import LockedError
 from configs.stopping import StoppedError
 from train import status
 from train.run_dir import RunDir
-from train.status import LockedError, occupied
+from train.status import occupied
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--model.depth", "8", "--model.widths", "[2, 4, 4]", "--data.image_size", "[8, 8]", "--data.threads", "1"]
