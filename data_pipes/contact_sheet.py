@@ -7,11 +7,13 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from data_pipes import executor, pixels, plan, source
-from data_pipes.executor import Executor
+from data_pipes import pixels, plan
+from data_pipes.executors import build
+from data_pipes.executors.build import Executor
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
-from data_pipes.samples import Samples
+from data_pipes.sources import source
+from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 
 TILE = 112  # smaller images are magnified to about this many pixels
@@ -36,7 +38,7 @@ def tiles(spec: DataSpec, samples: Samples, rows: Rows, views: int, seed: int) -
     for view in range(views):
         plans.append(plan.training(seed, view, spec.augment, samples.size_N2, spec.image_size))
     needed = np.unique(np.concatenate([rows, *(view.partner_N[rows] for view in plans)]))
-    worker = executor.build(spec, samples, torch.device("cpu"), rows=needed)
+    worker = build.build(spec, samples, torch.device("cpu"), rows=needed)
     columns = [_column(worker, spec, needed, rows, view) for view in plans]
     worker.close()
     return columns

@@ -20,12 +20,13 @@ from accelerate.data_loader import DataLoaderStateMixin
 from accelerate.state import GradientState
 
 from configs.errors import UsageError
-from data_pipes import executor, pixels, plan
+from data_pipes import pixels, plan
 from data_pipes.batch import Batch
-from data_pipes.executor import Pending
+from data_pipes.executors import build
+from data_pipes.executors.build import Pending
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
-from data_pipes.samples import Samples
+from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 
 
@@ -114,7 +115,7 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         self._dtype = dtype
         self.views = views or Views(seed=seed or 0)
         self._label_N = torch.from_numpy(samples.label_N).to(device)
-        self._executor = executor.build(spec, samples, device, image_dtype or dtype)
+        self._executor = build.build(spec, samples, device, image_dtype or dtype)
 
     @property
     def steps(self) -> int:

@@ -25,7 +25,7 @@ from typing import Any
 from configs import reader, stopping
 from configs.arguments import Parser
 from launch.trial import AGENT, NOTE
-from train import status_file
+from train.run_folder import status_file
 
 PREEMPTED = stopping.StoppedError.exit_code
 

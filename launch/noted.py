@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import stopping
-from train import status_file
+from train.run_folder import status_file
 
 
 def main() -> None:

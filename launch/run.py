@@ -23,9 +23,9 @@ import yaml
 from configs import reader, resources
 from configs.arguments import Parser
 from configs.errors import UsageError
-from launch import accelerate
-from launch.accelerate import Place, Start
+from launch import start as accelerate
 from launch.commands import COMMANDS, suggestion
+from launch.start import Place, Start
 from launch.supervision import supervise
 
 VALID = (*COMMANDS, "train.cache", "train.evaluate", "train.predict")

@@ -24,8 +24,8 @@ from types import FrameType
 from typing import Any
 
 from configs import locks, stopping
-from launch.accelerate import Start, shutdown_seconds
-from train import status_file
+from launch.start import Start, shutdown_seconds
+from train.run_folder import status_file
 
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 ENDS = ("done", "preempted", "failed")

@@ -22,7 +22,7 @@ from configs import reader, yaml_text
 from configs.errors import InputError, UsageError
 from configs.files import write_atomically
 from launch.commands import config_class
-from launch.grid import Point
+from launch.points.grid import Point
 
 AGENT = "HEARTCUT_AGENT"
 """The variable in which an agent names its folder; the trial leaves its own folder's name there."""

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from configs.errors import InputError, NonFiniteError, UsageError
 from configs.files import write_atomically
-from models import architectures, artefact_file, rebuild, state_dicts
+from models import artefact_file, rebuild, state_dicts
 from models.counting import Cost
+from models.networks import architectures
 from models.spec import ModelSpec
 
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from configs.arguments import Parser
 from configs.errors import UsageError
 from configs.reader import command
-from models.cuts import IMPORTANCES, RANKINGS, Budget, Cut, PrunePlan, PruneSpec
+from models.pruning.cuts import IMPORTANCES, RANKINGS, Budget, Cut, PrunePlan, PruneSpec
 from models.spec import ModelSpec
 
 if TYPE_CHECKING:  # torch is loaded only for a command line that holds
     from torch import Tensor, nn
 
-    from models.groups import Structure
-    from models.search import Problem
+    from models.pruning.groups import Structure
+    from models.pruning.search import Problem
 
 
 def plan_cut(
@@ -46,7 +46,7 @@ def plan_cut(
         UsageError: The target is below what floors allow, or scores are asked for that the network does not have.
         InputError: The network does not take such an image, or nothing in it can be cut.
     """
-    from models.tracing import trace
+    from models.pruning.tracing import trace
 
     structure = trace(net, input_CHW, spec.ignored_layers)
     problem = _problem(net, structure, spec, start or structure.widths, reduce)
@@ -55,7 +55,7 @@ def plan_cut(
 
 def widths(net: nn.Module, input_CHW: tuple[int, int, int], spec: PruneSpec) -> dict[str, int]:
     """Return the output channels of every layer that can be cut, by name."""
-    from models.tracing import trace
+    from models.pruning.tracing import trace
 
     return trace(net, input_CHW, spec.ignored_layers).widths
 
@@ -65,9 +65,9 @@ def plan(net: nn.Module, input_CHW: tuple[int, int, int], spec: PruneSpec) -> Pr
 
     UsageError: the budget is not below the network's cost, or below what floors allow. InputError: as for `plan_cut`.
     """
-    from models.carve import carve
-    from models.search import require_reachable
-    from models.tracing import trace
+    from models.pruning.carve import carve
+    from models.pruning.search import require_reachable
+    from models.pruning.tracing import trace
 
     structure = trace(net, input_CHW, spec.ignored_layers)
     first = structure
@@ -90,8 +90,8 @@ def plan(net: nn.Module, input_CHW: tuple[int, int, int], spec: PruneSpec) -> Pr
 
 def require_reachable(net: nn.Module, input_CHW: tuple[int, int, int], spec: PruneSpec) -> None:
     """Refuse a budget that no weights of this network allow, in the time of one cut at most. Errors as for `plan`."""
-    from models import search
-    from models.tracing import trace
+    from models.pruning import search
+    from models.pruning.tracing import trace
 
     structure = trace(net, input_CHW, spec.ignored_layers)
     parameters, macs = structure.prices.constant_B.tolist()
@@ -106,8 +106,8 @@ def _problem(
     start: Mapping[str, int],
     reduce: Callable[[Tensor], Tensor] | None = None,
 ) -> Problem:
-    from models.importance import scores
-    from models.search import Problem
+    from models.pruning.importance import scores
+    from models.pruning.search import Problem
 
     if structure.other_macs and spec.budget.macs is not None:
         raise UsageError(
@@ -119,7 +119,7 @@ def _problem(
 
 def _cut(net: nn.Module, problem: Problem, target: Budget) -> tuple[Cut, dict[str, list[int]]]:
     """Return the cut, by channels, and what `carve` needs: the units, by root layer."""
-    from models import search
+    from models.pruning import search
 
     structure = problem.structure
     level_G = search.greedy(problem, target)
@@ -142,7 +142,8 @@ def _cut(net: nn.Module, problem: Problem, target: Budget) -> tuple[Cut, dict[st
 
 def _measured(net: nn.Module, structure: Structure, removed: dict[str, list[int]]) -> int:
     """Count the MACs of a network whose MACs no formula explains."""
-    from models import carve, counting
+    from models import counting
+    from models.pruning import carve
 
     twin = copy.deepcopy(net)
     carve.carve(twin, structure.kept(removed))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from configs.errors import InputError, UsageError
-from models import architectures, artefact, checks
+from models import artefact
+from models.networks import architectures, checks
 from models.spec import ModelSpec
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
-        "train.compression",
-        "train.prediction",
-        "models.side_by_side",
+        "train.compress.chain",
+        "train.predict.prediction",
+        "models.export.side_by_side",
         "sklearn.datasets",
         "matplotlib.backends.backend_agg",
         "matplotlib.figure",

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as T
 
-from data_pipes.images import ArrayImages, as_channels
 from data_pipes.plan import Plan
-from data_pipes.samples import Samples
+from data_pipes.sources.images import ArrayImages, as_channels
+from data_pipes.sources.samples import Samples
 
 Pixels = NDArray[np.uint8]
 

@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from launch import submit
-from launch.submission import SweepFolder
+from launch.submit import command
+from launch.sweep_folder import SweepFolder
 from slurm_stubs import Site
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +59,7 @@ class Cluster(Site):
         (self.folder / name).write_text(text)
 
     def submit(self, *words: str) -> None:
-        submit.main(["--cluster", "cluster.yaml", "--folder", "sweep", "--sweep", "sweep.yaml", *words])
+        command.main(["--cluster", "cluster.yaml", "--folder", "sweep", "--sweep", "sweep.yaml", *words])
 
     @property
     def ids(self) -> list[str]:

@@ -11,10 +11,14 @@ import pytest
 
 from configs import reader
 from data_pipes.preview import PreviewConfig
-from launch import cluster, grid, sweep_check, sweep_file, wish
 from launch.bench.config import DistillStepConfig, LoaderConfig
+from launch.points import file as sweep_file
+from launch.points import grid
+from launch.slurm import cluster
+from launch.submit import request
+from launch.sweep import check
 from models import planner
-from train.cache_config import CacheConfig
+from train.cache.config import CacheConfig
 from train.chain_config import CompressConfig, PruneConfig
 from train.config import DistillConfig, TeacherConfig
 from train.saved_config import EvaluateConfig, PredictConfig
@@ -68,7 +72,7 @@ def test_command(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         submission(words)
         return
     if module == "launch.sweep":
-        sweep_check.check(words[0])
+        check.check(words[0])
         return
     if module == "launch.run":
         module, *words = words
@@ -83,7 +87,7 @@ def test_command(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 def submission(words: list[str]) -> None:
     """What is submitted is read as it would be; the folders of other sweeps are not there."""
-    options = wish.parser().parse_args(words)
+    options = request.parser().parse_args(words)
     if options.cluster:
         cluster.read(options.cluster)
     if options.sweep:

@@ -16,9 +16,10 @@ from configs import reader
 from models import artefact, counting, zoo
 from models.artefact import Card
 from models.spec import ModelSpec
-from train import caching, outcome
-from train.cache_config import CacheConfig
+from train.cache import fill as caching
+from train.cache.config import CacheConfig
 from train.config import DistillConfig
+from train.stage import outcome
 
 DIGITS = Path(__file__).parents[1] / "configs" / "digits"
 CLASSES = tuple("0123456789")

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 
 from configs.errors import InputError, NonFiniteError
 from data_pipes.batch import Batch
-from data_pipes.folders import composed
-from train.metrics import wilson
+from data_pipes.sources.folders import composed
+from train.evaluate.metrics import wilson
 
 REMEDIES = (
     "what was saved is from before. Lower optim.lr, set optim.clip_norm, lengthen optim.warmup_epochs, or use another "

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from configs.errors import InputError
 from data_pipes.batch import Batch
 from data_pipes.spec import DataSpec
-from models import artefact, checks
+from models import artefact
 from models.artefact import Card
+from models.networks import checks
 from models.taps import Taps
 from train import guards
 from train.config import TeacherSize

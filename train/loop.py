@@ -15,18 +15,19 @@ from torch import Tensor
 from configs.stopping import StoppedError
 from data_pipes.batch import Batch
 from data_pipes.loader import Layout, PlanLoader
-from data_pipes.samples import Samples
+from data_pipes.sources.samples import Samples
 from models.artefact import Card
-from train import guards, status
+from train import guards
 from train.config import TrainConfig
-from train.evaluation import evaluate
-from train.extension import Extension
-from train.metrics import Scores
+from train.evaluate.evaluation import evaluate
+from train.evaluate.metrics import Scores
 from train.progress import Bar
-from train.run_dir import RunDir
+from train.run_folder import status
+from train.run_folder.extension import Extension
+from train.run_folder.run_dir import RunDir
 from train.state import Progress, TrainState
 from train.step import Step
-from train.track import Tracker
+from train.track.tracker import Tracker
 from train.world import asked_to_stop, require_going_on
 
 logger = logging.getLogger(__name__)

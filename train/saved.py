@@ -12,7 +12,7 @@ from data_pipes.spec import DataSpec
 from models import artefact
 from models.artefact import Card
 from train.config import TeacherSize
-from train.run_dir import RunDir
+from train.run_folder.run_dir import RunDir
 
 
 def load(run_dir: str, weights: str | None, data: DataSpec) -> tuple[nn.Module, Card, DataSpec]:

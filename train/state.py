@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from configs.errors import InputError
 from models import state_dicts
-from train import checkpoint
+from train.run_folder import checkpoint
 from train.student import Student
 
 Tensors = dict[str, torch.Tensor]

@@ -11,9 +11,9 @@ from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
 
 from data_pipes.batch import Batch
-from models.masks import Masks
+from models.pruning.masks import Masks
 from train.live_teacher import Teacher
-from train.objective import Objective
+from train.loss.objective import Objective
 from train.student import Signals
 
 

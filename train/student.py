@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.taps import Taps
-from train.adapters import Adapters
+from train.loss.adapters import Adapters
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,10 +14,11 @@ from accelerate.utils import broadcast_object_list
 from configs import stopping
 from configs.errors import UsageError, UserError
 from configs.stopping import StoppedError
-from data_pipes import executor, source
-from data_pipes.choice import Choice
+from data_pipes.executors import build
+from data_pipes.executors.choice import Choice
 from data_pipes.loader import Layout, PlanLoader, Views
-from data_pipes.samples import Samples
+from data_pipes.sources import source
+from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from models.convolution import make_backward_safe
 from train.config import TrainConfig
@@ -143,7 +144,7 @@ def main_first(accelerator: Accelerator, work: Callable[[], T]) -> T:
 
 def settled(config: Config, accelerator: Accelerator, samples: Samples) -> tuple[Config, Choice]:
     """The config with the main process's choice of an executor: memory that is free differs from process to process."""
-    settled = by_main(accelerator, lambda: executor.choose(config.data, samples, accelerator.device))
+    settled = by_main(accelerator, lambda: build.choose(config.data, samples, accelerator.device))
     feed = settled.feed if settled.name == "dali" else config.data.dali.feed
     data = replace(config.data, executor=settled.name, dali=replace(config.data.dali, feed=feed))
     return replace(config, data=data), settled

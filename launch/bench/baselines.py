@@ -13,8 +13,8 @@ from torchvision import transforms
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
-from data_pipes.images import FileImages
-from data_pipes.samples import Samples
+from data_pipes.sources.images import FileImages
+from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from launch.bench.rounds import Lap, Stopwatch
 from launch.bench.work import Work

@@ -1,7 +1,7 @@
 """DALI by itself, as people write it: its own reader, shuffling and random operators. B samples, H x W pixels.
 
-The operators after the reader are those of data_pipes/dali_graph.py in the same sizes; only where their arguments come
-from differs. Imported only where DALI is installed.
+The operators after the reader are those of data_pipes/executors/dali_graph.py in the same sizes; only where their
+arguments come from differs. Imported only where DALI is installed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nvidia.dali import Pipeline, fn, math, types
 from nvidia.dali.data_node import DataNode
 from torch.utils.dlpack import from_dlpack
 
-from data_pipes import dali_graph
+from data_pipes.executors import dali_graph
 from data_pipes.plan import SizeHW
 from data_pipes.spec import AugmentSpec, DataSpec
 from launch.bench.rounds import Lap, Stopwatch

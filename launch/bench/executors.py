@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from configs.errors import UsageError
-from data_pipes import choice, executor, plan
-from data_pipes.executor import Pending
+from data_pipes import plan
+from data_pipes.executors import build, choice
+from data_pipes.executors.build import Pending
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.spec import AugmentSpec, DataSpec
@@ -29,7 +30,7 @@ class Planned:
         self._work, self._spec = work, spec
         self._view = 0
         with throwaway_cache():
-            self._executor = executor.build(spec, work.samples, work.device)
+            self._executor = build.build(spec, work.samples, work.device)
 
     def lap(self, images: int) -> Lap:
         """See `Variant.lap`. As in training, a view is planned just before its first batch."""

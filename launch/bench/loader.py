@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from configs.errors import UsageError
-from data_pipes import plan, source
-from data_pipes.samples import Samples
+from data_pipes import plan
+from data_pipes.sources import source
+from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from launch.bench.baselines import pil, tensors
 from launch.bench.config import VARIANTS, LoaderConfig

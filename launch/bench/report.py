@@ -15,7 +15,7 @@ from rich.table import Table
 from configs import resources
 from launch.bench.rounds import Lap, Ratio, cpu_ms, rates
 from train.progress import plain_table
-from train.run_dir import environment
+from train.run_folder.run_dir import environment
 
 WIDTH = 118
 SHOWN = {

@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 
 from configs.errors import UsageError
-from data_pipes import executor
 from data_pipes.batch import Batch
+from data_pipes.executors import build
 from data_pipes.loader import PlanLoader
-from data_pipes.samples import Samples
+from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from launch.bench.config import StepConfig
 from launch.bench.report import Report, surroundings
 from launch.bench.rounds import Goal, Lap, Stopwatch, Variant, measure, progress, ratios
 from launch.bench.work import CPU_CANVAS, LeftOut, settle, throwaway_cache
-from train.assembly import assemble
 from train.config import DistillConfig, TrackSpec
 from train.loop import Loop
-from train.run_dir import RunDir
+from train.run_folder.run_dir import RunDir
+from train.stage.assembly import assemble
 from train.step import Step
 from train.world import dtype_of, image_dtype_of, make_accelerator
 
@@ -103,7 +103,7 @@ def prepare(loop: Loop, show: Callable[[str], None]) -> tuple[dict[str, Variant]
             f"batch_size {loop.layout.batch_size} is too large to measure: the {len(own.dataset)} training images must "
             f"be at least {LEAST_STEPS} steps"
         )
-    label = executor.choose(spec, own.dataset, device).label
+    label = build.choose(spec, own.dataset, device).label
     constant = next(iter(own.epoch(0)))
     variants: dict[str, Variant] = {
         "constant": Stepping(loop, lambda steps: repeat(constant, steps * loop.layout.accumulation)),
@@ -113,7 +113,7 @@ def prepare(loop: Loop, show: Callable[[str], None]) -> tuple[dict[str, Variant]
     left_out: dict[str, str] = {}
     for name, changed in others(spec).items():
         try:
-            chosen = executor.choose(changed, own.dataset, device)
+            chosen = build.choose(changed, own.dataset, device)
             if device.type == "cpu" and name == "dali-canvas":
                 raise LeftOut(CPU_CANVAS)
             if chosen.label != label:

@@ -13,11 +13,11 @@ from launch.bench.config import DistillStepConfig
 from launch.bench.report import Report, surroundings
 from launch.bench.rounds import Goal, measure, progress, ratios
 from launch.bench.step import LEAST_STEPS, Stepping, circumstances, describe, last_steps, quiet
-from train.assembly import assemble
 from train.live_teacher import LiveTeacher
 from train.loop import Loop
-from train.objective import SUPERVISED, Objective
-from train.run_dir import RunDir
+from train.loss.objective import SUPERVISED, Objective
+from train.run_folder.run_dir import RunDir
+from train.stage.assembly import assemble
 from train.world import dtype_of, make_accelerator
 
 GOAL = 0.952

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from data_pipes.images import FileImages
-from data_pipes.samples import Samples
+from data_pipes.sources.images import FileImages
+from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 
 CPU_CANVAS = "on a CPU, DALI is for comparing pixels; data.executor resident has the same canvas"

@@ -13,7 +13,7 @@ import yaml
 from configs import reader
 from configs.errors import UsageError, UserError
 from configs.home import expand
-from data_pipes import choice
+from data_pipes.executors import choice
 from data_pipes.spec import DataSpec, SourceName
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def judge(planned: Planned, device: torch.device) -> Forecast:
     name, spec, named = planned
     if not named:
         return _assumed(name, spec, device, _unseen(spec))
-    from data_pipes import executor, source
+    from data_pipes.executors import build
+    from data_pipes.sources import source
 
     if spec.source in PHOTOGRAPHS:
         logger.warning("%s: looking at every image of %s; only the first time takes long", name, spec.root)
@@ -110,7 +111,7 @@ def judge(planned: Planned, device: torch.device) -> Forecast:
         return _forecast(planned, _Usual(0, 0), "", ("none", str(error)))
     facts = _Usual(len(samples), int(samples.size_N2.max(initial=0)))
     try:
-        chosen = executor.choose(spec, samples, device)
+        chosen = build.choose(spec, samples, device)
     except UserError as error:
         return _forecast(planned, facts, "", ("none", str(error)))
     return _forecast(planned, facts, "", (chosen.label, chosen.reason))
@@ -126,7 +127,7 @@ def _unseen(spec: DataSpec) -> str:
 
 
 def _assumed(name: str, spec: DataSpec, device: torch.device, why: str) -> Forecast:
-    from data_pipes import devices
+    from data_pipes.executors import devices
 
     planned = Planned(name, spec, named=False)
     usual = USUAL[spec.source]

@@ -99,7 +99,7 @@ def test_the_sheet_holds_every_tile_magnified(side_HW, zoom, channels):
 
 def test_samples_are_spread_over_the_split(monkeypatch):
     samples, asked = reference.in_memory([reference.noise(8, 8, 1, i) for i in range(30)]), []
-    monkeypatch.setattr("data_pipes.source.load", lambda spec, split: samples)
+    monkeypatch.setattr("data_pipes.sources.source.load", lambda spec, split: samples)
     tiles = contact_sheet.tiles
     monkeypatch.setattr(contact_sheet, "tiles", lambda *a: asked.append(a[2].tolist()) or tiles(*a))
     config = spec((8, 8), 1, AugmentSpec())
@@ -108,5 +108,5 @@ def test_samples_are_spread_over_the_split(monkeypatch):
     contact_sheet.draw(config, "train", 99, 0, 0)
     assert asked == [[0, 9, 19, 29], [0], list(range(30))]
     unlabelled = replace(samples, label_N=np.full(30, -1, np.int64))
-    monkeypatch.setattr("data_pipes.source.load", lambda spec, split: unlabelled)
+    monkeypatch.setattr("data_pipes.sources.source.load", lambda spec, split: unlabelled)
     contact_sheet.draw(config, "train", 2, 1, 0)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 import reference
 from configs.errors import UsageError
-from data_pipes import executor, pixels, plan
+from data_pipes import pixels, plan
+from data_pipes.executors import build
 from data_pipes.loader import Layout, PlanLoader, Views, mates, pad
 from data_pipes.pixels import Normaliser
 from data_pipes.spec import AugmentSpec, DataSpec
@@ -200,7 +201,7 @@ def levels(batch) -> np.ndarray:
 
 def test_images_are_the_executors_normalised():
     view = plan.training(7, 4, PLAIN, split(11).size_N2, SIDE)
-    worker = executor.build(spec(), split(11), CPU)
+    worker = build.build(spec(), split(11), CPU)
     expected = pixels.levels(worker.submit(np.arange(11), view).result(), spec()).numpy()
     worker.close()
     for batch in epoch(11, 4, 2, number=4):

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from configs.errors import UsageError
-from data_pipes import contact_sheet, preview, source
+from data_pipes import contact_sheet, preview
+from data_pipes.sources import source
 from data_pipes.spec import DataSpec
 
 DIGITS = ["--data.source", "digits", "--data.image_size", "[8, 8]", "--data.mean", "[0.3]", "--data.std", "[0.3]"]

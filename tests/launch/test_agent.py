@@ -15,7 +15,8 @@ import yaml
 
 import tiny_digits
 import wandb_stub
-from launch import agent, status
+from launch import agent
+from launch.status import command
 from launch.trial import NOTE
 
 ROOT = Path(__file__).parents[2]
@@ -100,14 +101,14 @@ def test_a_preempted_trial_goes_on_with_another_agent(tmp_path):
         assert first.returncode == 75, out
         assert read(tmp_path / "a/0/status.json")["state"] == "preempted"
         assert any(sent.get("preempting") for sent in server.streamed)
-        (run,) = status.look(tmp_path / "sweep", None).rows
+        (run,) = command.look(tmp_path / "sweep", None).rows
         assert (run.state, run.exit_code, run.overrides) == ("preempted", 75, {"optim.lr": "0.01"})
 
         server.trials = [("r1", {"optim.lr": 0.01}), ("r2", {"optim.lr": 0.01})]
         second = begin("launch.agent", "me/heartcut/s1", "a/0", "60")
         out = second.communicate(timeout=LIMIT)[0]
         assert second.returncode == 0, out
-        (run,) = status.look(tmp_path / "sweep", None).rows
+        (run,) = command.look(tmp_path / "sweep", None).rows
         assert (run.state, run.epoch, run.starts) == ("done", 20, 2)
         assert len(server.trials) == 1  # an agent takes one
 

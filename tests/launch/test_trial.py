@@ -11,7 +11,7 @@ from wandb.sdk.lib.config_util import save_config_file_from_dict
 
 from configs.errors import InputError, UsageError
 from launch import trial
-from launch.grid import Point
+from launch.points.grid import Point
 
 
 class Replaced(BaseException):

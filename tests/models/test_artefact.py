@@ -12,10 +12,10 @@ from torch import nn
 
 from configs.errors import InputError, NonFiniteError, UsageError
 from models import artefact, artefact_file
-from models.architectures import build
 from models.artefact import Card, Score, load, read_card, save, sha256
 from models.counting import measure
-from models.masks import Masks
+from models.networks.architectures import build
+from models.pruning.masks import Masks
 from models.spec import ModelSpec
 
 SIZE = (1, 28, 28)

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from configs.errors import InputError, UsageError
-from models import counting, planner, surgery
-from models.cuts import Budget, PrunePlan, PruneSpec
-from models.resnet import resnet_small
+from models import counting, planner
+from models.networks.resnet import resnet_small
+from models.pruning import surgery
+from models.pruning.cuts import Budget, PrunePlan, PruneSpec
 
 MNIST = (1, 28, 28)
 RESNET = ["--model", "resnet_small", "--num_classes", "10", "--input", "1", "28", "28"]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from configs.errors import UsageError
-from models.resnet import resnet_small
+from models.networks.resnet import resnet_small
 from models.taps import Taps
 
 IMAGES = torch.randn(2, 1, 8, 8)

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from configs.errors import InputError, UsageError
-from models import artefact, cost, counting, planner, surgery
+from models import artefact, cost, counting, planner
 from models.artefact import Card
-from models.cuts import Budget, PruneSpec
+from models.pruning import surgery
+from models.pruning.cuts import Budget, PruneSpec
 from models.spec import ModelSpec
 from models.zoo import build
 

@@ -14,10 +14,10 @@ import torch
 
 from configs import reader
 from data_pipes.batch import Batch
-from train import outcome
-from train.assembly import assemble
 from train.config import DistillConfig
-from train.run_dir import RunDir
+from train.run_folder.run_dir import RunDir
+from train.stage import outcome
+from train.stage.assembly import assemble
 from train.step import Step
 from train.student import Signals
 from train.world import make_accelerator

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from data_pipes import source
+from data_pipes.sources import source
 from data_pipes.spec import DataSpec
 
 pytestmark = pytest.mark.launcher

@@ -11,9 +11,9 @@ import reference
 from configs.errors import InputError, NonFiniteError
 from data_pipes.loader import Layout, PlanLoader
 from data_pipes.spec import AugmentSpec, DataSpec
-from models.resnet import resnet_small
+from models.networks.resnet import resnet_small
 from train import guards
-from train.evaluation import evaluate
+from train.evaluate.evaluation import evaluate
 
 CPU = torch.device("cpu")
 SPEC = DataSpec(

@@ -22,7 +22,7 @@ from models.spec import ModelSpec
 from models.zoo import build
 from train.config import DistillSpec
 from train.live_teacher import LiveTeacher, Renormalise, require_fit
-from train.objective import Objective
+from train.loss.objective import Objective
 from train.student import Student
 
 SPEC = DataSpec(source="digits", image_size=(16, 16), mean=(0.31, 0.5, 0.4), std=(0.37, 0.2, 0.25), threads=1)

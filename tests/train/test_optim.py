@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.resnet import resnet_small
-from train.adapters import Adapters
+from models.networks.resnet import resnet_small
 from train.config import OptimSpec
+from train.loss.adapters import Adapters
 from train.optim import build_optimizer, build_schedule
 from train.student import Student
 

@@ -9,10 +9,10 @@ import torch
 from timm.utils import ModelEmaV3
 
 from configs.errors import InputError
-from models.resnet import resnet_small
-from train import losses
-from train.adapters import Adapters
+from models.networks.resnet import resnet_small
 from train.config import OptimSpec
+from train.loss import losses
+from train.loss.adapters import Adapters
 from train.optim import build_optimizer, build_schedule
 from train.state import Progress, TrainState
 from train.student import Student

@@ -17,13 +17,13 @@ from data_pipes.loader import Layout, PlanLoader
 from data_pipes.spec import AugmentSpec, DataSpec
 from models.artefact import Card
 from models.counting import measure
-from models.masks import Masks
-from models.resnet import resnet_small
+from models.networks.resnet import resnet_small
+from models.pruning.masks import Masks
 from models.spec import ModelSpec
-from train.adapters import Adapters
 from train.config import DistillSpec
 from train.live_teacher import LiveTeacher
-from train.objective import Objective
+from train.loss.adapters import Adapters
+from train.loss.objective import Objective
 from train.step import Step
 from train.student import Student
 

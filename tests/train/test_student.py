@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from configs.errors import UsageError
-from models.resnet import resnet_small
-from train import losses
-from train.adapters import Adapters
+from models.networks.resnet import resnet_small
+from train.loss import losses
+from train.loss.adapters import Adapters
 from train.student import Student, example_features
 
 IMAGE_BCHW = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data_pipes import source
+from data_pipes.sources import source
 from data_pipes.spec import AugmentSpec, DataSpec
 from launch.bench import executors, loader
 from launch.bench.config import LoaderConfig

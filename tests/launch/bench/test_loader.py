@@ -11,7 +11,8 @@ from torchvision import transforms
 from torchvision.transforms import v2
 
 from configs.errors import InputError, UsageError
-from data_pipes import canvas, choice, executor, source
+from data_pipes.executors import build, canvas, choice
+from data_pipes.sources import source
 from data_pipes.spec import AugmentSpec, DataSpec
 from launch.bench import baselines, executors, loader
 from launch.bench.config import VARIANTS, LoaderConfig
@@ -204,7 +205,7 @@ def test_canvases_of_the_bench_do_not_stay(photographs, tmp_path):
     cache, work = os.environ["HEARTCUT_CACHE"], work_of(photo_spec(photographs), images=canvas.KEPT_FROM)
     loader.BUILDERS["resident"](work).close()
     assert os.environ["HEARTCUT_CACHE"] == cache and not list(tmp_path.rglob("canvas-*"))
-    executor.build(replace(work.spec, executor="resident"), work.samples, work.device).close()
+    build.build(replace(work.spec, executor="resident"), work.samples, work.device).close()
     assert list(tmp_path.rglob("canvas-*"))
 
 

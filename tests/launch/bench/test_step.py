@@ -13,9 +13,9 @@ from data_pipes.spec import AugmentSpec, DataSpec
 from launch.bench import step
 from launch.bench.config import DistillStepConfig, TeacherStepConfig
 from models.spec import ModelSpec
-from train.assembly import assemble
 from train.config import DistillSpec, OptimSpec, TrackSpec
-from train.run_dir import RunDir
+from train.run_folder.run_dir import RunDir
+from train.stage.assembly import assemble
 from train.world import make_accelerator
 
 DATA = DataSpec(

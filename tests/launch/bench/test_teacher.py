@@ -11,11 +11,11 @@ from data_pipes.spec import AugmentSpec, DataSpec
 from launch.bench import teacher
 from launch.bench.config import DistillStepConfig
 from models.spec import ModelSpec
-from train.assembly import assemble
-from train.cached_teacher import CachedTeacher
+from train.cache.teacher import CachedTeacher
 from train.config import DistillSpec, OptimSpec
 from train.live_teacher import LiveTeacher
-from train.run_dir import RunDir
+from train.run_folder.run_dir import RunDir
+from train.stage.assembly import assemble
 from train.world import make_accelerator
 
 AUGMENT = AugmentSpec(rotation=10, mixup=1)

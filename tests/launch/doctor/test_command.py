@@ -13,7 +13,7 @@ from rich.console import Console
 
 from configs import resources
 from configs.errors import UsageError
-from data_pipes import choice
+from data_pipes.executors import choice
 from launch.doctor import command as doctor
 from launch.doctor import forecast, gpus, software
 from launch.doctor.checks import Check

@@ -7,7 +7,8 @@ import torch
 import yaml
 
 from configs.errors import UsageError
-from data_pipes import canvas, choice, source
+from data_pipes.executors import canvas, choice
+from data_pipes.sources import source
 from launch.doctor import forecast
 from launch.doctor.forecast import Planned
 

@@ -1,0 +1,82 @@
+"""The plan carried out by torch on images that lie decoded on the device: every view is one warp of the canvas.
+
+For GPUs; on a CPU the same canvas feeds `host`, one image at a time. Crop, the canvas' squash and the plan's affine are
+one coordinate map. B samples, output H x W pixels, C channels.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from data_pipes import pixels
+from data_pipes.mixing import Rows
+from data_pipes.plan import Plan
+from data_pipes.sources.samples import Samples
+from data_pipes.spec import DataSpec
+
+
+class ResidentExecutor:
+    """Holds the whole split as uint8 on the device."""
+
+    def __init__(self, samples: Samples, spec: DataSpec, canvas_NHWC: torch.Tensor, dtype: torch.dtype) -> None:
+        """`canvas_NHWC`: the split's images, squashed to one size, on the device."""
+        device = canvas_NHWC.device
+        self._canvas_NHWC = canvas_NHWC
+        self._size_N2 = samples.size_N2
+        self._output_HW = spec.image_size
+        self._fill_C = torch.tensor(spec.fill_colour, dtype=torch.uint8, device=device)
+        self._normaliser = pixels.Normaliser(spec, device, dtype)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="resident")
+
+    def submit(self, row_B: Rows, plan_B: Plan) -> Future[torch.Tensor]:
+        """See `Executor.submit`."""
+        return self._pool.submit(self._render, row_B, plan_B)
+
+    def close(self) -> None:
+        """Drop what is queued and the canvas."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._canvas_NHWC = self._canvas_NHWC[:0]
+
+    @torch.no_grad()
+    def _render(self, row_B: Rows, plan_B: Plan) -> torch.Tensor:
+        device = self._canvas_NHWC.device
+        source_BCHW = self._canvas_NHWC[torch.from_numpy(row_B).to(device)].permute(0, 3, 1, 2).float()
+        matrix_B23 = torch.from_numpy(plan_B.matrix_N23.astype(np.float32)).to(device)
+        to_canvas_B22 = torch.from_numpy(self._to_canvas(row_B, plan_B).astype(np.float32)).to(device)
+        level_BHWC = warp(source_BCHW, matrix_B23, to_canvas_B22, self._output_HW)
+        pixels.erase(level_BHWC, torch.from_numpy(plan_B.erase_N4).to(device), self._fill_C)
+        return self._normaliser(level_BHWC)
+
+    def _to_canvas(self, row_B: Rows, plan_B: Plan) -> npt.NDArray[np.float64]:
+        """From pixels of the resized crop to [-1, 1] over the canvas: (offset, slope) for x, then for y."""
+        y, x, h, w = plan_B.crop_N4.T.astype(np.float64)
+        height, width = self._size_N2[row_B].T
+        in_x = np.stack([2 * x / width - 1, 2 * w / (width * self._output_HW[1])], axis=1)
+        in_y = np.stack([2 * y / height - 1, 2 * h / (height * self._output_HW[0])], axis=1)
+        return np.stack([in_x, in_y], axis=1)
+
+
+def warp(
+    source_BCHW: torch.Tensor, matrix_B23: torch.Tensor, to_canvas_B22: torch.Tensor, output_HW: tuple[int, int]
+) -> torch.Tensor:
+    """uint8 B x H x W x C. Elementwise but for grid_sample, so that no pixel depends on the batch it is computed in."""
+    device = source_BCHW.device
+    x = torch.arange(output_HW[1], device=device, dtype=torch.float32)[None, None, :] + 0.5
+    y = torch.arange(output_HW[0], device=device, dtype=torch.float32)[None, :, None] + 0.5
+    m = matrix_B23[:, :, :, None, None]
+    u = m[:, 0, 0] * x + m[:, 0, 1] * y + m[:, 0, 2]
+    v = m[:, 1, 0] * x + m[:, 1, 1] * y + m[:, 1, 2]
+    s = to_canvas_B22[:, :, :, None, None]
+    grid_BHW2 = torch.stack([s[:, 0, 0] + s[:, 0, 1] * u, s[:, 1, 0] + s[:, 1, 1] * v], dim=-1)
+    sampled = F.grid_sample(source_BCHW, grid_BHW2, mode="bilinear", padding_mode="border", align_corners=False)
+    inside = _coverage(u, output_HW[1]) * _coverage(v, output_HW[0])  # black outside the crop, as bilinear blends it
+    return (sampled * inside[:, None]).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _coverage(coordinate: torch.Tensor, side: int) -> torch.Tensor:
+    return torch.minimum(coordinate, side - coordinate).add_(0.5).clamp_(0, 1)

@@ -1,0 +1,1 @@
+"""Teacher logits on disk."""

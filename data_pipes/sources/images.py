@@ -1,0 +1,159 @@
+"""Stores of pixels: an image by its row, always uint8, upright, in the channels that were asked for.
+
+Shape suffixes: N images, H height, W width, C channels (1 grey, 3 RGB).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.errors import InputError
+from data_pipes.sources import pillow_formats
+
+READER = 2  # Part of what identifies kept pixels: raise it whenever `decode`, or who decodes what, gives others.
+JPEG_MAGIC = b"\xff\xd8"
+# Beside IMREAD_COLOR_RGB these flags mean the scale alone; the REDUCED_COLOR ones would ask for BGR as well.
+REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
+
+
+class ImageStore(Protocol):
+    """Images that can be read one by one, by several threads at once."""
+
+    crc_N: NDArray[np.uint32]
+    """CRC32 of each image's content: of the file's bytes, or of the pixels when there is no file."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, row: int, *, channels: int, reduce: int = 1) -> NDArray[np.uint8]:
+        """Image `row` as a fresh HxWxchannels array. `reduce` (1, 2, 4, 8) permits, but does not oblige, the store to
+        return it at 1/reduce of its size; the shape says what was done."""
+
+
+class ArrayImages:
+    """Images of one size that are already in memory."""
+
+    def __init__(self, pixel_NHWC: NDArray[np.uint8]) -> None:
+        assert pixel_NHWC.dtype == np.uint8 and pixel_NHWC.ndim == 4 and pixel_NHWC.shape[3] in (1, 3)
+        self.pixel_NHWC = np.ascontiguousarray(pixel_NHWC)
+        self.crc_N = np.array([zlib.crc32(pixel_HWC.data) for pixel_HWC in self.pixel_NHWC], np.uint32)
+
+    def __len__(self) -> int:
+        return len(self.pixel_NHWC)
+
+    def read(self, row: int, *, channels: int, reduce: int = 1) -> NDArray[np.uint8]:
+        """Image `row`, HxWxchannels, always at full size."""
+        return as_channels(self.pixel_NHWC[row].copy(), channels)
+
+
+class FileImages:
+    """Images that lie as files under one folder, as the index saw them."""
+
+    def __init__(
+        self,
+        root: Path,
+        path_N: Sequence[str],
+        byte_N: NDArray[np.int64],
+        crc_N: NDArray[np.uint32],
+        orientation_N: NDArray[np.uint8],
+    ) -> None:
+        assert len(path_N) == len(byte_N) == len(crc_N) == len(orientation_N)
+        self.root = root
+        self.path_N = tuple(path_N)
+        self.byte_N = byte_N
+        self.crc_N = crc_N
+        self.orientation_N = orientation_N
+
+    def __len__(self) -> int:
+        return len(self.path_N)
+
+    def read(self, row: int, *, channels: int, reduce: int = 1) -> NDArray[np.uint8]:
+        """Image `row`, HxWxchannels; JPEG files at 1/reduce of their size, rounded up.
+
+        Raises InputError naming the file when it is gone or is no longer what the index saw.
+        """
+        data = self.content(row)
+        pixel_HWC = decode(data, reduce)
+        if pixel_HWC is None and zlib.crc32(data) != self.crc_N[row]:
+            raise self._stale(row, "the file no longer decodes")
+        if pixel_HWC is None:
+            raise InputError(f"{self.path(row)}: this file cannot be decoded; save it anew, for example as PNG")
+        return as_channels(orient(pixel_HWC, int(self.orientation_N[row])), channels)
+
+    def path(self, row: int) -> Path:
+        """Where the file of image `row` lies."""
+        return self.root / self.path_N[row]
+
+    def content(self, row: int) -> bytes:
+        """The encoded image. InputError naming the file when it is gone or has another length."""
+        try:
+            data = self.path(row).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self._stale(row, "the file is gone") from error
+        if len(data) != self.byte_N[row]:
+            raise self._stale(row, f"the file has {len(data)} bytes, the index says {self.byte_N[row]}")
+        return data
+
+    def verified(self, row: int) -> bytes:
+        """The encoded image, by its checksum the one that the index saw; InputError naming the file otherwise."""
+        data = self.content(row)
+        if zlib.crc32(data) != self.crc_N[row]:
+            raise InputError(
+                f"{self.path(row)}: its content has changed: the index is stale. Start again; where the file's time "
+                "stayed the same, `touch` it first"
+            )
+        return data
+
+    def _stale(self, row: int, found: str) -> InputError:
+        return InputError(
+            f"{self.path(row)}: {found}: the index is stale. Start again; files must not change while a run reads them"
+        )
+
+
+def decode(data: bytes, reduce: int = 1) -> NDArray[np.uint8] | None:
+    """RGB pixels of an encoded image, HxWx3, not yet turned upright (TIFF excepted); None when it cannot be decoded.
+
+    Alpha is dropped and of 16 bits the high byte is kept.
+    """
+    assert reduce in (1, 2, 4, 8)
+    # OpenCV multiplies the colours of a TIFF by alpha, and turns it by its own rules.
+    if kind := pillow_formats.kind_of(data):
+        return pillow_formats.decode(data, kind)
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    # Only libjpeg reduces while decoding; for other formats OpenCV would subsample afterwards and alias.
+    if reduce > 1 and data[:2] == JPEG_MAGIC:
+        flags |= REDUCED[reduce]
+    try:
+        pixel_HWC: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+    return pixel_HWC
+
+
+def orient(pixel_HWC: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn pixels upright by their EXIF orientation, 1 to 8 (EXIF 2.3, tag 0x0112)."""
+    if orientation in (5, 6, 7, 8):
+        pixel_HWC = pixel_HWC.transpose(1, 0, 2)
+    # After the transposition, what is left is a mirror along one axis, along both, or none.
+    if orientation in (3, 4, 7, 8):
+        pixel_HWC = pixel_HWC[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixel_HWC = pixel_HWC[:, ::-1]
+    return np.ascontiguousarray(pixel_HWC)
+
+
+def as_channels(pixel_HWC: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Grey to RGB by repetition, RGB to grey by OpenCV's weights (0.299, 0.587, 0.114); otherwise unchanged."""
+    assert channels in (1, 3)
+    if pixel_HWC.shape[2] == channels:
+        return pixel_HWC
+    if channels == 3:
+        return np.repeat(pixel_HWC, 3, axis=2)
+    grey_HW: NDArray[np.uint8] = cv2.cvtColor(pixel_HWC, cv2.COLOR_RGB2GRAY)
+    return grey_HW[..., None]

@@ -1,0 +1,204 @@
+"""From a DataSpec to Samples: which splits a data set has, and how the missing ones are made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.errors import InputError, UsageError
+from configs.home import expand
+from data_pipes.sources import arrays, folders, index
+from data_pipes.sources.image_files import some, warn_once
+from data_pipes.sources.images import ArrayImages
+from data_pipes.sources.samples import UNLABELLED, Samples
+from data_pipes.sources.split import stratified
+from data_pipes.spec import DataSpec
+
+Split = Literal["train", "validation", "test", "evaluation"]
+BadFiles = Literal["error", "skip"]
+
+DIGITS_TEST_FRACTION = 0.2
+NAMED_BAD_FILES = 5
+
+
+def splits(spec: DataSpec) -> tuple[str, ...]:
+    """The splits that `load` can give for this spec."""
+    if spec.source == "cifar10.1":
+        return ("test",)
+    if spec.source not in ("food11", "folder"):
+        return ("train", "validation", "test")
+    return _splits(_listing(spec))
+
+
+def _splits(listing: folders.Listing) -> tuple[str, ...]:
+    made = {"validation"} if "train" in listing.files else set()
+    order = ("train", "validation", "test", "evaluation")
+    return tuple(split for split in order if split in listing.files or split in made)
+
+
+def load(spec: DataSpec, split: Split) -> Samples:
+    """The samples of one split, files checked, validation cut from train when the data set brings none.
+
+    Raises UsageError when the data set is not at data.root, InputError for a split that it does not have, for damaged
+    data, for bad image files unless data.bad_files is skip, and when skipping them leaves a class of train without any.
+    """
+    if spec.source in ("food11", "folder"):
+        return _from_files(spec, split)
+    _require_split(split, splits(spec), spec)
+    samples = _array_samples(spec, "test" if split == "test" else "train")
+    return samples if split == "test" else _cut(samples, spec, split)
+
+
+def unlabelled(bad_files: BadFiles, path: str | Path, *, threads: int = 0, follow_links: bool = False) -> Samples:
+    """The images of a folder, or one file, for prediction: no labels, no classes, in natural order."""
+    root, paths = folders.unlabelled(expand(path), follow_links=follow_links)
+    label_N = np.full(len(paths), UNLABELLED, np.int64)
+    return _indexed("unlabelled", root, paths, label_N, (), bad_files, threads)
+
+
+def _require_split(split: str, available: tuple[str, ...], spec: DataSpec) -> None:
+    if split not in available:
+        where = f" at {spec.root}" if spec.root else ""
+        hint = "; the images in test/ have no labels" if split == "test" and "evaluation" in available else ""
+        raise InputError(f"data.source {spec.source}{where} has no {split} split; it has {', '.join(available)}{hint}")
+
+
+def _root(spec: DataSpec) -> Path:
+    if not spec.root:
+        raise UsageError(f"data.root is not set; data.source: {spec.source} needs the folder of the data set")
+    return expand(spec.root)
+
+
+def _cut(samples: Samples, spec: DataSpec, split: Split) -> Samples:
+    """The train or the validation part of what the data set calls train."""
+    train_rows, validation_rows = stratified(samples.label_N, spec.validation_fraction, spec.split_seed)
+    if len(validation_rows) == 0:
+        raise InputError(f"{len(samples)} training samples are too few to cut a validation split: no class has two")
+    return samples.select(validation_rows if split == "validation" else train_rows, split=split)
+
+
+# ---- arrays
+
+
+def _array_samples(spec: DataSpec, part: arrays.Part) -> Samples:
+    match spec.source:
+        case "digits":
+            # Always the same test samples, whatever the split seed.
+            samples = _in_memory(arrays.digits(), part)
+            train_rows, test_rows = stratified(samples.label_N, DIGITS_TEST_FRACTION, seed=0)
+            return samples.select(test_rows if part == "test" else train_rows)
+        case "idx":
+            return _in_memory(arrays.idx(_root(spec), part, spec.classes), part)
+        case "cifar10":
+            return _in_memory(arrays.cifar10(_root(spec), part), part)
+        case "cifar10.1":
+            return _in_memory(arrays.cifar10_1(_root(spec), spec.version), part)
+        case _:
+            raise AssertionError(f"{spec.source} is not an array data set")
+
+
+def _in_memory(content: arrays.ArraySet, split: str) -> Samples:
+    n, height, width, _ = content.pixel_NHWC.shape
+    return Samples(
+        split=split,
+        classes=content.classes,
+        key_N=tuple(str(row) for row in range(n)),
+        label_N=content.label_N,
+        size_N2=np.tile(np.array([height, width], np.int32), (n, 1)),
+        row_N=np.arange(n),
+        images=ArrayImages(content.pixel_NHWC),
+    )
+
+
+# ---- files
+
+
+def _listing(spec: DataSpec) -> folders.Listing:
+    if spec.source != "food11":
+        return folders.class_folders(_root(spec), class_depth=spec.class_depth, follow_links=spec.follow_links)
+    listing = folders.food11(_root(spec), follow_links=spec.follow_links)
+    return listing if spec.classes is None else _named(listing, spec.classes)
+
+
+def _named(listing: folders.Listing, classes: tuple[str, ...]) -> folders.Listing:
+    last, path = max(((label, path) for pairs in listing.files.values() for path, label in pairs))
+    if last >= len(classes):
+        raise InputError(
+            f"{listing.root / path} is of class {last}, but data.classes names {len(classes)} classes, from 0 on"
+        )
+    return replace(listing, classes=classes)
+
+
+def _from_files(spec: DataSpec, split: Split) -> Samples:
+    listing = _listing(spec)
+    _require_split(split, _splits(listing), spec)
+    if split in listing.files and (split != "train" or "validation" in listing.files):
+        samples = _file_samples(spec, listing, split)
+    else:
+        samples = _cut(_file_samples(spec, listing, "train"), spec, split)
+    missing = _missing(samples)
+    if samples.labelled and missing:
+        count = f"{len(missing):,} of {len(samples.classes):,} classes"
+        warn_once(f"{listing.root}: the {split} split has no image of {count}: {some(missing)}")
+    return samples
+
+
+def _file_samples(spec: DataSpec, listing: folders.Listing, split: str) -> Samples:
+    paths = tuple(path for path, _ in listing.files[split])
+    label_N = np.array([label for _, label in listing.files[split]], np.int64)
+    samples = _indexed(split, listing.root, paths, label_N, listing.classes, spec.bad_files, spec.threads)
+    if split == "train":
+        lost = [name for name in _missing(samples) if listing.classes.index(name) in label_N]
+        if lost:
+            raise InputError(
+                f"{listing.root}: every image of {some(lost)} in train is bad: mend some, or leave the class out"
+            )
+    return samples
+
+
+def _missing(samples: Samples) -> list[str]:
+    """Classes without a sample."""
+    present = set(samples.label_N.tolist())
+    return [name for label, name in enumerate(samples.classes) if label not in present]
+
+
+def _indexed(
+    split: str,
+    root: Path,
+    paths: tuple[str, ...],
+    label_N: NDArray[np.int64],
+    classes: tuple[str, ...],
+    bad_files: BadFiles,
+    threads: int,
+) -> Samples:
+    """Samples of the sound files among these."""
+    table = index.scan(root, paths, threads)
+    if not table.ok.all():
+        _report_bad(table, bad_files)
+    samples = Samples(
+        split=split,
+        classes=classes,
+        key_N=paths,
+        label_N=label_N,
+        size_N2=table.size_N2,
+        row_N=np.arange(len(paths)),
+        images=table.images(),
+    )
+    return samples.select(np.flatnonzero(table.ok))
+
+
+def _report_bad(table: index.Index, bad_files: BadFiles) -> None:
+    """One warning when bad files are left out; otherwise, or when no file is sound, InputError."""
+    bad_rows = np.flatnonzero(~table.ok)
+    named = "; ".join(f"{table.path_N[row]}: {table.reason_N[row]}" for row in bad_rows[:NAMED_BAD_FILES])
+    more = f"; and {len(bad_rows) - NAMED_BAD_FILES} more" if len(bad_rows) > NAMED_BAD_FILES else ""
+    text = f"{table.root}: {len(bad_rows)} of {len(table.path_N)} files cannot be used: {named}{more}"
+    if not table.ok.any():
+        raise InputError(f"{text}. None is left")
+    if bad_files == "error":
+        raise InputError(f"{text}. Mend or remove them, or leave them out with data.bad_files: skip")
+    warn_once(f"{text}. They are left out (data.bad_files: skip)")

@@ -1,0 +1,1 @@
+"""Sweep files and the points that they span."""

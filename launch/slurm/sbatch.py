@@ -1,0 +1,239 @@
+"""The text of a batch job: a pure function of a cluster and a job. Free of torch.
+
+One task on each node starts one launcher. Slurm tells the step, not this script, to stop (--signal without B:, and no
+trap), and what becomes of the job is read from the run's own folder, because a launcher ends with 1 however well its
+processes ended. The contract is RUN_DIR/status.json,
+
+    {"state": "running", ...}        running | done | preempted | failed; "state" is the first key
+
+written anew, under another inode, by every attempt: `running` once it owns the folder, and how it ended at its end.
+
+    preempted   the element is queued again, until `requeues` is reached; then exit code 75: submit it again
+    done        exit code 0
+    otherwise   the step's exit code, or 1; also if this attempt failed before it wrote a status of its own
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from configs.errors import UsageError, require
+from launch.slurm.cluster import Cluster
+
+LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+PLAIN_PATH = re.compile(r"/[A-Za-z0-9_.,:=@+/-]*")
+PARENT = re.compile(r"\d+(_\d+)?")
+FIRST_PORT, PORTS = 20_000, 12_000
+"""Below the ports that a kernel hands out by itself."""
+
+PINNED = "--mixed_precision no --dynamo_backend no --gpu_ids all"
+"""What a user's default_config.yaml would change otherwise."""
+
+ENDING = """\
+# What becomes of this job, the run's own status says. An older one counts only if this attempt did not fail.
+state=
+if [[ -e $status ]] && [[ $(<"$status") =~ \\"state\\"\\ *:\\ *\\"([a-z]+)\\" ]]; then state=${BASH_REMATCH[1]}; fi
+if ((code)) && [ "$(written)" = "$before" ]; then state=; fi
+case $state in
+    done) exit 0 ;;
+    preempted) ;;
+    *)
+        echo "$id: $run_dir is not done (${state:-no status from this attempt}, exit code $code)" >&2
+        exit $((code ? code : 1))
+        ;;
+esac
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Element:
+    """One run."""
+
+    run_dir: str
+    """Its folder, which holds status.json; relative to the job's directory."""
+    words: tuple[str, ...]
+    """What follows python -m."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.run_dir), "run_dir", self.run_dir, "a folder")
+        require(bool(self.words), "words", self.words, "a command and its options")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Array:
+    """Many runs, each described by a file: element_name(index) with the content element_text(element)."""
+
+    folder: str
+    """Where the files are; absolute."""
+    indices: tuple[int, ...]
+    """Which of them run, ascending."""
+
+    def __post_init__(self) -> None:
+        require(self.folder.startswith("/"), "folder", self.folder, "an absolute path")
+        ascending = all(one < two for one, two in pairwise(self.indices))
+        valid = "at least one number, ascending from 0"
+        require(bool(self.indices) and self.indices[0] >= 0 and ascending, "indices", self.indices, valid)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What is to be run, and where."""
+
+    name: str
+    """In Slurm's queue."""
+    logs: str
+    """Folder of the logs; absolute, and there when the job is submitted, or Slurm drops them without a word."""
+    directory: str
+    """Where commands run; absolute."""
+    work: Element | Array
+
+    def __post_init__(self) -> None:
+        require(LABEL.fullmatch(self.name) is not None, "name", self.name, "letters, digits, and _ . - between them")
+        valid = "an absolute path of letters, digits and _ . , : = @ + / -, which is all that #SBATCH lines take"
+        require(PLAIN_PATH.fullmatch(self.logs) is not None, "logs", self.logs, valid)
+        require(self.directory.startswith("/"), "directory", self.directory, "an absolute path")
+
+
+def text(cluster: Cluster, job: Job, *, afterok: Sequence[str] = (), aftercorr: str | None = None) -> str:
+    """Return the script for sbatch.
+
+    Args:
+        cluster: What Slurm is asked for.
+        job: What is run.
+        afterok: Jobs that must have succeeded; if one cannot any more, this job is cancelled.
+        aftercorr: An array whose element of the same number must have succeeded, likewise.
+    """
+    lines = ["#!/bin/bash", *(f"#SBATCH --{option}" for option in _options(cluster, job, afterok, aftercorr))]
+    parts = [lines, _setup(cluster, job), _work(job.work), _step(cluster)]
+    return "\n\n".join("\n".join(part) for part in parts) + f"\n\n{ENDING}{_requeue(cluster)}"
+
+
+def element_name(index: int) -> str:
+    """Return the name of an element's file."""
+    return f"element-{index:04d}.sh"
+
+
+def element_text(element: Element) -> str:
+    """Return the content of an element's file: two assignments for bash."""
+    words = "".join(f"    {quote(word)}\n" for word in element.words)
+    return f"run_dir={quote(element.run_dir)}\nwords=(\n{words})\n"
+
+
+def quote(word: str) -> str:
+    """Quote a word for bash, on one line whatever is in it. UsageError: no process can be given a NUL."""
+    if "\0" in word:
+        raise UsageError(f"{word!r} holds a NUL, which no command line can")
+    if word.isprintable():
+        return shlex.quote(word)
+    control = {ord(mark): f"\\{mark}" for mark in "\\'"} | {code: f"\\x{code:02x}" for code in (*range(1, 32), 127)}
+    return f"$'{word.translate(control)}'"
+
+
+def _options(cluster: Cluster, job: Job, afterok: Sequence[str], aftercorr: str | None) -> list[str]:
+    array = isinstance(job.work, Array)
+    options = [f"job-name={job.name}", f"output={job.logs}/{'%A_%a' if array else '%j'}.log", "open-mode=append"]
+    if isinstance(job.work, Array):
+        limit = f"%{cluster.throttle}" if cluster.throttle else ""
+        options.append(f"array={_ranges(job.work.indices)}{limit}")
+    options += ["requeue", f"signal=TERM@{cluster.signal_seconds}", *_dependencies(afterok, aftercorr)]
+    for key in ("partition", "account", "qos", "constraint"):
+        options += [f"{key}={getattr(cluster, key)}"] if getattr(cluster, key) else []
+    options += [f"nodes={cluster.nodes}", "ntasks-per-node=1", f"cpus-per-task={cluster.cpus_per_task}"]
+    kind = f"{cluster.gpu_type}:" if cluster.gpu_type else ""
+    if cluster.gpus:
+        by_gres = cluster.gpu_request == "gres"
+        options.append(f"gres=gpu:{kind}{cluster.gpus}" if by_gres else f"gpus-per-node={kind}{cluster.gpus}")
+    options += [f"mem={cluster.mem}"] if cluster.mem else []
+    return [*options, f"time={cluster.time}", *(option.removeprefix("--") for option in cluster.options)]
+
+
+def _dependencies(afterok: Sequence[str], aftercorr: str | None) -> list[str]:
+    for parent in (*afterok, *([] if aftercorr is None else [aftercorr])):
+        require(PARENT.fullmatch(parent) is not None, "dependency", parent, "the number of a job")
+    conditions = [":".join(["afterok", *afterok])] if afterok else []
+    conditions += [f"aftercorr:{aftercorr}"] if aftercorr is not None else []
+    # Without the second, a job whose parent failed would wait for ever.
+    return [f"dependency={','.join(conditions)}", "kill-on-invalid-dep=yes"] if conditions else []
+
+
+def _setup(cluster: Cluster, job: Job) -> list[str]:
+    return [
+        *(f"module load {quote(module)} || exit" for module in cluster.modules),
+        "set -eo pipefail",
+        f"cd {quote(job.directory)}",
+        *([f"source {quote(cluster.venv)}/bin/activate"] if cluster.venv else []),
+        *(f"export {name}={quote(value)}" for name, value in cluster.environment.items()),
+        "# How long the launcher leaves its processes to save: less than Slurm leaves it.",
+        f"export TORCH_ELASTIC_SHUTDOWN_TIMEOUT={cluster.shutdown_seconds}",
+    ]
+
+
+def _work(work: Element | Array) -> list[str]:
+    if isinstance(work, Array):
+        named = [
+            "id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID  # SLURM_JOB_ID may stand for the whole array",
+            f"printf -v element '%s/element-%04d.sh' {quote(work.folder)} \"$SLURM_ARRAY_TASK_ID\"",
+            'source "$element"  # run_dir and words',
+        ]
+    else:
+        named = ["id=$SLURM_JOB_ID", element_text(work).rstrip("\n")]
+    return [
+        *named,
+        "status=$run_dir/status.json",
+        "written() { stat -c '%i %y' -- \"$status\" 2>/dev/null || true; }",
+        "before=$(written)",
+        'echo "$id, start $((${SLURM_RESTART_COUNT:-0} + 1)), $(date), $SLURM_JOB_NODELIST: ${words[*]}"',
+    ]
+
+
+def _step(cluster: Cluster) -> list[str]:
+    inside = "".join(f"{quote(word)} " for word in cluster.container)
+    srun = f"srun --nodes={cluster.nodes} --ntasks-per-node=1 --cpus-per-task={cluster.cpus_per_task} --export=ALL"
+    if cluster.world_size == 1:
+        return ["code=0", f'{srun} {inside}python -m "${{words[@]}}" || code=$?']
+    launch = (
+        f"{inside}accelerate launch --multi_gpu --num_machines {cluster.nodes} --num_processes {cluster.world_size}"
+    )
+    port = f"port=$(({FIRST_PORT} + SLURM_JOB_ID % {PORTS}))"
+    if cluster.nodes == 1:
+        machine = '--machine_rank 0 --main_process_port "$port"'
+        lines = [f"{srun} \\", f"    {launch} \\", f"    {machine} \\", f'    {PINNED} -m "${{words[@]}}" || code=$?']
+        return [port, "code=0", *lines]
+    machine = '--machine_rank "$SLURM_NODEID" --main_process_ip "$head_node" --main_process_port "$port"'
+    command = f'exec {launch} \\\n    {machine} \\\n    {PINNED} -m "$@"'
+    return [
+        "# If this fails, so does the job: a node that knew no other would train alone.",
+        'hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")',
+        ': "${hosts:?scontrol names no node}"',
+        f"export head_node=${{hosts%%$'\\n'*}} {port}",
+        "code=0",
+        "# A launcher that ends first does not take the others with it: they may be saving.",
+        f"{srun} --kill-on-bad-exit=0 --wait={cluster.signal_seconds} \\",
+        f'    bash -c {shlex.quote(command)} bash "${{words[@]}}" || code=$?',
+    ]
+
+
+def _requeue(cluster: Cluster) -> str:
+    return f"""\
+if ((${{SLURM_RESTART_COUNT:-0}} >= {cluster.requeues})); then
+    echo "$id: stopped and resumable, after {cluster.requeues} requeues; submit it again" >&2
+    exit 75
+fi
+scontrol requeue "$id" || echo "$id: stopped and resumable, but not queued again; submit it again" >&2
+exit 75
+"""
+
+
+def _ranges(indices: Sequence[int]) -> str:
+    """0-3,7 for 0, 1, 2, 3, 7."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

@@ -1,0 +1,213 @@
+"""Run folders as they are found from outside: how far each is, and whether somebody still works in it. Free of torch.
+
+Nothing here trusts a file: one that is missing says nothing, one that is damaged is named in the run's `fault`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from configs.errors import InputError
+from launch.status.files import alive, count, json_object, last_records, number, planned_epochs, yaml_mapping
+from launch.sweep_folder import SweepFolder
+
+State = Literal["done", "running", "preempted", "failed", "lost", "waiting", "unknown"]
+STATES: tuple[State, ...] = ("done", "running", "preempted", "failed", "lost", "waiting", "unknown")
+"""lost: it says that it runs, and its process is gone. unknown: no status was ever written, or none can be read."""
+
+FILES = frozenset(("config.yaml", "environment.json", "metrics.jsonl", "result.json", "checkpoints", "done"))
+"""A folder with two of them, or with a status.json, is a run's."""
+CLOSED = frozenset(("checkpoints", "wandb", "__pycache__"))
+"""Folders that hold no runs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What a run folder says."""
+
+    path: Path
+    state: State
+    model: str | None = None
+    epoch: int | None = None
+    """Epochs that are over."""
+    epochs: int | None = None
+    """Epochs that are planned."""
+    validation: float | None = None
+    """Accuracy on validation: of the chosen epoch once done, of the last one before."""
+    test: float | None = None
+    """Accuracy on test, which is read once, at the end."""
+    parameters: int | None = None
+    macs: int | None = None
+    seconds: float | None = None
+    """Time of the epochs that are over."""
+    left: float | None = None
+    """Seconds to the end of the schedule, at the pace so far."""
+    starts: int | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    """Why it ended."""
+    fault: str | None = None
+    """What could not be read."""
+    agent: bool = False
+    """No run, but a sweep agent that starts runs."""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """What a sweep set."""
+    stages: tuple[Run, ...] = ()
+    """Run folders inside of this one, in their order."""
+
+
+def collect(folder: Path) -> tuple[list[Run], list[str]]:
+    """All runs below a folder, those of a chain within it and points of a sweep that wait, and what cannot be read."""
+    faults: list[str] = []
+    points: dict[Path, Mapping[str, str]] = {}
+    paths = list(_outermost(folder, faults, points))
+    found = [read(path, faults) for path in paths]
+    found = [replace(run, overrides=points.get(run.path, run.overrides)) for run in found]
+    started = set(paths)
+    return found + [
+        Run(path=path, state="waiting", overrides=overrides)
+        for path, overrides in points.items()
+        if path not in started
+    ], faults
+
+
+def read(folder: Path, faults: list[str]) -> Run:
+    """One run folder and those inside of it. Folders that cannot be looked into are added to `faults`."""
+    stages = [read(inner, faults) for child in _folders(folder, faults) for inner in _outermost(child, faults, {})]
+    run = _own(folder)
+    return _chain(replace(run, stages=tuple(sorted(stages, key=_stage_order)))) if stages else run
+
+
+def is_run(names: set[str]) -> bool:
+    """Whether a folder with these entries is a run's."""
+    return "status.json" in names or len(names & FILES) >= 2
+
+
+def _outermost(folder: Path, faults: list[str], points: dict[Path, Mapping[str, str]]) -> Iterator[Path]:
+    """The folder itself if it is a run's, or else the outermost run folders below it.
+
+    points: the runs that sweeps on the way have, each with what it overrides, are added to them.
+    """
+    try:
+        names = {entry.name for entry in os.scandir(folder)}
+    except OSError as error:
+        faults.append(f"{folder}: {error.strerror}")
+        return
+    if "sweep.json" in names:
+        points |= _points(SweepFolder(folder), faults)
+    elif is_run(names):
+        yield folder
+        return
+    for child in _folders(folder, faults):
+        yield from _outermost(child, faults, points)
+
+
+def _points(sweep: SweepFolder, faults: list[str]) -> dict[Path, Mapping[str, str]]:
+    try:
+        submission = sweep.load()
+    except (InputError, OSError, RecursionError) as error:
+        faults.append(f"{sweep.file}: {error}" if isinstance(error, RecursionError) else str(error))
+        return {}
+    return {sweep.run_dir(run.id): run.settings for run in submission.runs}
+
+
+def _folders(folder: Path, faults: list[str]) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        faults.append(f"{folder}: {error.strerror}")
+        return []
+    return [folder / name for name in sorted(names) if name not in CLOSED and not name.startswith(".")]
+
+
+def _stage_order(run: Run) -> tuple[int, str]:
+    order = ("teacher", "student", "cut")
+    return (order.index(run.path.name) if run.path.name in order else len(order), run.path.name)
+
+
+def _own(folder: Path) -> Run:
+    """What a folder's own files say."""
+    notes: list[str] = []
+    status, result = json_object(folder / "status.json", notes), json_object(folder / "result.json", notes)
+    state = _state(folder, status, result)
+    epochs = count(status, "epochs") or count(result, "epochs") or planned_epochs(folder / "config.yaml")
+    split, accuracy = result.get("accuracy_split"), number(result, "accuracy")
+    run = Run(
+        path=folder,
+        state=state,
+        model=result.get("model") if isinstance(result.get("model"), str) else None,
+        epoch=count(result, "epochs") if state == "done" else count(status, "epoch"),
+        epochs=epochs,
+        validation=_first(number(result, "validation_accuracy"), number(status, "validation_accuracy")),
+        test=accuracy if split == "test" else None,
+        parameters=count(result, "parameters"),
+        macs=count(result, "macs"),
+        seconds=_first(number(result, "seconds"), number(status, "seconds")),
+        starts=count(status, "starts"),
+        exit_code=count(status, "exit_code"),
+        reason=str(status["reason"]) if status.get("reason") else None,
+        fault="; ".join(notes) or None,
+        agent=status.get("kind") == "agent",
+        overrides={key: str(value) for key, value in json_object(folder / "overrides.json", notes).items()},
+    )
+    return replace(run, left=_left(run)) if state == "running" else run
+
+
+def _state(folder: Path, status: Mapping[str, Any], result: Mapping[str, Any]) -> State:
+    if (folder / "done").exists() or status.get("state") == "done":
+        return "done"
+    found = status.get("state")
+    if found == "running":
+        return "running" if alive(folder, status) else "lost"
+    return found if found in ("preempted", "failed") else "unknown"
+
+
+def _left(run: Run) -> float | None:
+    """Seconds to the end of the schedule; None before the first epoch is over."""
+    if not run.epoch or run.epochs is None or run.seconds is None:
+        return None
+    begun, steps, step = 0.0, 0.0, 0.0
+    for line in last_records(run.path / "metrics.jsonl"):
+        step = number(line, "train/step") or step
+        if (epoch := number(line, "epoch")) and step:
+            steps = step / epoch
+    if steps:
+        begun = min(max(step / steps - run.epoch, 0.0), 1.0)
+    return max(run.epochs - run.epoch - begun, 0.0) * run.seconds / run.epoch
+
+
+def _chain(run: Run) -> Run:
+    """A run that consists of others: what it does not say itself, they say."""
+    begun = [stage for stage in run.stages if stage.epoch is not None]
+    epochs = _chain_epochs(yaml_mapping(run.path / "config.yaml"))
+    if run.state == "done" or not begun:
+        return replace(run, epochs=run.epochs if run.state == "done" else epochs)
+    last, epoch = begun[-1], sum(stage.epoch or 0 for stage in begun)
+    same = {name: getattr(last, name) for name in ("validation", "parameters", "macs", "model")}
+    left = None
+    cuts = all(stage.path.name.startswith("cut-") for stage in run.stages)  # stages of other kinds have another pace
+    if run.state == "running" and cuts and epochs and last.seconds and last.epoch:
+        left = max(epochs - epoch, 0) * last.seconds / last.epoch
+    return replace(run, epoch=epoch, epochs=epochs, left=left, **same)
+
+
+def _chain_epochs(config: Mapping[str, Any]) -> int | None:
+    """Epochs of all trainings that the config of a chain plans."""
+    if isinstance(config.get("prune"), dict):
+        steps, each = count(config["prune"], "steps"), count(config, "epochs")
+        last = count(config, "final_epochs") or each
+        return None if not steps or each is None or last is None else each * (steps - 1) + last
+    sections = [config.get(name) for name in ("teacher_training", "student", "cut")]
+    stages = [section for section in sections if isinstance(section, dict)]
+    counts = [_chain_epochs(stage) if "prune" in stage else count(stage, "epochs") for stage in stages]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,1 @@
+"""Submit a sweep, or one run, as a job array or here."""

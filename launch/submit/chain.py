@@ -1,0 +1,111 @@
+"""Sweeps that carry on others: which run follows which, and what each array waits for. Pure, and free of torch.
+
+Every point of a sweep carries on every run of the sweep before it. In the words of a run,
+
+    {parent}        is the folder of the run that it carries on
+    {parent.KEY}    is what that run, or one before it, overrides KEY with
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from configs.errors import UsageError
+from launch.points.grid import ID_LENGTH, Point
+from launch.sweep_folder import Run, Sent
+
+PLACEHOLDER = re.compile(r"\{parent(?:\.([A-Za-z][\w.]*))?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run is queued."""
+
+    job: str
+    index: int
+    alone: bool
+    """No other run is in this job."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Runs that become one array."""
+
+    runs: Mapping[int, Run] = field(default_factory=dict)
+    """By number in the array."""
+    afterok: tuple[str, ...] = ()
+    aftercorr: str | None = None
+
+
+def carry_on(points: Iterable[Point], parents: Sequence[Run], run_dir: Callable[[str], str]) -> list[Run]:
+    """Return a run for each pair of a run before it and a point. run_dir: the folder of the former, by id."""
+    return [
+        Run(
+            id=hashlib.sha256(f"{parent.id} {point.id}".encode()).hexdigest()[:ID_LENGTH],
+            overrides={key: fill(text, parent, run_dir(parent.id)) for key, text in point.overrides.items()},
+            parent=parent.id,
+            inherited=parent.settings,
+        )
+        for parent in parents
+        for point in points
+    ]
+
+
+def fill(word: str, parent: Run, run_dir: str) -> str:
+    """Put the run that is carried on into a word. UsageError: it does not override that key."""
+
+    def value(found: re.Match[str]) -> str:
+        key = found[1]
+        if key is None:
+            return run_dir
+        if key not in parent.settings:
+            valid = ", ".join(parent.settings) or "nothing"
+            raise UsageError(f"{word}: the sweep that is carried on does not override {key}, but {valid}")
+        return parent.settings[key]
+
+    return PLACEHOLDER.sub(value, word)
+
+
+def require_filled(words: Iterable[str]) -> None:
+    """UsageError: a word names a run before it, and there is none."""
+    for word in words:
+        if found := PLACEHOLDER.search(word):
+            raise UsageError(f"{word}: {found[0]} needs --after, the folder of the sweep that is carried on")
+
+
+def places(sent: Iterable[Sent], queued: Callable[[str], bool]) -> dict[str, Place]:
+    """Where runs are queued, by id; queued: whether an element, JOB_INDEX, is."""
+    found: dict[str, Place] = {}
+    for array in sent:
+        for index, run_id in array.elements.items():
+            if array.job is not None and queued(f"{array.job}_{index}"):
+                found[run_id] = Place(array.job, index, alone=len(array.elements) == 1)
+    return found
+
+
+def parts(runs: Iterable[Run], parents: Mapping[str, Place]) -> list[Part]:
+    """Divide runs into arrays by what they wait for; a run whose parent has no place waits for nothing.
+
+    Slurm lets an element wait for the element of another array only under the same number (aftercorr).
+    """
+    found: dict[tuple[str | None, int | None], dict[int, Run]] = {}
+    for run in runs:
+        place = None if run.parent is None else parents.get(run.parent)
+        if place is None or place.alone:
+            members = found.setdefault((place.job if place else None, None), {})
+            members[len(members)] = run
+            continue
+        number = 0
+        while place.index in found.setdefault((place.job, number), {}):
+            number += 1
+        found[place.job, number][place.index] = run
+    return [_part(job, number, dict(sorted(members.items()))) for (job, number), members in found.items()]
+
+
+def _part(job: str | None, number: int | None, runs: Mapping[int, Run]) -> Part:
+    if job is None:
+        return Part(runs=runs)
+    return Part(runs=runs, afterok=(job,)) if number is None else Part(runs=runs, aftercorr=job)

@@ -1,0 +1,75 @@
+"""A sweep as it was submitted, kept: files that the words name, points, sweep file. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from configs.errors import InputError
+from configs.files import write_atomically
+from launch.submit import chain, request
+from launch.submit.request import Wish
+from launch.sweep_folder import Submission, SweepFolder
+
+FLAG = "--config="
+
+
+def merged(wanted: Wish) -> Submission:
+    """What the folder is to hold: what it holds, and the new runs. Nothing is written.
+
+    Raises:
+        InputError: The folder holds something else, or the same sweep with another base; what differs is named.
+    """
+    folder, new = wanted.folder, wanted.submission
+    if not folder.file.exists():
+        others = [path.name for path in folder.path.glob("*") if path.name not in ("lock", "config", "sweep.yaml")]
+        if others:
+            raise InputError(
+                f"{folder.path} holds {others[0]} and no sweep.json; choose a folder that is not there yet"
+            )
+        return replace(new, words=tuple(_kept(new.words, folder)))
+    old = folder.load()
+    if changed := differences(folder, old, new):
+        valid = "Choose another --folder, or submit what was submitted there"
+        raise InputError(f"{folder.path} holds another sweep; {'; '.join(changed)}. {valid}")
+    known = {run.id for run in old.runs}
+    added = tuple(run for run in new.runs if run.id not in known)
+    return replace(old, runs=old.runs + added, metric=new.metric or old.metric)
+
+
+def differences(folder: SweepFolder, old: Submission, new: Submission) -> list[str]:
+    """`key was old, is now new` for what all runs share; what a run overrides makes another run of it."""
+    keys = ("command", "directory", "after")
+    pairs = [(key, getattr(old, key), getattr(new, key)) for key in keys]
+    if all(was == now for _, was, now in pairs):
+        before = request.config(folder, old, old.runs[0])
+        after = request.config(folder, replace(old, words=new.words), old.runs[0])
+        pairs = [(key, before.get(key), after.get(key)) for key in {**after, **before}]
+    return [f"{key} was {was}, is now {now}" for key, was, now in pairs if was != now]
+
+
+def write(wanted: Wish, submission: Submission) -> None:
+    """Keep all of it. Files that are there stay: they say the same, or merged would have refused."""
+    folder = wanted.folder
+    kept = dict(zip(_kept(wanted.submission.words, folder), wanted.submission.words, strict=True))
+    for copy, word in kept.items():
+        if copy != word and not folder.file.exists():
+            source, target = (Path(name.removeprefix(FLAG)) for name in (word, copy))
+            write_atomically(target, source.read_bytes())
+    if wanted.sweep is not None:
+        write_atomically(folder.path / "sweep.yaml", Path(wanted.sweep).read_bytes())
+    folder.save(submission)
+    (folder.path / "logs").mkdir(exist_ok=True)
+
+
+def _kept(words: Sequence[str], folder: SweepFolder) -> Iterator[str]:
+    """The words with copies for the files of --config; a file of the run that is carried on is there to stay."""
+    copies = 0
+    for before, word in zip(["", *words], words, strict=False):
+        flag = FLAG if word.startswith(FLAG) else ""
+        if (flag or before == "--config") and not chain.PLACEHOLDER.search(word):
+            yield f"{flag}{folder.path / 'config' / f'{copies}-{Path(word).name}'}"
+            copies += 1
+        else:
+            yield word

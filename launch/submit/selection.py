@@ -1,0 +1,74 @@
+"""Which runs of a sweep are submitted now, and in which arrays. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.slurm import queue as slurm
+from launch.submit import chain, freeze
+from launch.submit.chain import Part, Place
+from launch.submit.request import Wish
+from launch.sweep_folder import State, Submission, SweepFolder
+
+TO_SUBMIT: tuple[State, ...] = ("new", "stopped")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """What there is, and what is to be done."""
+
+    submission: Submission
+    states: Mapping[str, State]
+    """Of the runs that were asked for, before anything is submitted."""
+    parts: tuple[Part, ...]
+    """What becomes an array each."""
+    blocked: int
+    """Runs left out because those they carry on are neither done nor queued."""
+    surplus: int
+    """Runs left out because an array takes no more."""
+
+
+def select(wanted: Wish) -> Selection:
+    """Look at the folder and at Slurm, and choose. Nothing is written.
+
+    Raises:
+        InputError: The folder holds another sweep, or is damaged.
+        SlurmError: Slurm does not say what is queued.
+    """
+    submission = freeze.merged(wanted)
+    states, _ = survey(wanted.folder, submission)
+    asked = {run.id for run in wanted.submission.runs}
+    states = {run_id: state for run_id, state in states.items() if run_id in asked}
+    wishes = (*TO_SUBMIT, "failed") if wanted.retry else TO_SUBMIT
+    runs = [run for run in submission.runs if states.get(run.id) in wishes]
+    places: dict[str, Place] = {}
+    blocked = 0
+    if wanted.parent is not None and submission.after is not None:
+        before, places = survey(SweepFolder(Path(submission.after)), wanted.parent)
+        places = {} if wanted.cluster is None else places
+        ready = [run for run in runs if run.parent in places or before[str(run.parent)] == "done"]
+        blocked, runs = len(runs) - len(ready), ready
+    most = None if wanted.cluster is None else slurm.largest_array()
+    parts = chain.parts(runs[:most], places)
+    return Selection(
+        submission=submission,
+        states=states,
+        parts=tuple(parts),
+        blocked=blocked,
+        surplus=len(runs) - len(runs[:most]),
+    )
+
+
+def survey(folder: SweepFolder, submission: Submission) -> tuple[dict[str, State], dict[str, Place]]:
+    """How far each run is, and where those are that are queued or running. Without a squeue, none is."""
+    sent = folder.sent()
+    jobs = {array.job: None for array in sent if array.job is not None}
+    try:
+        queue = slurm.queue(jobs)
+    except FileNotFoundError:
+        queue = {}
+    states = folder.states(submission, queue)
+    found = chain.places(sent, lambda element: element in queue)
+    return states, {run_id: place for run_id, place in found.items() if states[run_id] in ("running", "queued")}

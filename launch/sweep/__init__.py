@@ -1,0 +1,1 @@
+"""wandb sweeps: checked without an account, created, started."""

@@ -1,0 +1,142 @@
+"""Check a wandb sweep file, create the sweep, and start its agents: python -m launch.sweep configs/sweep/digits_kd.yaml
+
+    python -m launch.sweep FILE --check                       look only: needs no account and no network
+    python -m launch.sweep FILE --agents 4                    here; the GPUs of this machine are shared out
+    python -m launch.sweep FILE --cluster configs/slurm/one_gpu.yaml --count 50
+    python -m launch.sweep FILE --cluster ... --join ENTITY/PROJECT/SWEEP
+
+On a cluster, every element of the array is one agent with one trial; launch.agent says what becomes of one that is
+stopped. Ctrl-C here lets the trials save; wandb queues them again, and --join takes them up. A grid or random sweep
+without wandb is launch.submit's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from configs.arguments import Parser
+from configs.errors import UsageError, require
+from configs.files import write_script
+from launch import run, start, trial
+from launch.agent import Agents, agent_words
+from launch.slurm import cluster, queue, sbatch
+from launch.slurm.cluster import Cluster
+from launch.slurm.sbatch import Array, Element, Job
+from launch.sweep import check
+from launch.sweep.check import Checked
+from launch.sweep_folder import SweepFolder
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = Parser(
+        prog="python -m launch.sweep", description="Create a wandb sweep and start agents.", allow_abbrev=False
+    )
+    made.add_argument("file", metavar="FILE", help="a sweep file, as in configs/sweep")
+    made.add_argument("--check", action="store_true", help="only say whether it would work")
+    made.add_argument("--join", metavar="ENTITY/PROJECT/SWEEP", help="start agents of a sweep that is there already")
+    made.add_argument("--agents", type=int, metavar="N", help="agents here (1); 0: create the sweep, and no more")
+    made.add_argument("--cluster", metavar="FILE", help="agents in a Slurm array, as configs/slurm/one_gpu.yaml says")
+    made.add_argument("--count", type=int, metavar="N", help="elements of that array (as many as there are trials)")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for."""
+    options = parser().parse_args(argv)
+    site = cluster.read(options.cluster) if options.cluster else None
+    _check_options(options, site)
+    checked = check.check(options.file)
+    say(checked)
+    count = _count(options, checked) if site else 0
+    if options.check:
+        return 0
+    from launch.sweep import server  # wandb takes a second
+
+    server.require_login()
+    sweep = options.join or server.create(checked.config)
+    if site is not None:
+        submit(checked, sweep, site, count)
+        return 0
+    print(f"python -m launch.sweep {options.file} --join {sweep}", flush=True)
+    return run_here(sweep, 1 if options.agents is None else options.agents)
+
+
+def say(checked: Checked) -> None:
+    """What the file asks for."""
+    sweep, trials = checked.sweep, "any number of" if checked.trials is None else f"{checked.trials:,}"
+    metric = f", {sweep.metric.goal} {sweep.metric.name}" if sweep.metric else ""
+    print(f"{sweep.path}: {trials} trials of {sweep.command}, {sweep.method}{metric}")
+    print(f"  {checked.tried:,} combinations of {', '.join(sweep.places)} make a config")
+    for text in checked.notes:
+        print(f"  {text}")
+
+
+def submit(checked: Checked, sweep: str, site: Cluster, count: int) -> None:
+    """An array of agents. SlurmError: it was refused."""
+    folder = trial.home(checked.sweep.base_words, sweep.rpartition("/")[2])
+    jobs = SweepFolder(folder).new_job_folder()
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    for index in range(count):
+        own = jobs / f"agent-{index:04d}"
+        words = ("launch.agent", sweep, str(own), str(site.shutdown_seconds))
+        element = sbatch.element_text(Element(run_dir=str(own), words=words))
+        write_script(jobs / sbatch.element_name(index), element)
+    write_script(jobs / "job.sbatch", batch_text(sweep, site, count, jobs, logs))
+    number = queue.submit(jobs / "job.sbatch")
+    print(f"job {number}: {count:,} agents of {sweep}; {jobs / 'job.sbatch'}\npython -m launch.status {folder}")
+
+
+def batch_text(sweep: str, site: Cluster, count: int, jobs: Path, logs: Path) -> str:
+    """The script. It starts one agent per element; the trial's launch.run then takes all GPUs of the element."""
+    array = Array(folder=str(jobs.absolute()), indices=tuple(range(count)))
+    name = f"sweep-{sweep.rpartition('/')[2]}"
+    job = Job(name=name, logs=str(logs.absolute()), directory=str(Path.cwd()), work=array)
+    return sbatch.text(replace(site, processes_per_node=1), job)
+
+
+def run_here(sweep: str, count: int) -> int:
+    """Start agents here, and wait for them."""
+    shares = environments(os.environ, count)
+    agents = Agents()
+    for environment in shares:
+        agents.start(agent_words(sweep), environment)
+    codes = agents.wait()
+    return 0 if agents.told else next((abs(code) for code in codes if code), 0)
+
+
+def environments(environment: Mapping[str, str], count: int) -> list[dict[str, str]]:
+    """Those of `count` agents; with GPUs, each sees its share. UsageError: there are fewer GPUs than agents."""
+    gpus = start.visible_gpus(environment, run.installed_gpus()) if count > 1 else 0
+    if not gpus:
+        return [dict(environment)] * count
+    if gpus < count:
+        raise UsageError(
+            f"--agents is {count}, and only {gpus} GPUs are visible; CUDA_VISIBLE_DEVICES= trains on the CPU"
+        )
+    names = environment.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
+    visible = names.split(",")[:gpus]
+    return [dict(environment) | {"CUDA_VISIBLE_DEVICES": ",".join(visible[i::count])} for i in range(count)]
+
+
+def _check_options(options: argparse.Namespace, site: Cluster | None) -> None:
+    require(options.agents is None or options.agents >= 0, "--agents", options.agents, "at least 0")
+    require(options.count is None or options.count >= 1, "--count", options.count, "at least 1")
+    if site is None and options.count is not None:
+        raise UsageError("--count is the number of agents in a job array: give --cluster too")
+    if site is not None and options.agents is not None:
+        raise UsageError("--agents are started here; with --cluster, --count says how many the array has")
+    if site is not None and site.nodes > 1:
+        raise UsageError(f"{options.cluster}: nodes is {site.nodes}; an agent starts its trial on one node")
+
+
+def _count(options: argparse.Namespace, checked: Checked) -> int:
+    count = options.count or checked.trials
+    if count is None:
+        raise UsageError(f"{options.file}: how many trials, neither --count nor run_cap says")
+    return int(count)

@@ -1,0 +1,170 @@
+"""The folder of a sweep, which explains itself. Free of torch.
+
+    sweep.json    the command, its words, the runs (id, overrides) and what they are compared by
+    sweep.yaml    the sweep file
+    config/       copies of the files that the words name; runs read these
+    runs/ID/      a run folder each
+    jobs/0001/    an array: job.sbatch, cluster.yaml, element-0000.sh ..., code.diff; job.json, once it is submitted
+    logs/         what the jobs print
+
+A run's id depends on its overrides alone, so that a longer sweep adds runs and changes none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from configs import locks
+from configs.errors import InputError
+from configs.files import write_atomically
+from launch.points.file import Metric
+from train.run_folder import status_file
+
+State = Literal["done", "running", "queued", "failed", "stopped", "new"]
+STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "stopped", "new")
+"""stopped: it began, is not done, and nobody works on it: it goes on where it was."""
+INTERRUPTED = 130
+"""The exit code of a run that was ended by Ctrl-C: it failed of nothing."""
+# Of an element that squeue still lists.
+ENDED = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
+WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD", "PREEMPTED")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One run of a sweep."""
+
+    id: str
+    overrides: Mapping[str, str]
+    """Dotted keys with their values, as a command line has them."""
+    parent: str | None = None
+    """The run of the sweep before this one that it carries on."""
+    inherited: Mapping[str, str] = field(default_factory=dict)
+    """What that run and those before it override."""
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """All that tells this run from others."""
+        return {**self.inherited, **self.overrides}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """What a sweep folder holds."""
+
+    command: str
+    words: tuple[str, ...]
+    """What stands before the overrides."""
+    directory: str
+    """Where commands run; absolute."""
+    after: str | None = None
+    """Folder of the sweep that has to be run before this one."""
+    metric: Metric | None = None
+    runs: tuple[Run, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """An array that was submitted."""
+
+    job: str | None
+    """Its number in Slurm. None: it ran where it was submitted."""
+    elements: Mapping[int, str]
+    """Ids of the runs by number in the array."""
+    commit: str | None
+    """Of the code, with + if the tree differed from it. None: not in a checkout."""
+    submitted: str
+    """When."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFolder:
+    """Paths and files of a sweep."""
+
+    path: Path
+
+    @property
+    def file(self) -> Path:
+        """What makes this folder one of a sweep."""
+        return self.path / "sweep.json"
+
+    def run_dir(self, run_id: str) -> Path:
+        """The folder of a run."""
+        return self.path / "runs" / run_id
+
+    def load(self) -> Submission:
+        """Read sweep.json. InputError: there is none, or it is damaged."""
+        try:
+            found = json.loads(self.file.read_text(encoding="utf-8"))
+            runs = tuple(Run(**values) for values in found.pop("runs"))
+            metric = None if found["metric"] is None else Metric(**found["metric"])
+            return Submission(**found | {"words": tuple(found["words"]), "metric": metric, "runs": runs})
+        except FileNotFoundError:
+            raise InputError(f"{self.path} is no folder of launch.submit: it has no sweep.json") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.file} is damaged: {error}") from error
+
+    def save(self, submission: Submission) -> None:
+        """Write sweep.json."""
+        write_atomically(self.file, _json(asdict(submission)))
+
+    def sent(self) -> list[Sent]:
+        """All arrays that were submitted, the oldest first."""
+        return [_sent(path) for path in sorted(self.path.glob("jobs/*/job.json"))]
+
+    def new_job_folder(self) -> Path:
+        """Make the folder of the next array."""
+        taken = [int(path.name) for path in self.path.glob("jobs/*") if path.name.isdecimal()]
+        folder = self.path / "jobs" / f"{max(taken, default=0) + 1:04d}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def states(self, submission: Submission, queue: Mapping[str, str]) -> dict[str, State]:
+        """How far each run is. queue: Slurm's state of each element that it lists, as squeue has it."""
+        places: dict[str, list[str]] = {}
+        for array in self.sent():
+            for index, run_id in array.elements.items():
+                places.setdefault(run_id, []).append(f"{array.job}_{index}")
+        found: dict[str, State] = {}
+        for run in submission.runs:
+            seen = [queue[place] for place in places.get(run.id, ()) if place in queue]
+            said = status_file.read(self.run_dir(run.id))
+            found[run.id] = _state(said, [state for state in seen if state not in ENDED])
+        return found
+
+
+def _state(status: Mapping[str, Any], queued: list[str]) -> State:
+    if status.get("state") == "done":
+        return "done"
+    if queued:
+        return "queued" if all(state in WAITING for state in queued) else "running"
+    if status.get("state") == "failed" and status.get("exit_code") != INTERRUPTED:
+        return "failed"
+    return "stopped" if status else "new"  # running, but by nobody: it was killed
+
+
+def write_sent(job_folder: Path, sent: Sent) -> None:
+    """Note that an array was submitted."""
+    write_atomically(job_folder / "job.json", _json(asdict(sent)))
+
+
+def _sent(path: Path) -> Sent:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Sent(**found | {"elements": {int(index): run_id for index, run_id in found["elements"].items()}})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1) + "\n"
+
+
+def locked(folder: Path) -> AbstractContextManager[None]:
+    """Make the folder and be alone in it. LockedError: somebody else is at work there."""
+    return locks.alone(folder, lambda: f"another launch.submit is at work in {folder}; wait for it")

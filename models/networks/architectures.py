@@ -1,0 +1,78 @@
+"""Name -> untrained network: our own small nets, and the torchvision and timm families."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from functools import partial
+
+from torch import nn
+
+from configs.errors import UsageError
+from models.networks import library
+from models.networks.alexnet import alexnet_small
+from models.networks.depthwise import depthwise, depthwise_v2
+from models.networks.nin import nin
+from models.networks.resnet import resnet_small
+from models.spec import ModelSpec
+
+Builder = Callable[..., nn.Module]
+
+OWN: dict[str, Builder] = {
+    "depthwise": depthwise,
+    "depthwise_v2": depthwise_v2,
+    "nin": nin,
+    "alexnet_small": alexnet_small,
+    "resnet_small": resnet_small,
+}
+SHAPE = ("widths", "depth", "dropout", "pretrained")
+"""The fields of a ModelSpec that a network may take or refuse."""
+
+
+def names() -> list[str]:
+    """Return the names of our own networks."""
+    return list(OWN)
+
+
+def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int]) -> nn.Module:
+    """Build the network that `spec` names, in training mode, on the default device.
+
+    A name may be our own, torchvision/NAME, timm/NAME or a bare NAME (looked up in that order). UsageError: an unknown
+    name, a field that the network does not take, or an image it cannot take. InputError: pretrained weights that cannot
+    be had.
+    """
+    if num_classes < 1 or min(input_CHW) < 1:
+        raise UsageError(f"a network needs classes, channels and pixels; got {num_classes} classes and {input_CHW}")
+    builder = _builder(spec.name)
+    given = {field: value for field in SHAPE if (value := getattr(spec, field)) is not None and value is not False}
+    _refuse_foreign(spec.name, builder, given)
+    return builder(num_classes=num_classes, input_CHW=input_CHW, **given)
+
+
+def _builder(name: str) -> Builder:
+    if name in OWN:
+        return OWN[name]
+    family, _, bare = name.rpartition("/")
+    if family in ("", "torchvision") and bare in library.torchvision_names():
+        return partial(library.torchvision_net, bare)
+    if family in ("", "timm") and bare.split(".")[0] in library.timm_names():
+        return partial(library.timm_net, bare)
+    raise UsageError(f"there is no network {name!r}; {_suggestion(name)}")
+
+
+def _suggestion(name: str) -> str:
+    families = {"torchvision/": library.torchvision_names(), "timm/": library.timm_names()}
+    known = dict.fromkeys(OWN)  # ordered and without repeats
+    for prefix, members in families.items():
+        known |= dict.fromkeys((prefix + member for member in members) if name.startswith(prefix) else members)
+    close = difflib.get_close_matches(name, known, n=3)
+    own = f"our own are {', '.join(OWN)}; others are torchvision/NAME, timm/NAME or a .safetensors file"
+    return f"did you mean {' or '.join(close)}? {own}" if close else own
+
+
+def _refuse_foreign(name: str, builder: Builder, given: dict[str, object]) -> None:
+    takes = [field for field in SHAPE if field in inspect.signature(builder).parameters]
+    for field in given:
+        if field not in takes:
+            raise UsageError(f"{name} does not take {field}; it takes {', '.join(takes) or 'no further setting'}")

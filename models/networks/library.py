@@ -1,0 +1,225 @@
+"""The torchvision and timm families: any input channels, any number of classes, stems that suit small images.
+
+Above 64 pixels of height a library's architecture is left alone. Both cost seconds to import, so each
+is imported where it is first needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from math import gcd
+
+import torch
+from torch import nn
+
+from configs.errors import InputError, UsageError, UserError
+from models.networks.checks import SMALL
+from models.networks.stems import beside_the_first, for_small_images, set_channels
+from models.probe import run_once
+
+Build = Callable[[], nn.Module]
+
+
+@cache
+def torchvision_names() -> tuple[str, ...]:
+    """Return the image classifiers of torchvision."""
+    import torchvision
+
+    return tuple(torchvision.models.list_models(module=torchvision.models))
+
+
+@cache
+def timm_names() -> tuple[str, ...]:
+    """Return the architectures of timm, without their weight tags."""
+    import timm
+
+    return tuple(timm.list_models())
+
+
+def torchvision_net(
+    name: str,
+    *,
+    num_classes: int,
+    input_CHW: tuple[int, int, int],
+    dropout: float | None = None,
+    pretrained: bool = False,
+) -> nn.Module:
+    """Build a torchvision classifier; `dropout` sets every dropout layer it has.
+
+    UsageError: it cannot take this image, or has no dropout. InputError: its weights cannot be had.
+    """
+    import torchvision
+
+    options = _torchvision_size(name, input_CHW)
+    options |= {"weights": "DEFAULT"} if pretrained else {"num_classes": num_classes}
+    if name in ("googlenet", "inception_v3") and not pretrained:
+        options |= {"aux_logits": False, "init_weights": True}
+
+    def build() -> nn.Module:
+        net: nn.Module = torchvision.models.get_model(name, **options)
+        if pretrained:
+            _replace_head(net, num_classes)
+        _plain_forward(net)
+        set_channels(net, input_CHW[0], keep_weights=pretrained)
+        if dropout is not None:
+            _set_dropout(name, net, dropout)
+        return net
+
+    return _first_that_runs(f"torchvision/{name}", _stems(build, input_CHW, pretrained), input_CHW, pretrained)
+
+
+def timm_net(
+    name: str,
+    *,
+    num_classes: int,
+    input_CHW: tuple[int, int, int],
+    dropout: float | None = None,
+    pretrained: bool = False,
+) -> nn.Module:
+    """Build a timm classifier, by architecture or by architecture.tag; `dropout` is timm's drop_rate.
+
+    UsageError: it cannot take this image. InputError: its weights cannot be had.
+    """
+    import timm
+
+    def build(size: Mapping[str, object]) -> nn.Module:
+        options = dict(size) if dropout is None else {**size, "drop_rate": dropout}
+        net: nn.Module = timm.create_model(
+            name, pretrained=pretrained, num_classes=num_classes, in_chans=input_CHW[0], **options
+        )
+        return net
+
+    sizes = _timm_sizes(name, input_CHW)
+    ways = [partial(build, size) for size in sizes] if sizes else _stems(partial(build, {}), input_CHW, pretrained)
+    return _first_that_runs(f"timm/{name}", ways, input_CHW, pretrained)
+
+
+def _stems(build: Build, input_CHW: tuple[int, int, int], pretrained: bool) -> list[Build]:
+    """Return the ways to fit a network to the image: its first layer alone, its parallel branches too, or as it is."""
+
+    def first_layer() -> nn.Module:
+        net = build()
+        for_small_images(net, keep_weights=pretrained)
+        return net
+
+    def branches() -> nn.Module:
+        net = build()
+        for_small_images(net, keep_weights=pretrained, beside=beside_the_first(net, input_CHW))
+        return net
+
+    return [first_layer, branches, build] if input_CHW[1] <= SMALL else [build]
+
+
+def _first_that_runs(name: str, ways: Sequence[Build], input_CHW: tuple[int, int, int], pretrained: bool) -> nn.Module:
+    """Return the first network that takes the image, in training mode. UsageError: none does; the first one's reason.
+
+    A saved file must rebuild the same network: nothing but name, classes and image may decide which it is.
+    """
+    refused: list[UsageError] = []
+    for way in ways:
+        try:
+            return _running(name, way, input_CHW, pretrained)
+        except UsageError as error:
+            refused.append(error)
+    raise refused[0]
+
+
+def _torchvision_size(name: str, input_CHW: tuple[int, int, int]) -> dict[str, object]:
+    _, height, width = input_CHW
+    if name == "maxvit_t":
+        return {"input_size": (height, width)}
+    if not name.startswith("vit_") or (height, width) == (224, 224):
+        return {}
+    if height <= SMALL or height != width:
+        raise UsageError(
+            f"torchvision/{name} has fixed, large patches and square images, not {height} x {width}; "
+            "take a timm ViT such as timm/vit_tiny_patch16_224, whose patches follow the image"
+        )
+    return {"image_size": height}
+
+
+def _timm_sizes(name: str, input_CHW: tuple[int, int, int]) -> list[dict[str, object]]:
+    """Return the options that tie a network to our image size, the best first; none if it takes images of any size."""
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    height, width = input_CHW[1:]
+    if config is None or not config.fixed_input_size:
+        return []
+    own_size = tuple(config.input_size[1:]) == (height, width)
+    sizes: list[dict[str, object]] = [{}] if own_size else [{"img_size": (height, width)}, {}]
+    patch = re.search(r"patch(\d+)", name)
+    if patch and height <= SMALL:
+        sizes.insert(0, {**sizes[0], "patch_size": _small_patch(int(patch[1]), height, width)})
+    return sizes
+
+
+def _small_patch(own: int, height: int, width: int) -> int:
+    """Halve the patch of a pyramid (swin); give a plain ViT at least 7 patches on a side: 4 pixels at 28 and 32."""
+    if own < 8:
+        return max(1, own // 2)
+    common = gcd(height, width)
+    fitting = (size for size in range(1, common + 1) if common % size == 0 and min(height, width) >= 7 * size)
+    return max(fitting, default=1)
+
+
+def _replace_head(net: nn.Module, num_classes: int) -> None:
+    """Give a network with ImageNet weights a new last layer."""
+    layers = [(name, layer) for name, layer in net.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    name, head = layers[-1]
+    if isinstance(head, nn.Linear):
+        net.set_submodule(name, nn.Linear(head.in_features, num_classes))
+    else:  # squeezenet
+        net.set_submodule(name, nn.Conv2d(head.in_channels, num_classes, head.kernel_size))  # type: ignore[arg-type]
+
+
+def _plain_forward(net: nn.Module) -> None:
+    """Drop what GoogLeNet and Inception do only with ImageNet weights: a saved file must rebuild the same network."""
+    if hasattr(net, "transform_input"):
+        net.transform_input = False  # type: ignore[assignment]
+        net.aux_logits = False  # type: ignore[assignment]
+        for name in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(net, name):
+                setattr(net, name, None)
+
+
+def _set_dropout(name: str, net: nn.Module, dropout: float) -> None:
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.Dropout)]
+    if not layers:
+        raise UsageError(f"torchvision/{name} has no dropout layer; leave model.dropout out")
+    for layer in layers:
+        layer.p = dropout
+
+
+def _running(name: str, build: Build, input_CHW: tuple[int, int, int], pretrained: bool) -> nn.Module:
+    """Some networks reduce a small image to nothing, or divide it unevenly, which only shows when they run."""
+    with _explained(name, input_CHW, pretrained):
+        net = build()
+    with _explained(name, input_CHW, pretrained=False):
+        if input_CHW[1] <= SMALL:
+            with torch.no_grad():
+                net.eval()(torch.zeros(1, *input_CHW))
+        else:  # shapes alone: a large image would cost seconds
+            run_once(net, input_CHW)
+    return net.train()
+
+
+@contextmanager
+def _explained(name: str, input_CHW: tuple[int, int, int], pretrained: bool) -> Iterator[None]:
+    """Turn what a library raises, of whatever kind, into one line for the user; the cause stays attached."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        why = repr(error).partition("\\n")[0]
+        if pretrained:
+            raise InputError(
+                f"the pretrained weights of {name} could not be loaded ({why}); "
+                "check the network and the cache folder, or set pretrained: false"
+            ) from error
+        size = " x ".join(map(str, input_CHW))
+        raise UsageError(f"{name} cannot take images of {size} ({why}); take another size or network") from error

@@ -1,0 +1,71 @@
+"""Self-attention as timm writes it: one linear layer for queries, keys and values, which shapes alone do not explain.
+
+A unit is one channel of every head, in queries, keys and values alike; heads stay. Once channels have left, the
+module's own numbers (head_dim, attn_dim, scale) have to be set by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from models.pruning.groups import Group, Kind, Member, Place
+
+SIGNATURE = ("attention",)
+
+
+def groups(net: nn.Module) -> Iterator[Group]:
+    """Yield one group for each self-attention in the network."""
+    for name, module in _attentions(net):
+        heads, size = module.num_heads, module.head_dim
+        inner_I = np.arange(heads * size) % size
+        kinds: tuple[tuple[str, int, Kind, int], ...] = (
+            ("qkv.weight", 0, "weight", 3),
+            ("qkv.bias", 0, "bias", 3),
+            ("proj.weight", 1, "weight", 1),
+        )
+        members = tuple(
+            Member(f"{name}.{tensor}", dim, kind, np.tile(inner_I, times))
+            for tensor, dim, kind, times in kinds
+            if tensor != "qkv.bias" or module.qkv.bias is not None
+        )
+        root = f"{name}.qkv"
+        yield Group(root=root, layers=(root,), units=size, members=members, signature=SIGNATURE)
+
+
+def places(net: nn.Module) -> frozenset[Place]:
+    """Return the dimensions that belong to these groups and to no other."""
+    return frozenset(member.place for group in groups(net) for member in group.members)
+
+
+def products(net: nn.Module, positions: Mapping[str, int]) -> tuple[tuple[Place, int], ...]:
+    """Return the MACs of queries times keys and of weights times values, for each attended channel."""
+    return tuple(((f"{name}.proj.weight", 1), 2 * positions[f"{name}.proj"] ** 2) for name, _ in _attentions(net))
+
+
+def mend(net: nn.Module, heads: Mapping[str, int]) -> None:
+    """Set the numbers of every attention, by name, to what its tensors say."""
+    for name, count in heads.items():
+        module: Any = net.get_submodule(name)
+        size = module.proj.in_features // count
+        module.head_dim, module.attn_dim, module.scale = size, size * count, size**-0.5
+
+
+def heads(net: nn.Module) -> dict[str, int]:
+    """Return the number of heads of each self-attention, by name: to be asked before its tensors are cut."""
+    return {name: module.num_heads for name, module in _attentions(net)}
+
+
+def _attentions(net: nn.Module) -> Iterator[tuple[str, Any]]:
+    for name, module in net.named_modules():
+        heads, size, width = (getattr(module, key, None) for key in ("num_heads", "head_dim", "attn_dim"))
+        qkv, proj = (getattr(module, key, None) for key in ("qkv", "proj"))
+        if not (isinstance(heads, int) and isinstance(size, int) and type(qkv) is type(proj) is nn.Linear):
+            continue
+        extras = [getattr(module, key, None) for key in ("q_norm", "k_norm", "norm", "gate")]
+        plain = not any(isinstance(extra, nn.Module) and list(extra.parameters()) for extra in extras)
+        if plain and qkv.out_features == 3 * heads * size and proj.in_features == heads * size == width:
+            yield name, module

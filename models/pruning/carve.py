@@ -1,0 +1,56 @@
+"""Remove entries of a network's tensors, in place. Knows shapes only: what belongs together is decided elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from models import rebuild
+from models.pruning import attention
+from models.pruning.groups import Integers, Place
+
+
+def carve(net: nn.Module, kept: Mapping[Place, Integers]) -> None:
+    """Keep these indices along these dimensions, of weights, statistics and gradients; layers' numbers follow.
+
+    Every tensor that changes is a new one. InputError: the shapes that remain contradict each other.
+    """
+    old = dict(tensors(net))
+    touched = {name for name, _ in kept}
+    shapes = {name: tuple(select(name, old[name], kept).shape) for name in touched}
+    heads = attention.heads(net)
+    rebuild.reshape(net, shapes)
+    attention.mend(net, heads)
+    with torch.no_grad():
+        for name in touched:
+            new = tensor(net, name)
+            new.copy_(select(name, old[name], kept))
+            gradient = old[name].grad
+            if gradient is not None:
+                new.grad = select(name, gradient, kept).clone()
+    for layer in net.modules():
+        if isinstance(layer, nn.PReLU):
+            layer.num_parameters = len(layer.weight)
+
+
+def select(name: str, value: Tensor, kept: Mapping[Place, Integers]) -> Tensor:
+    """Return the entries that stay, of a tensor with the shape that `name` had before."""
+    value = value.detach()
+    for dim in range(value.dim()):
+        if (name, dim) in kept:
+            value = value.index_select(dim, torch.from_numpy(kept[name, dim]).to(value.device))
+    return value
+
+
+def tensors(net: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return parameters, then buffers, under every name that they have."""
+    return [*net.named_parameters(remove_duplicate=False), *net.named_buffers(remove_duplicate=False)]
+
+
+def tensor(net: nn.Module, name: str) -> Tensor:
+    """Return a parameter or buffer by its name."""
+    path, _, attribute = name.rpartition(".")
+    found: Tensor = getattr(net.get_submodule(path), attribute)
+    return found

@@ -1,0 +1,203 @@
+"""Carry a cut out on a network, and on whatever follows its shapes: optimizer state, EMA weights, checkpoints.
+
+Parameters that change are new objects: an optimizer made before goes on stepping the old ones and says nothing. So a
+cut is followed by a new optimizer, `remap_optimizer`, and BatchNorm statistics re-estimated by `recalibrate`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from configs.errors import InputError, NonFiniteError, UsageError
+from models.pruning import carve
+from models.pruning.cuts import Cut
+from models.pruning.groups import Integers, Place, Structure
+from models.pruning.tracing import trace
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which entries of every parameter and buffer a cut left."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    """Before the cut, by name in the state dict."""
+    places: Mapping[Place, Integers]
+    """Indices that stay, for the dimensions that lost some."""
+
+    def indices(self, name: str, dim: int) -> Integers:
+        """Return the indices that stay along one dimension of a parameter or buffer. InputError: no such tensor."""
+        self._require(name, None)
+        return self.places.get((name, dim), np.arange(self.shapes[name][dim]))
+
+    def select(self, name: str, value: Tensor) -> Tensor:
+        """Return what stays of a tensor shaped as `name` was before the cut. InputError: another name or shape."""
+        self._require(name, tuple(value.shape))
+        return carve.select(name, value, self.places).clone()
+
+    def _require(self, name: str, shape: tuple[int, ...] | None) -> None:
+        if name not in self.shapes:
+            raise InputError(
+                f"the network that was cut has no tensor {name}; it has {', '.join(list(self.shapes)[:8])}"
+            )
+        if shape not in (None, self.shapes[name]):
+            raise InputError(f"{name} is {list(shape or ())}, but was {list(self.shapes[name])} before the cut")
+
+
+def apply(net: nn.Module, cut: Cut) -> Kept:
+    """Cut a network in place; it stays on its device and in its mode, and gradients are cut along.
+
+    InputError: the cut was planned for another network; nothing was changed. NonFiniteError: the network's output is
+    NaN or infinite, as it then was before.
+    """
+    structure = trace(net, cut.input_CHW)
+    removed = _units(structure, cut)
+    kept = Kept(dict(structure.shapes), structure.kept(removed))
+    carve.carve(net, kept.places)
+    found = sum(parameter.numel() for parameter in net.parameters())
+    assert found == cut.parameters, f"{found} parameters are left, but {cut.parameters} were planned"
+    _require_sound(net, cut.input_CHW, structure.classes)
+    return kept
+
+
+def _units(structure: Structure, cut: Cut) -> dict[str, tuple[int, ...]]:
+    """Translate channels to units by root layer; InputError unless the cut is one of this very network."""
+    groups = {group.root: group for group in structure.groups}
+    removed: dict[str, tuple[int, ...]] = {}
+    for layer, channels in cut.removed.items():
+        units = groups[layer].units_of(channels) if layer in groups else None
+        if units is None or len(units) == groups[layer].units:
+            raise InputError(
+                f"the cut does not fit this network: layer {layer} cannot lose the channels {list(channels[:8])}; "
+                "plan it on this network"
+            )
+        removed[layer] = units
+    after = structure.after(removed)
+    planned, found = (cut.parameters, dict(cut.widths)), (int(after.prices.constant_B[0]), after.widths)
+    ours = {layer: found[1].get(layer) for layer in planned[1]}  # ignored layers have no width in the cut
+    if not removed or planned[0] != found[0] or planned[1] != ours:
+        raise InputError(
+            f"the cut does not fit this network: it would leave {found[0]} parameters, not {planned[0]} as planned; "
+            "plan it on this network"
+        )
+    return removed
+
+
+def _require_sound(net: nn.Module, input_CHW: tuple[int, int, int], classes: int) -> None:
+    """Run two images through the cut network."""
+    first = next(net.parameters())
+    generator = torch.Generator().manual_seed(0)
+    image_BCHW = torch.randn(2, *input_CHW, generator=generator).to(first.device, first.dtype)
+    with evaluating(net), torch.no_grad():
+        logits_BK = net(image_BCHW)
+    assert tuple(logits_BK.shape) == (2, classes), f"the head gives {tuple(logits_BK.shape)}, not (2, {classes})"
+    if not bool(logits_BK.isfinite().all()):
+        raise NonFiniteError("the cut network's output is not finite; look at the weights that it was cut from")
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Put every module into evaluation mode, and back into its own mode afterwards."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train()  # not by its flags alone: LeViT and its like then drop what they computed of their weights
+        for module, training in modes:
+            module.training = training
+
+
+def remap_optimizer(
+    old: torch.optim.Optimizer,
+    new: torch.optim.Optimizer,
+    before: Mapping[str, nn.Parameter],
+    net: nn.Module,
+    kept: Kept,
+) -> None:
+    """Fill a new optimizer's state from that of the network before the cut.
+
+    Args:
+        old: The optimizer that stepped the parameters `before`.
+        new: One for the parameters of `net`, of the same kind.
+        before: dict(net.named_parameters()), taken before the cut.
+        net: The network after the cut.
+        kept: What `apply` returned.
+
+    Raises:
+        UsageError: A state is neither one value nor shaped as its parameter, or an optimizer is of another network.
+    """
+    known = {id(parameter) for group in old.param_groups for parameter in group["params"]}
+    fresh = {id(parameter) for group in new.param_groups for parameter in group["params"]}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad and not (id(before[name]) in known and id(parameter) in fresh):
+            raise UsageError(
+                f"{name} is not stepped by the optimizers that were given: the old one steps the parameters before the "
+                "cut, the new one those after it"
+            )
+        if before[name] in old.state:
+            state = old.state[before[name]]
+            new.state[parameter] = {key: _cut_state(name, key, value, kept) for key, value in state.items()}
+
+
+def _cut_state(name: str, key: str, value: object, kept: Kept) -> object:
+    if not isinstance(value, Tensor):
+        return value
+    if tuple(value.shape) == kept.shapes[name]:
+        return kept.select(name, value)
+    if value.numel() > 1:
+        raise UsageError(
+            f"the optimizer's {key} of {name} is {list(value.shape)}, unlike the parameter, and cannot be cut with it; "
+            "start this kind of optimizer afresh"
+        )
+    return value.clone()
+
+
+def slice_state_dict(state: Mapping[str, Tensor], kept: Kept) -> dict[str, Tensor]:
+    """Cut the weights of an EMA or a checkpoint as the network was. InputError: a name or shape it did not have."""
+    return {name: kept.select(name, value) for name, value in state.items()}
+
+
+def architecture_hash(net: nn.Module) -> str:
+    """Return the SHA-256 of names and shapes of all parameters and buffers; it must be equal on all ranks."""
+    shapes = [[name, list(tensor.shape)] for name, tensor in carve.tensors(net)]
+    return hashlib.sha256(json.dumps(shapes).encode()).hexdigest()
+
+
+def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Estimate BatchNorm statistics anew, as the mean over these batches of image_BCHW; weights and modes stay.
+
+    UsageError: no batch; the old statistics then stay.
+    """
+    norms = [
+        layer
+        for layer in net.modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
+    ]
+    momenta = [norm.momentum for norm in norms]
+    seen = 0
+    with evaluating(net), torch.no_grad():
+        try:
+            for seen, image_BCHW in enumerate(batches, start=1):
+                if seen == 1:
+                    _restart(norms)
+                net(image_BCHW)
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+    if not seen:
+        raise UsageError("there is no batch to estimate BatchNorm's statistics from; give one or more")
+
+
+def _restart(norms: Iterable[nn.modules.batchnorm._BatchNorm]) -> None:
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+        norm.training = True

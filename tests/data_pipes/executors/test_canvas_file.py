@@ -1,0 +1,378 @@
+"""Canvases on disk. N images in blocks of R, H x W pixels, C channels."""
+
+import errno
+import fcntl
+import json
+import multiprocessing
+import os
+import re
+import resource
+import shutil
+import signal
+import threading
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_pipes.executors import canvas_file
+from data_pipes.executors.canvas_file import CanvasFile, Writer
+
+SHAPE = (40, 9, 11, 3)
+ORIGIN = {"samples": "ab12", "decoder": "a decoder"}
+BLOCKS = 6  # the last one is shorter
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(canvas_file, "BLOCK_ROWS", 7)
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
+
+
+def write(file: CanvasFile, pixels: np.ndarray) -> bool:
+    with file.lock() as alone, Writer(file, alone=alone) as writer:
+        for rows in file.blocks:
+            writer.append(pixels[rows])
+        return writer.keep({"split": "train"})
+
+
+def read(file: CanvasFile, threads: int = 2) -> tuple[np.ndarray, canvas_file.Finding]:
+    found = np.full(file.shape, 77, np.uint8)
+    return found, file.read(found, threads)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.suffix for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_is_written_is_read(tmp_path, pixels, threads):
+    file = CanvasFile(tmp_path / "new", SHAPE, ORIGIN)
+    assert read(file)[1] == canvas_file.Finding(frozenset(range(BLOCKS))), "nothing is there, and nothing is wrong"
+    assert write(file, pixels) and file.size == pixels.size
+    found, finding = read(CanvasFile(tmp_path / "new", SHAPE, ORIGIN), threads)
+    assert np.array_equal(found, pixels) and finding == canvas_file.Finding(frozenset())
+    assert names(tmp_path / "new") == [".json", ".lock", ".pixels"]
+
+
+def test_the_files_say_what_they_are(tmp_path, pixels):
+    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    write(file, pixels)
+    assert np.array_equal(np.fromfile(file.pixels, np.uint8).reshape(SHAPE), pixels)
+    manifest = json.loads(file.manifest.read_text())
+    assert manifest["identity"] == {"format": 1, "shape": list(SHAPE), "rows_per_block": 7, **ORIGIN}
+    assert manifest["note"]["split"] == "train" and manifest["note"]["python"]
+    assert len(manifest["crc_32"]) == BLOCKS
+
+
+def test_blocks_hold_every_row_once_and_little_memory(monkeypatch):
+    for shape in [(1, 4, 4, 1), (7, 4, 4, 1), (50, 300, 300, 3)]:
+        rows = np.concatenate([np.arange(shape[0])[block] for block in canvas_file.blocks(shape)])
+        assert rows.tolist() == list(range(shape[0]))
+    monkeypatch.setattr(canvas_file, "BLOCK_ROWS", 1024)
+    assert canvas_file.blocks((5000, 255, 255, 3))[0] == slice(0, 344)  # 64 MiB
+    assert canvas_file.blocks((5000, 32, 32, 3))[0] == slice(0, 1024)
+    assert canvas_file.blocks((2, 9000, 9000, 3))[0] == slice(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "origin"),
+    [
+        ((41, 9, 11, 3), ORIGIN),
+        ((40, 11, 9, 3), ORIGIN),
+        ((40, 9, 33, 1), ORIGIN),
+        (SHAPE, {**ORIGIN, "samples": "ab13"}),
+        (SHAPE, {**ORIGIN, "decoder": "another decoder"}),
+    ],
+)
+def test_another_canvas_has_another_name(tmp_path, pixels, shape, origin):
+    write(CanvasFile(tmp_path, SHAPE, ORIGIN), pixels)
+    other = CanvasFile(tmp_path, shape, origin)
+    assert not other.pixels.exists() and read(other)[1].damage == ""
+    assert CanvasFile(tmp_path, SHAPE, dict(reversed(ORIGIN.items()))).pixels.exists()  # negative control
+
+
+@pytest.mark.parametrize("constant", ["FORMAT", "BLOCK_ROWS"])
+def test_another_format_has_another_name(tmp_path, monkeypatch, constant):
+    before = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    monkeypatch.setattr(canvas_file, constant, 2)
+    assert CanvasFile(tmp_path, SHAPE, ORIGIN).pixels != before.pixels
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+@pytest.mark.parametrize("at", [0, -1])
+def test_one_wrong_bit_is_found_in_its_block(tmp_path, pixels, block, at):
+    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    write(file, pixels)
+    damaged = pixels.copy()
+    damaged[file.blocks[block]].reshape(-1)[at] ^= 1
+    file.pixels.write_bytes(damaged.tobytes())
+    found, finding = read(file)
+    assert finding.lacking == {block}
+    rows = file.blocks[block]
+    assert f"{file.pixels} is damaged in 1 of 6 blocks" in finding.damage
+    assert f"block {block} (images {rows.start} to {rows.stop - 1}): the checksum differs" in finding.damage
+    sound = np.ones(len(pixels), bool)
+    sound[rows] = False
+    assert np.array_equal(found[sound], pixels[sound])
+
+
+def shortened(file: CanvasFile) -> str:
+    os.truncate(file.pixels, file.size - 5 * 9 * 11 * 3 - 10)
+    return "block 4 .*: 10 bytes are missing; block 5 .*: 1485 bytes are missing"
+
+
+def emptied(file: CanvasFile) -> str:
+    os.truncate(file.pixels, 0)
+    return "damaged in 6 of 6 .*; and 3 more"
+
+
+def with_a_hole(file: CanvasFile) -> str:
+    row = 9 * 11 * 3
+    with file.pixels.open("r+b") as stream:
+        stream.seek(15 * row)
+        stream.write(bytes(3 * row))
+    return "block 2 .*: the checksum differs"
+
+
+def swapped(file: CanvasFile) -> str:
+    data = file.pixels.read_bytes()
+    size = 7 * 9 * 11 * 3
+    file.pixels.write_bytes(data[:size] + data[2 * size : 3 * size] + data[size : 2 * size] + data[3 * size :])
+    return "damaged in 2 of 6 blocks: block 1 .* block 2"
+
+
+def without_pixels(file: CanvasFile) -> str:
+    file.pixels.unlink()
+    return "No such file"
+
+
+def a_folder_for_pixels(file: CanvasFile) -> str:
+    file.pixels.unlink()
+    file.pixels.mkdir()
+    return "Is a directory"
+
+
+@pytest.mark.parametrize(
+    ("damage", "lacking"),
+    [
+        (shortened, {4, 5}),
+        (emptied, set(range(BLOCKS))),
+        (with_a_hole, {2}),
+        (swapped, {1, 2}),
+        (without_pixels, set(range(BLOCKS))),
+        (a_folder_for_pixels, set(range(BLOCKS))),
+    ],
+)
+def test_damaged_pixels_are_found(tmp_path, pixels, damage, lacking):
+    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    write(file, pixels)
+    assert read(file)[1].lacking == set()  # negative control
+    expected = damage(file)
+    found, finding = read(file)
+    assert finding.lacking == lacking
+    assert file.pixels.name in finding.damage
+    assert re.search(expected, finding.damage), finding.damage
+    for block in set(range(BLOCKS)) - lacking:
+        assert np.array_equal(found[file.blocks[block]], pixels[file.blocks[block]])
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "has no manifest"),
+        ("", "cannot be read"),
+        ('{"identity": {', "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        ("[1, 2]", "not a manifest of 6 blocks"),
+        ("{}", "not a manifest of 6 blocks"),
+        ({"crc_32": [1, 2, 3]}, "not a manifest of 6 blocks"),
+        ({"crc_32": "123456"}, "not a manifest of 6 blocks"),
+        ({"identity": None}, "not a manifest of 6 blocks"),
+        ({"identity": {"format": 0}}, "foreign: format is 0 and should be 1"),
+        ({"identity": {"samples": "ff"}}, "foreign: samples is 'ff' and should be 'ab12'"),
+        ({"identity": {"shape": [40, 11, 9, 3]}}, "foreign: shape is"),
+        ({"crc_32": [None, "x", 1.5, [], {}, -1]}, "damaged in 6 of 6 blocks"),
+    ],
+)
+def test_a_manifest_that_is_damaged_or_foreign_vouches_for_nothing(tmp_path, pixels, content, expected):
+    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    write(file, pixels)
+    manifest = json.loads(file.manifest.read_text())
+    file.manifest.unlink()
+    if isinstance(content, dict):
+        if content.get("identity"):
+            content = {"identity": {**manifest["identity"], **content["identity"]}}
+        file.manifest.write_text(json.dumps({**manifest, **content}))
+    elif content is not None:
+        file.manifest.write_bytes(content if isinstance(content, bytes) else content.encode())
+    finding = read(file)[1]
+    assert finding.lacking == set(range(BLOCKS)) and expected in finding.damage
+    file.manifest.write_text(json.dumps(manifest))  # negative control
+    assert read(file)[1].lacking == set()
+
+
+def test_what_a_dead_writer_left_is_removed_by_the_next(tmp_path, pixels):
+    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    left = [tmp_path / f".{file.pixels.name}.0123.partial", tmp_path / f".{file.manifest.name}.0123.partial"]
+    foreign = tmp_path / f".{CanvasFile(tmp_path, SHAPE, {}).pixels.name}.0123.partial"
+    for path in (*left, foreign):
+        path.write_bytes(b"half")
+    with Writer(file, alone=False):
+        assert left[0].exists(), "it may be at work: without a lock nobody knows"
+    assert write(file, pixels)
+    assert not any(path.exists() for path in left) and foreign.exists()
+
+
+def test_an_error_while_decoding_leaves_nothing(tmp_path, pixels):
+    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    with pytest.raises(KeyboardInterrupt), file.lock() as alone, Writer(file, alone=alone) as writer:
+        writer.append(pixels[file.blocks[0]])
+        raise KeyboardInterrupt
+    assert names(tmp_path) == [".lock"] and read(file)[1].damage == ""
+
+
+# ---- disks
+
+
+def write_limited(folder: Path, pixels: np.ndarray, connection) -> None:
+    records = []
+    canvas_file.logger.warning = lambda text, *values: records.append(text % values)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    connection.send((write(CanvasFile(folder, SHAPE, ORIGIN), pixels), records))
+
+
+def test_a_file_that_cannot_grow_is_one_warning(tmp_path, pixels):
+    """The limit of the kernel, so that the real write fails: EFBIG, as ENOSPC and EDQUOT would."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=write_limited, args=(tmp_path, pixels, theirs))
+    child.start()
+    theirs.close()  # so that a child that fails is an error here and not a wait
+    kept, (warning,) = ours.recv()
+    child.join()
+    assert child.exitcode == 0 and not kept
+    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    assert (
+        f"{file.pixels} cannot be kept (File too large): it takes 0.00 GB and" in warning and "GB are free" in warning
+    )
+    assert names(tmp_path) == [".lock"]
+    assert write(file, pixels)  # negative control
+
+
+def test_a_disk_that_is_too_small_is_not_filled_first(tmp_path, pixels, monkeypatch, caplog):
+    usage = namedtuple("usage", "total used free")
+    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, pixels.size - 1))
+    assert not write(file, pixels)
+    assert caplog.text.count("cannot be kept (No space left on device)") == 1 and names(tmp_path) == [".lock"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, pixels.size))  # negative control
+    assert write(file, pixels)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_disk_that_fails_at_the_end_is_one_warning(tmp_path, pixels, monkeypatch, caplog, call):
+    def fail(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    with monkeypatch.context() as patch:
+        patch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), fail)
+        assert not write(file, pixels)
+    assert caplog.text.count("cannot be kept (Input/output error)") == 1 and names(tmp_path) == [".lock"]
+
+
+def test_an_old_canvas_outlives_a_failed_mending(tmp_path, pixels, monkeypatch):
+    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    write(file, pixels)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 1))
+    assert not write(file, pixels) and np.array_equal(read(file)[0], pixels)
+
+
+def test_a_folder_that_cannot_be_made_is_one_warning(tmp_path, pixels, caplog):
+    (tmp_path / "file").write_text("")
+    file = CanvasFile(tmp_path / "file" / "below", SHAPE, ORIGIN)
+    assert read(file)[1].damage == "" and not write(file, pixels)
+    assert len(caplog.records) == 1 and "its folder cannot be looked at" in caplog.text
+
+
+# ---- several at once
+
+
+def test_a_second_writer_waits_for_the_first(tmp_path, caplog):
+    caplog.set_level("INFO")
+    first, second = (CanvasFile(tmp_path, SHAPE, ORIGIN) for _ in range(2))
+    entered = threading.Event()
+
+    def enter() -> None:
+        with second.lock() as alone:
+            assert alone
+            entered.set()
+
+    with first.lock() as alone:
+        assert alone
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        assert not entered.wait(0.2)
+        with CanvasFile(tmp_path, SHAPE, {}).lock() as other:  # another canvas is not held up
+            assert other
+    assert entered.wait(5)
+    waiting.join()
+    assert caplog.text.count("waiting for it") == 1
+
+
+def hold(folder: Path, connection) -> None:
+    with CanvasFile(folder, SHAPE, ORIGIN).lock():
+        connection.send("held")
+        signal.pause()
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=hold, args=(tmp_path, theirs))
+    child.start()
+    theirs.close()
+    assert ours.recv() == "held"
+    lock = CanvasFile(tmp_path, SHAPE, ORIGIN).pixels.with_suffix(".lock")
+    with lock.open("ab") as file, pytest.raises(BlockingIOError):  # negative control
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    child.kill()
+    child.join()
+    with CanvasFile(tmp_path, SHAPE, ORIGIN).lock() as alone:
+        assert alone
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_nothing_can_be_locked_it_is_written_without(tmp_path, pixels, monkeypatch, code):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    with file.lock() as alone:
+        assert not alone
+    assert write(file, pixels) and np.array_equal(read(file)[0], pixels)
+
+
+def test_a_folder_that_may_only_be_read_is_read(tmp_path, pixels, monkeypatch):
+    """A cache that somebody else filled; the error is put there because the superuser may write anywhere."""
+    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
+    write(file, pixels)
+    opened = Path.open
+
+    def read_only(self, mode="r", *rest):
+        if mode != "rb":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(self, mode, *rest)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    assert read(file)[1].lacking == set() and not write(file, pixels)

@@ -1,0 +1,144 @@
+"""Which executor is chosen: every rule at both sides of its edge, and each reason names what decided."""
+
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+
+import pytest
+
+from configs.errors import UsageError
+from data_pipes.executors import choice
+from data_pipes.executors.choice import Choice, Device, Images, choose
+from data_pipes.spec import DaliSpec, DataSpec
+
+PHOTOGRAPHS = Images(largest_side=512, canvas_bytes=4_000_000_000, encoded=True)
+DIGITS = Images(largest_side=28, canvas_bytes=47_000_000, encoded=False)
+CPU = Device(kind="cpu")
+BIG = Device(kind="nvidia", free_bytes=80_000_000_000)
+SMALL = Device(kind="nvidia", free_bytes=8_000_000_000)
+OTHER = Device(kind="other", free_bytes=80_000_000_000)
+
+
+def spec(executor="auto", feed="auto", source="food11") -> DataSpec:
+    grey = {"mean": (0.5,), "std": (0.5,)}
+    return DataSpec(source=source, image_size=(28, 28), executor=executor, dali=DaliSpec(feed=feed), **grey)
+
+
+def label(asked: DataSpec, images: Images, device: Device) -> str:
+    return choose(asked, images, device).label
+
+
+@pytest.mark.parametrize(
+    ("images", "device", "expected"),
+    [
+        (PHOTOGRAPHS, CPU, "host"),
+        (PHOTOGRAPHS, BIG, "dali (canvas)"),
+        (PHOTOGRAPHS, SMALL, "dali (files)"),
+        (PHOTOGRAPHS, OTHER, "resident"),
+        (PHOTOGRAPHS, replace(OTHER, free_bytes=0), "host"),
+        (PHOTOGRAPHS, replace(BIG, dali=False), "resident"),
+        (PHOTOGRAPHS, replace(SMALL, dali=False), "host"),
+        (DIGITS, CPU, "resident"),
+        (DIGITS, BIG, "resident"),
+        (DIGITS, OTHER, "resident"),
+    ],
+)
+def test_what_auto_takes(images, device, expected):
+    assert label(spec(), images, device) == expected
+
+
+def test_images_up_to_the_raw_side_are_kept_and_one_pixel_more_is_a_photograph():
+    at, above = (replace(PHOTOGRAPHS, largest_side=side) for side in (choice.RAW_SIDE, choice.RAW_SIDE + 1))
+    assert (label(spec(), at, CPU), label(spec(), above, CPU)) == ("resident", "host")
+    assert (label(spec(), at, BIG), label(spec(), above, BIG)) == ("resident", "dali (canvas)")
+
+
+@pytest.mark.parametrize(
+    ("device", "fits", "else_"),
+    [
+        (BIG, "dali (canvas)", "dali (files)"),
+        (replace(BIG, dali=False), "resident", "host"),
+        (OTHER, "resident", "host"),
+    ],
+)
+def test_images_may_take_their_share_of_the_free_memory_and_not_a_byte_more(device, fits, else_):
+    share = int(choice.DEVICE_SHARE * device.free_bytes)
+    assert label(spec(), replace(PHOTOGRAPHS, canvas_bytes=share), device) == fits
+    assert label(spec(), replace(PHOTOGRAPHS, canvas_bytes=share + 1), device) == else_
+
+
+@pytest.mark.parametrize("device", [CPU, BIG, SMALL, OTHER, replace(BIG, dali=False)])
+@pytest.mark.parametrize("images", [PHOTOGRAPHS, DIGITS])
+@pytest.mark.parametrize("name", ["host", "resident"])
+def test_what_the_config_asks_for_is_taken_on_any_device(name, images, device):
+    found = choose(spec(name), images, device)
+    assert (found.name, found.reason) == (name, "data.executor asks for it")
+    assert found.feed == {"host": "files", "resident": "canvas"}[name]
+
+
+@pytest.mark.parametrize(
+    ("images", "device", "feed", "expected"),
+    [
+        (PHOTOGRAPHS, CPU, "auto", "files"),
+        (PHOTOGRAPHS, OTHER, "auto", "files"),  # DALI runs on NVIDIA GPUs and CPUs: no memory to keep a canvas in
+        (PHOTOGRAPHS, BIG, "auto", "canvas"),
+        (PHOTOGRAPHS, SMALL, "auto", "files"),
+        (PHOTOGRAPHS, BIG, "files", "files"),
+        (PHOTOGRAPHS, SMALL, "canvas", "canvas"),
+        (PHOTOGRAPHS, CPU, "canvas", "canvas"),
+        (DIGITS, BIG, "auto", "canvas"),
+        (DIGITS, CPU, "canvas", "canvas"),
+    ],
+)
+def test_what_dali_is_fed_from_when_it_is_asked_for(images, device, feed, expected):
+    found = choose(spec("dali", feed), images, device)
+    assert (found.name, found.feed) == ("dali", expected) and "data.executor asks for it" in found.reason
+
+
+def test_the_feed_that_the_config_asks_for_also_holds_where_auto_took_dali():
+    assert label(spec("auto", "files"), PHOTOGRAPHS, BIG) == "dali (files)"
+    assert label(spec("auto", "canvas"), PHOTOGRAPHS, SMALL) == "dali (canvas)"
+
+
+def test_an_array_has_no_files_to_feed():
+    with pytest.raises(UsageError, match=r"data\.dali\.feed files .* data\.source idx is one array"):
+        choose(spec("dali", "files", "idx"), DIGITS, BIG)
+    assert label(spec("dali", "files"), PHOTOGRAPHS, BIG) == "dali (files)"
+    assert label(spec("auto", "files", "idx"), DIGITS, BIG) == "resident"  # what only DALI asks says nothing here
+
+
+@pytest.mark.parametrize("device", [CPU, BIG, OTHER])
+def test_dali_that_is_asked_for_and_missing_is_refused_with_the_way_out(device):
+    with pytest.raises(UsageError, match=r"not installed: pip install nvidia-dali-cuda120 .* data\.executor host"):
+        choose(spec("dali"), PHOTOGRAPHS, replace(device, dali=False))
+    assert choose(spec("dali"), PHOTOGRAPHS, device).name == "dali"
+
+
+@pytest.mark.parametrize("device", [BIG, SMALL])
+def test_only_an_nvidia_gpu_without_dali_is_told_what_it_lacks(device):
+    advice = "pip install nvidia-dali-cuda120"
+    assert advice in choose(spec(), PHOTOGRAPHS, replace(device, dali=False)).reason
+    for other in (device, replace(CPU, dali=False), replace(OTHER, dali=False)):
+        assert advice not in choose(spec(), PHOTOGRAPHS, other).reason
+
+
+def test_a_reason_names_the_figures_that_decided():
+    assert "4.00 GB" in choose(spec(), PHOTOGRAPHS, BIG).reason
+    assert "4.00 GB" in choose(spec(), PHOTOGRAPHS, SMALL).reason and "40%" in choose(spec(), PHOTOGRAPHS, SMALL).reason
+    assert "28 pixels" in choose(spec(), DIGITS, BIG).reason and "512 pixels" in choose(spec(), PHOTOGRAPHS, CPU).reason
+
+
+def test_only_dali_has_two_feeds_to_tell_apart():
+    labels = [
+        Choice(name=name, feed=feed, reason="").label for name in ("dali", "host") for feed in ("files", "canvas")
+    ]
+    assert labels == ["dali (files)", "dali (canvas)", "host", "host"]
+
+
+@pytest.mark.parametrize("present", [{"nvidia", "nvidia.dali"}, {"nvidia"}, set()])
+def test_dali_is_looked_for_without_importing_it(monkeypatch, present):
+    real = find_spec("json")
+    monkeypatch.setattr(choice, "find_spec", lambda name: real if name in present else None)
+    before = set(sys.modules)
+    assert choice.dali_installed() is ("nvidia.dali" in present)
+    assert not {name for name in set(sys.modules) - before if name.startswith("nvidia")}

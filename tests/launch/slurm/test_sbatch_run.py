@@ -1,0 +1,245 @@
+"""Batch scripts, run by bash with stubs for what a cluster has: every word arrives, and the run's status decides."""
+
+import json
+import subprocess
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launch.slurm import sbatch
+from launch.slurm.cluster import Cluster
+from launch.slurm.sbatch import Array, Element, Job
+from slurm_stubs import Site
+
+NASTY = (
+    *("it's", 'a "b"', "$HOME `id` $(id)", "a\nb\r\tc", "\\n", "", "*", "~"),
+    *("--x=a b", "#c", "é ü", "!x", "\x01", "\x85\u2028"),
+)
+DISTILL = ("train.distill", "--config", "a b.yaml", "--optim.lr=0.001", "--run_dir=run")
+
+
+def job(work: Element | Array, site: Site) -> Job:
+    return Job(name="students", logs="/logs", directory=str(site.folder), work=work)
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path)
+
+
+def single(site: Site, made: Cluster, *words: str) -> str:
+    element = Element(run_dir=str(site.run_dir), words=words or DISTILL)
+    return sbatch.text(made, job(element, site))
+
+
+def array(site: Site, made: Cluster, index: int, *words: str) -> str:
+    folder = site.folder / "it's an $array"
+    folder.mkdir(exist_ok=True)
+    element = Element(run_dir=str(site.run_dir), words=words or DISTILL)
+    (folder / sbatch.element_name(index)).write_bytes(sbatch.element_text(element).encode())
+    return sbatch.text(made, job(Array(folder=str(folder), indices=(index,)), site))
+
+
+KINDS = {
+    "one process": Cluster(time="04:00:00"),
+    "one node": Cluster(time="04:00:00", processes_per_node=2),
+    "two nodes": Cluster(time="04:00:00", nodes=2, gpus=4),
+}
+
+
+def test_one_process_is_plain_python(site):
+    assert site.run(single(site, KINDS["one process"])).returncode == 0
+    assert site.words() == [str(site.bin / "python"), "-m", *DISTILL]
+
+
+def test_one_launcher_starts_the_processes_of_a_node(site):
+    assert site.run(single(site, KINDS["one node"])).returncode == 0
+    program, *words = site.words()
+    assert program == str(site.bin / "accelerate") and words[:2] == ["launch", "--multi_gpu"]
+    assert " ".join(words[2:-6]) == (
+        "--num_machines 1 --num_processes 2 --machine_rank 0 --main_process_port 20077 "
+        "--mixed_precision no --dynamo_backend no --gpu_ids all"
+    )
+    assert words[-6:] == ["-m", *DISTILL] and not site.requeued
+
+
+def test_each_node_has_a_launcher_with_its_own_rank_and_the_same_meeting_place(site):
+    assert site.run(single(site, KINDS["two nodes"]), SLURM_JOB_ID="12001").returncode == 0
+    for rank in (0, 1):
+        line = " ".join(site.words(rank)[3:])
+        assert line.startswith("--num_machines 2 --num_processes 8 ")
+        assert f"--machine_rank {rank} --main_process_ip n0 --main_process_port 20001 " in line
+        assert site.words(rank)[-6:] == ["-m", *DISTILL]
+    assert "--kill-on-bad-exit=0 --wait=180" in site.srun
+
+
+@pytest.mark.parametrize("hosts", ["", "fail"])
+def test_without_the_other_nodes_names_no_node_starts(site, hosts):
+    if hosts:
+        site.tool("scontrol", "exit 3")
+    done = site.run(single(site, KINDS["two nodes"]), HOSTS="")
+    assert done.returncode != 0 and not site.srun
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_step_is_asked_for_the_cores_of_the_job_and_has_its_variables(site, kind):
+    made = replace(KINDS[kind], cpus_per_task=6)
+    site.run(single(site, made))
+    assert f"--nodes={made.nodes} --ntasks-per-node=1 --cpus-per-task=6 --export=ALL " in site.srun
+    assert site.environment["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] == "150"
+
+
+def test_modules_and_the_virtual_environment_come_before_the_command(site):
+    venv = site.folder / "my venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "activate").write_text(f"echo activate >> {site.folder}/order; unset MISSING; : $MISSING\n")
+    made = Cluster(time="04:00:00", modules=("cuda/12.4", "a b"), venv=str(venv))
+    module = f'module() {{ echo "module $*" >> {site.folder}/order; [ "$*" != "load gone" ]; }}; export -f module\n'
+    assert site.run(module + single(site, made)).returncode == 0
+    assert (site.folder / "order").read_text() == "module load cuda/12.4\nmodule load a b\nactivate\n"
+    gone = Cluster(time="04:00:00", modules=("gone",))
+    assert site.run("rm $SITE/srun\n" + module + single(site, gone)).returncode != 0 and not site.srun
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20) | st.sampled_from(NASTY)
+
+
+@settings(max_examples=25, deadline=None)
+@given(words=st.lists(TEXT, max_size=3), value=TEXT, inside=TEXT.filter(bool), kind=st.sampled_from(sorted(KINDS)))
+def test_words_and_variables_reach_the_process_unchanged(tmp_path_factory, words, value, inside, kind):
+    site = Site(tmp_path_factory.mktemp("site"))
+    made = replace(KINDS[kind], environment={"VALUE": value}, container=("wrap", inside))
+    for text in (single(site, made, "train.x", *words), array(site, made, 7, "train.x", *words)):
+        done = site.run(text, SLURM_ARRAY_JOB_ID="70", SLURM_ARRAY_TASK_ID="7")
+        assert done.returncode == 0, done.stderr
+        for node in range(made.nodes):
+            got = site.words(node)
+            assert got[got.index("-m") :] == ["-m", "train.x", *words]
+        assert site.environment["VALUE"] == value
+        assert (site.folder / "seen" / "wrapped").read_bytes() == inside.encode() + b"\0"
+
+
+@pytest.mark.parametrize("nasty", [text for text in NASTY if text])
+def test_folders_of_any_name_are_found(site, nasty):
+    run_dir = site.folder / f"in {nasty}" / f"run {nasty}"
+    run_dir.mkdir(parents=True)
+    relative = Element(run_dir=run_dir.name, words=DISTILL)
+    work = Job(name="students", logs="/logs", directory=str(run_dir.parent), work=relative)
+    done = site.run(sbatch.text(KINDS["one process"], work), RUN=str(run_dir))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("word", NASTY)
+def test_a_quoted_word_is_one_line(word):
+    quoted = sbatch.quote(word)
+    assert "\n" not in quoted and "\r" not in quoted
+    done = subprocess.run(["bash", "-c", f"printf %s {quoted}"], capture_output=True, check=True)
+    assert done.stdout == word.encode()
+
+
+ARRAY = {"SLURM_JOB_ID": "70", "SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "7"}
+
+
+def states(site: Site, kind: str):
+    """Run as an array's element 7, whose SLURM_JOB_ID is the array's own."""
+    text = array(site, KINDS[kind], 7)
+    return lambda **changes: site.run(text, **{**ARRAY, **changes})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("code", [0, 1, 75])
+def test_what_was_preempted_is_queued_again_and_of_an_array_the_element_alone(site, kind, code):
+    done = states(site, kind)(state="preempted", code=code)
+    assert done.returncode == 75 and site.requeued == ["requeue 70_7"]
+
+
+def test_a_single_job_is_queued_again_by_its_number(site):
+    done = site.run(single(site, KINDS["one process"]), state="preempted", code=75)
+    assert done.returncode == 75 and site.requeued == ["requeue 77"]
+
+
+@pytest.mark.parametrize(("count", "again"), [("0", True), ("4", True), ("5", False), ("6", False)])
+def test_the_cap_holds(site, count, again):
+    done = states(site, "one process")(state="preempted", code=75, SLURM_RESTART_COUNT=count)
+    assert done.returncode == 75 and bool(site.requeued) == again
+    assert ("stopped and resumable, after 5 requeues; submit it again" in done.stderr) != again
+
+
+def test_never_again_means_never(site):
+    text = single(site, Cluster(time="04:00:00", requeues=0))
+    assert site.run(text, state="preempted").returncode == 75 and not site.requeued
+
+
+def test_a_refused_requeue_is_said(site):
+    site.tool("scontrol", "echo no >&2; exit 1")
+    done = states(site, "one process")(state="preempted")
+    assert done.returncode == 75 and "stopped and resumable, but not queued again; submit it again" in done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("code", [0, 1])
+def test_done_is_success_whatever_the_launcher_ends_with(site, kind, code):
+    assert states(site, kind)(state="done", code=code).returncode == 0 and not site.requeued
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("state", "code", "ends"), [("failed", 65, 65), ("failed", 0, 1), ("running", 137, 137)])
+def test_anything_else_is_a_failure_and_not_queued_again(site, kind, state, code, ends):
+    done = states(site, kind)(state=state, code=code)
+    assert done.returncode == ends and not site.requeued
+    assert f"is not done ({state}, exit code {code})" in done.stderr
+
+
+@pytest.mark.parametrize(("code", "ends"), [(0, 1), (66, 66)])
+def test_a_missing_status_is_a_failure(site, code, ends):
+    done = states(site, "one process")(state=None, code=code)
+    assert done.returncode == ends and not site.requeued and "no status from this attempt" in done.stderr
+
+
+@pytest.mark.parametrize("old", ["preempted", "done"])
+def test_an_older_status_does_not_speak_for_an_attempt_that_failed(site, old):
+    (site.run_dir / "status.json").write_text(json.dumps({"state": old}))
+    done = states(site, "one process")(state=None, code=64)
+    assert done.returncode == 64 and not site.requeued
+
+
+def test_a_run_that_was_done_before_is_done(site):
+    (site.run_dir / "status.json").write_text('{"state": "done"}')
+    assert states(site, "one process")(state=None, code=0).returncode == 0
+
+
+def test_preempted_twice_is_queued_again_twice(site):
+    start = states(site, "one process")
+    for count in "01":
+        assert start(state="preempted", code=75, SLURM_RESTART_COUNT=count).returncode == 75
+    assert site.requeued == ["requeue 70_7"] * 2
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("separators", [None, (",", ":"), (", ", " : ")])
+def test_the_status_is_read_however_json_is_laid_out(site, indent, separators):
+    later = {"note": 'say "state": "done"', "before": {"state": "done"}}
+    written = json.dumps({"state": "preempted", **later}, indent=indent, separators=separators)
+    assert states(site, "one process")(state=None, NEXT=written).returncode == 75
+
+
+NONE = ("", "{", "preempted", '{"state": null}', '{"last_state": "preempted"}', '["preempted"]', '{"state": "preempted')
+
+
+@pytest.mark.parametrize("written", NONE)
+def test_a_status_that_is_none_is_a_failure(site, written):
+    (site.run_dir / "status.json").write_text(written)
+    done = states(site, "one process")(state=None)
+    assert done.returncode == 1 and not site.requeued
+
+
+def test_an_element_without_its_file_fails_before_anything_starts(site):
+    done = states(site, "one process")(SLURM_ARRAY_TASK_ID="8")
+    assert done.returncode != 0 and "element-0008.sh" in done.stderr and not site.srun
+
+
+def test_the_log_says_which_start_this_is(site):
+    done = states(site, "one process")(SLURM_RESTART_COUNT="2")
+    assert done.stdout.startswith("70_7, start 3, ") and done.stdout.endswith(f": {' '.join(DISTILL)}\n")

@@ -1,0 +1,104 @@
+"""Elements run here: all of them, whatever becomes of one, and an end that is asked for."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch.slurm import sbatch
+from launch.slurm.sbatch import Element
+from launch.submit import command
+from launch.sweep_folder import SweepFolder
+
+ROOT = Path(__file__).parents[3]
+TASK = """
+import signal, sys, time
+print("begins", sys.argv[1], flush=True)
+if sys.argv[1] == "wait":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    print("waits", flush=True)
+    time.sleep(100)
+sys.exit(int(sys.argv[1]))
+"""
+MAIN = """
+import sys
+from pathlib import Path
+from configs import reader
+from launch import local
+names = sys.argv[1:]
+reader.command(lambda: local.run((name, Path(f"element-{i:04d}.sh")) for i, name in enumerate(names)))
+"""
+
+
+def start(folder: Path, *tasks: str) -> subprocess.Popen:
+    """local.run of a process that each ends with a code, or waits."""
+    (folder / "task.py").write_text(TASK)
+    for index, task in enumerate(tasks):
+        element = Element(run_dir=f"run-{index}", words=("launch.noted", f"run-{index}", "task", task))
+        (folder / sbatch.element_name(index)).write_text(sbatch.element_text(element))
+    env = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
+    names = [f"id{index}" for index in range(len(tasks))]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([sys.executable, "-c", MAIN, *names], cwd=folder, env=env, start_new_session=True, **pipes)
+
+
+def test_a_failing_element_does_not_stop_the_others_and_is_named(tmp_path):
+    process = start(tmp_path, "0", "66", "75", "0")
+    text, _ = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert text.count("begins") == 4 and "run 4 of 4: id3" in text
+    assert "error: 2 of 4 runs did not come to their end: id1 (exit code 66), id2 (exit code 75)" in text
+
+
+def test_an_element_that_is_not_there_is_named(tmp_path):
+    process = start(tmp_path, "0", "0")
+    (tmp_path / "element-0000.sh").unlink()
+    text, _ = process.communicate(timeout=100)
+    assert process.returncode == 1 and "1 of 2 runs did not come to their end: id0 (exit code 1)" in text
+
+
+@pytest.mark.parametrize(("how", "code"), [("terminal", 130), ("kill", 75)])
+def test_a_request_to_stop_ends_the_element_and_starts_no_other(tmp_path, how, code):
+    process = start(tmp_path, "wait", "0")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == "waits\n":
+            break
+    if how == "terminal":  # Ctrl-C reaches all
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGTERM)
+    text, _ = process.communicate(timeout=100)
+    assert process.returncode == code and "begins" not in text
+    state = json.loads((tmp_path / "run-0" / "status.json").read_text())["state"]
+    assert state == ("failed" if how == "terminal" else "preempted")
+    if how == "kill":
+        assert "SIGTERM was received in id0, run 1 of 2; start it again to go on" in text
+
+
+SWEEP = """\
+program: train.teacher
+command:
+  ["${program}", --config, configs/digits/teacher.yaml, --epochs, "1", --model.depth, "8", --model.widths, "[2, 4, 4]",
+  --data.validation_fraction, "0.8", --test, "false", "${args}"]
+method: grid
+parameters: {seed: {values: [0]}}
+"""
+
+
+def test_a_sweep_is_run_here_and_ends_with_its_table(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    folder = SweepFolder(tmp_path / "sweep")
+    words = ["--bash", "--folder", str(folder.path), "--sweep", str(tmp_path / "sweep.yaml")]
+    command.main(words)
+    text = capfd.readouterr().out
+    (run,) = folder.load().runs
+    assert "1 run: 1 new" in text and f" {run.id} " in text and "validation %" in text
+    assert (folder.run_dir(run.id) / "model.safetensors").exists()
+    command.main(words)
+    assert "1 run: 1 done\n  nothing to submit" in capfd.readouterr().out

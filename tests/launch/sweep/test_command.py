@@ -1,0 +1,123 @@
+"""Creating sweeps and starting agents: everything up to the server, which test_agent has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from configs.errors import UsageError
+from launch import agent, run
+from launch.sweep import command, server
+from submit_stubs import Cluster
+
+ROOT = Path(__file__).parents[3]
+FILE = """\
+program: train.distill
+command: ["${env}", python, -m, launch.trial, train.distill, --config, distill.yaml, "${args}"]
+method: random
+metric: {name: validation_accuracy, goal: maximize}
+parameters:
+  seed: {min: 0, max: 9}
+"""
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder with a Slurm of stubs, a sweep file, and no key for wandb."""
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_MODE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = Cluster(tmp_path).enter(monkeypatch)
+    made.write("w.yaml", FILE)
+    return made
+
+
+def test_a_check_needs_no_key(site, capsys):
+    assert command.main(["w.yaml", "--check"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("w.yaml: any number of trials of train.distill, random, maximize validation_accuracy\n")
+    assert "5 combinations of seed make a config" in text
+
+
+def test_without_a_key_the_way_out_is_said(site):
+    with pytest.raises(UsageError, match=r"there is no key for .*; run `wandb login`, or set WANDB_API_KEY"):
+        command.main(["w.yaml"])
+
+
+def test_offline_the_way_out_is_said(site, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with pytest.raises(UsageError, match=r"WANDB_MODE is offline, and a sweep lives on a server; --check needs none"):
+        command.main(["w.yaml"])
+
+
+def test_a_key_in_netrc_is_enough(site, monkeypatch):
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    server.wandb.setup().settings.base_url = "https://wandb.example.org"
+    site.write(".netrc", "machine wandb.example.com login user password secret\n")
+    with pytest.raises(UsageError, match=r"there is no key for wandb.example.org"):
+        server.require_login()
+    site.write(".netrc", "machine wandb.example.org login user password secret\n")
+    server.require_login()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--agents", "-1"], "--agents is -1; it must be at least 0"),
+        (["--count", "3"], "--count is the number of agents in a job array: give --cluster too"),
+        (["--cluster", "cluster.yaml", "--count", "0"], "--count is 0; it must be at least 1"),
+        (["--cluster", "cluster.yaml", "--agents", "1"], "with --cluster, --count says how many the array has"),
+        (["--cluster", "cluster.yaml"], "w.yaml: how many trials, neither --count nor run_cap says"),
+        (["--cluster", "two.yaml", "--count", "1"], "nodes is 2; an agent starts its trial on one node"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_created(site, words, message):
+    site.write("two.yaml", "time: 01:00:00\nnodes: 2\n")
+    with pytest.raises(UsageError, match=message):
+        command.main(["w.yaml", *words])
+
+
+def test_on_a_cluster_each_element_is_one_agent(site, monkeypatch, capsys):
+    site.write("node.yaml", "time: 01:00:00\ngpus: 8\nthrottle: 2\nsignal_seconds: 200\n")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert command.main(["w.yaml", "--cluster", "node.yaml", "--count", "3", "--join", "me/p/s9"]) == 0
+    text = capsys.readouterr().out
+    assert "job 101: 3 agents of me/p/s9" in text and text.endswith("python -m launch.status runs/sweeps/s9\n")
+    script = (site.folder / "sent" / "101").read_text()
+    assert "#SBATCH --array=0-2%2" in script and "#SBATCH --gres=gpu:8" in script
+    assert (
+        'python -m "${words[@]}"' in script and "accelerate launch" not in script
+    )  # the trial starts one for each GPU
+    home = site.folder / "runs/sweeps/s9/jobs/0001"
+    element = (home / "element-0002.sh").read_text().split()
+    own = "runs/sweeps/s9/jobs/0001/agent-0002"
+    assert element == [f"run_dir={own}", "words=(", "launch.agent", "me/p/s9", own, "170", ")"]
+    assert (site.folder / "runs/sweeps/s9/logs").is_dir()
+    assert "0" * 40 not in "".join(path.read_text() for path in site.folder.rglob("*") if path.is_file())
+
+
+def test_the_gpus_of_a_machine_are_shared_out(monkeypatch):
+    monkeypatch.setattr(run, "installed_gpus", lambda: 4)
+    assert [found["CUDA_VISIBLE_DEVICES"] for found in command.environments({}, 2)] == ["0,2", "1,3"]
+    chosen = {"CUDA_VISIBLE_DEVICES": "3,1,2", "A": "b"}
+    shared = [{"CUDA_VISIBLE_DEVICES": "3,2", "A": "b"}, {"CUDA_VISIBLE_DEVICES": "1", "A": "b"}]
+    assert command.environments(chosen, 2) == shared
+    assert command.environments({"A": "b"}, 1) == [{"A": "b"}]
+    assert command.environments({"CUDA_VISIBLE_DEVICES": ""}, 2) == [{"CUDA_VISIBLE_DEVICES": ""}] * 2
+    with pytest.raises(UsageError, match=r"--agents is 5, and only 4 GPUs are visible"):
+        command.environments({}, 5)
+
+
+def test_agents_are_wandbs_own_and_pass_signals_on(tmp_path):
+    done = subprocess.run(agent.agent_words("--help"), cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert all(option in done.stdout for option in ("--forward-signals", "--count", "--term-timeout"))
+
+
+@pytest.mark.parametrize("module", ["status", "sweep", "trial", "agent"])
+def test_a_command_loads_neither_torch_nor_wandb_before_it_needs_them(module):
+    code = f"import sys, launch.{module}; print({{'torch', 'wandb', 'matplotlib'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,280 @@
+import copy
+from dataclasses import replace
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from configs.errors import InputError, NonFiniteError, UsageError
+from models import counting, planner
+from models.pruning import surgery
+from models.pruning.cuts import Budget, PruneSpec
+from models.pruning.tracing import trace
+from models.spec import ModelSpec
+from models.zoo import build
+
+NETWORKS = [
+    ("resnet_small", (1, 28, 28)),
+    ("depthwise", (3, 64, 64)),
+    ("depthwise_v2", (3, 32, 32)),
+    ("nin", (3, 32, 32)),
+    ("alexnet_small", (3, 16, 16)),
+    ("torchvision/resnet18", (3, 32, 32)),
+    ("torchvision/mobilenet_v2", (3, 32, 32)),
+    ("torchvision/alexnet", (3, 64, 64)),
+    ("timm/resnet10t", (3, 32, 32)),
+    ("timm/efficientnet_b0", (3, 32, 32)),
+    ("timm/convnext_atto", (3, 32, 32)),
+    ("timm/vit_tiny_patch16_224", (3, 32, 32)),
+]
+
+
+def small(widths=(4, 6, 8)):
+    torch.manual_seed(0)
+    return build(ModelSpec(name="resnet_small", widths=widths, depth=8), num_classes=10, input_CHW=(1, 16, 16))
+
+
+def half(net, input_CHW, **options):
+    parameters = sum(p.numel() for p in net.parameters())
+    spec = PruneSpec(budget=Budget(parameters=int(parameters * 0.6)), steps=2, **options)
+    return planner.plan(net, input_CHW, spec)
+
+
+def cut_of(net, input_CHW=(1, 16, 16), **options):
+    return half(net, input_CHW, **options).cuts[0]
+
+
+@pytest.mark.parametrize(("name", "size"), NETWORKS, ids=lambda value: value if isinstance(value, str) else "")
+def test_two_cuts_leave_what_was_planned_and_the_network_still_trains(name, size):
+    torch.manual_seed(0)
+    net = build(ModelSpec(name=name), num_classes=10, input_CHW=size)
+    start = sum(p.numel() for p in net.parameters())
+    plan = half(net, size)
+    for cut in plan.cuts:
+        kept = surgery.apply(net, cut)
+        assert net.training
+        assert sum(p.numel() for p in net.parameters()) == cut.parameters
+        assert kept.places
+    assert 0.58 * start < plan.final.parameters <= 0.6 * start
+    assert counting.measure(net, size).macs == plan.final.macs
+    layers = dict(net.named_modules())
+    assert {layer: layers[layer].weight.shape[0] for layer in plan.widths} == plan.final.widths
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    image_BCHW = torch.randn(4, *size)
+    loss = nn.functional.cross_entropy(net(image_BCHW), torch.arange(4))
+    loss.backward()
+    optimizer.step()
+    twin = copy.deepcopy(net).eval()
+    assert twin(image_BCHW).shape == (4, 10)
+    assert torch.isfinite(twin(image_BCHW)).all()
+
+
+def test_attention_numbers_follow_and_both_kernels_agree():
+    net = build(ModelSpec(name="timm/vit_tiny_patch16_224"), num_classes=10, input_CHW=(3, 32, 32)).eval()
+    surgery.apply(net, half(net, (3, 32, 32)).cuts[0])
+    attention = net.blocks[0].attn
+    assert attention.attn_dim == attention.proj.in_features == attention.num_heads * attention.head_dim
+    assert attention.qkv.out_features == 3 * attention.attn_dim
+    image_BCHW = torch.randn(2, 3, 32, 32)
+    fused_BK = net(image_BCHW)
+    for block in net.blocks:
+        block.attn.fused_attn = False
+    assert torch.allclose(net(image_BCHW), fused_BK, atol=1e-5)
+    attention.scale *= 1.5  # control: the plain kernel does read what was mended
+    assert not torch.allclose(net(image_BCHW), fused_BK, atol=1e-5)
+
+
+def test_what_stays_is_what_was_there():
+    net = small()
+    before = copy.deepcopy(net)
+    cut = cut_of(net)
+    kept = surgery.apply(net, cut)
+    root = next(iter(cut.removed))
+    stays = kept.indices(f"{root}.weight", 0)
+    assert sorted({*stays.tolist(), *cut.removed[root]}) == list(range(before.get_submodule(root).out_channels))
+    sliced = surgery.slice_state_dict(before.state_dict(), kept)
+    assert sliced.keys() == net.state_dict().keys()
+    assert all(torch.equal(value, sliced[name]) for name, value in net.state_dict().items())
+    net.load_state_dict(sliced, strict=True)
+
+
+def silenced(net, structure, cut):
+    """Set everything to zero that makes the outputs which the cut removes."""
+    kept = structure.kept(surgery._units(structure, cut))
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if (name, 0) in kept:
+                dead = sorted(set(range(len(parameter))) - set(kept[name, 0].tolist()))
+                parameter[dead] = 0
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("resnet_small", (1, 28, 28)), ("torchvision/mobilenet_v2", (3, 32, 32)), ("alexnet_small", (3, 16, 16))],
+)
+def test_removing_silent_channels_changes_no_output(name, size):
+    """Each index of each tied tensor is right, or the logits would differ."""
+    torch.manual_seed(0)
+    net = build(ModelSpec(name=name), num_classes=10, input_CHW=size).eval()
+    image_BCHW = torch.randn(4, *size)
+    if name != "alexnet_small":
+        surgery.recalibrate(net, [image_BCHW])  # or the signal fades on its way through untrained layers
+    cut = cut_of(net, size, importance="random")
+    loud = copy.deepcopy(net)
+    silenced(net, trace(net, size), cut)
+    before_BK = net(image_BCHW)
+    surgery.apply(net, cut)
+    assert torch.allclose(net(image_BCHW), before_BK, atol=1e-5)
+    before_BK = loud(image_BCHW)
+    surgery.apply(loud, cut)  # control: without silence they count
+    assert not torch.allclose(loud(image_BCHW), before_BK, atol=1e-5)
+
+
+def test_attention_loses_the_same_channel_of_each_head_in_queries_keys_and_values():
+    size = (3, 32, 32)
+    net = build(ModelSpec(name="timm/vit_tiny_patch16_224"), num_classes=10, input_CHW=size).eval()
+    others = [f"blocks.{i}.{layer}" for i in range(12) for layer in ("attn.proj", "mlp")]
+    spec = PruneSpec(
+        budget=Budget(parameters=5_200_000), steps=1, importance="random", ignored_layers=("patch_embed", *others)
+    )
+    cut = planner.plan(net, size, spec).final
+    assert set(cut.removed) == {f"blocks.{i}.attn.qkv" for i in range(12)}
+    silenced(net, trace(net, size), cut)
+    for block in net.blocks:
+        block.attn.fused_attn = False
+    scale = net.blocks[0].attn.scale
+    image_BCHW = torch.randn(2, *size)
+    before_BK = net(image_BCHW)
+    surgery.apply(net, cut)
+    assert not torch.allclose(net(image_BCHW), before_BK, atol=1e-5)  # control: attention is divided by sqrt(head_dim)
+    for block in net.blocks:
+        block.attn.scale = scale
+    assert torch.allclose(net(image_BCHW), before_BK, atol=1e-5)
+
+
+def test_modes_devices_frozen_parameters_and_gradients_survive():
+    net = small()
+    net.bn1.eval()
+    net.fc.weight.requires_grad_(False)
+    net(torch.randn(4, 1, 16, 16)).sum().backward()
+    gradient = net.layer1[0].conv1.weight.grad.clone()
+    kept = surgery.apply(net, cut_of(net))
+    assert not net.bn1.training
+    assert net.layer1.training
+    assert not net.fc.weight.requires_grad
+    assert torch.equal(net.layer1[0].conv1.weight.grad, kept.select("layer1.0.conv1.weight", gradient))
+
+
+def test_a_cut_of_another_network_is_refused_before_anything_changes():
+    net, cut = small((8, 12, 16)), cut_of(small())
+    before = surgery.architecture_hash(net)
+    wrong = [
+        cut,
+        replace(cut_of(net), parameters=cut_of(net).parameters + 1),
+        replace(cut_of(net), removed={"fc": (0, 1)}),
+        replace(cut_of(net), removed={"conv1": (99,)}),
+        replace(cut_of(net), removed={"conv1": tuple(range(8))}),
+    ]
+    for other in wrong:
+        with pytest.raises(InputError, match="the cut does not fit this network"):
+            surgery.apply(net, other)
+        assert surgery.architecture_hash(net) == before
+    surgery.apply(net, cut_of(net))  # control
+    assert surgery.architecture_hash(net) != before
+
+
+def test_weights_that_are_not_finite_are_noticed():
+    net = small()
+    cut = cut_of(net)
+    with torch.no_grad():
+        net.fc.bias[0] = torch.nan
+    with pytest.raises(NonFiniteError, match="not finite"):
+        surgery.apply(net, cut)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
+def test_momentum_follows_its_weights(kind):
+    net = small()
+    options = {"lr": 0.01} | ({"momentum": 0.9} if kind is torch.optim.SGD else {})
+    old = kind(net.parameters(), **options)
+    net(torch.randn(4, 1, 16, 16)).square().sum().backward()
+    old.step()
+    before = dict(net.named_parameters())
+    kept = surgery.apply(net, cut_of(net))
+    new = kind(net.parameters(), **options)
+    surgery.remap_optimizer(old, new, before, net, kept)
+    for name, parameter in net.named_parameters():
+        then, now = old.state[before[name]], new.state[parameter]
+        assert then.keys() == now.keys()
+        for key, value in then.items():
+            assert torch.equal(now[key], kept.select(name, value) if value.dim() else value)
+    net(torch.randn(4, 1, 16, 16)).square().sum().backward()
+    weight = net.conv1.weight.detach().clone()
+    new.step()
+    assert not torch.equal(net.conv1.weight, weight)
+    stale = net.conv1.weight.detach().clone()
+    old.step()  # control: the old optimizer steps parameters that nothing uses any more
+    assert torch.equal(net.conv1.weight, stale)
+
+
+def test_an_optimizer_of_the_wrong_network_or_kind_is_refused():
+    net = small()
+    old = torch.optim.Adafactor(net.parameters())
+    net(torch.randn(4, 1, 16, 16)).square().sum().backward()
+    old.step()
+    before = dict(net.named_parameters())
+    kept = surgery.apply(net, cut_of(net))
+    with pytest.raises(UsageError, match="is not stepped by the optimizers that were given"):
+        surgery.remap_optimizer(old, old, before, net, kept)
+    with pytest.raises(UsageError, match="cannot be cut with it; start this kind of optimizer afresh"):
+        surgery.remap_optimizer(old, torch.optim.Adafactor(net.parameters()), before, net, kept)
+
+
+def test_foreign_names_and_shapes_are_refused():
+    net = small()
+    state = net.state_dict()
+    kept = surgery.apply(net, cut_of(net))
+    with pytest.raises(InputError, match=r"has no tensor module\.conv1\.weight"):
+        surgery.slice_state_dict({"module.conv1.weight": state["conv1.weight"]}, kept)
+    with pytest.raises(InputError, match=r"conv1\.weight is .* before the cut"):
+        surgery.slice_state_dict({"conv1.weight": state["conv1.weight"][:1]}, kept)
+
+
+def test_the_hash_is_of_names_and_shapes_only():
+    net, other = small(), small()
+    with torch.no_grad():
+        other.fc.bias += 1
+    assert surgery.architecture_hash(net) == surgery.architecture_hash(other)
+    surgery.apply(other, cut_of(other))
+    assert surgery.architecture_hash(net) != surgery.architecture_hash(other)
+
+
+def test_statistics_are_the_mean_over_batches():
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.Dropout(0.9), nn.Conv2d(2, 3, 1))
+    net[0].eval()
+    weights = copy.deepcopy(net[2].state_dict())
+    batches = [torch.randn(8, 2, 4, 4) + shift for shift in (0.0, 2.0, 4.0)]
+    surgery.recalibrate(net, batches)
+    means_NC = torch.stack([batch.mean((0, 2, 3)) for batch in batches])
+    assert torch.allclose(net[0].running_mean, means_NC.mean(0), atol=1e-6)
+    assert net[0].momentum == 0.1
+    assert [module.training for module in net] == [False, True, True]
+    assert all(torch.equal(value, weights[name]) for name, value in net[2].state_dict().items())
+    mean = net[0].running_mean.clone()
+    with pytest.raises(UsageError, match="no batch"):
+        surgery.recalibrate(net, [])
+    assert torch.equal(net[0].running_mean, mean)
+
+
+def test_evaluating_leaves_no_results_of_old_weights_behind():
+    net = timm.create_model("levit_128s", num_classes=3)
+    image_BCHW = torch.randn(1, 3, 224, 224)
+    with surgery.evaluating(net), torch.no_grad():
+        before_BK = net(image_BCHW)
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if "attention_biases" in name:
+                parameter.normal_()
+    with torch.no_grad():
+        assert not torch.allclose(net.eval()(image_BCHW), before_BK)

@@ -1,0 +1,24 @@
+"""Teacher logits on disk: python -m train.cache --config CONFIG --distill.cache FOLDER --views 16"""
+
+from __future__ import annotations
+
+from configs import reader, stopping
+from train.cache.config import CacheConfig
+
+
+def main() -> None:
+    """Read the config, then fill, verify or repair the cache."""
+    config = reader.read(
+        CacheConfig,
+        prog="python -m train.cache",
+        description="Keep a teacher's logits for K views of the training split, for train.distill and train.prune.",
+        other_sections=True,
+    )
+    from train.cache.fill import run  # torch is loaded only for a config that holds
+
+    run(config)
+
+
+if __name__ == "__main__":
+    stopping.install()
+    reader.command(main)

@@ -1,0 +1,126 @@
+"""Teacher, student, cuts, evaluation, ONNX: a chain of run folders; whatever is finished is left as it is.
+
+RUN/teacher, RUN/student, RUN/cut   as train.teacher, train.distill and train.prune leave them
+RUN/model.safetensors, model.onnx   the student after the last cut
+RUN/evaluation-SPLIT.json           its scores, by class
+RUN/export.json                     parity, counts and latency beside the teacher
+RUN/result.json, done
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal
+
+from accelerate import Accelerator
+from rich.console import Console
+
+from configs import reader
+from configs.errors import InputError, UsageError
+from configs.files import write_atomically
+from models import artefact
+from train import table
+from train.chain_config import CompressConfig
+from train.compress import rehearsal
+from train.evaluate import score_sheet
+from train.prune.chain import carry_out_chain
+from train.run_folder import status
+from train.run_folder.run_dir import RunDir, write_json
+from train.saved_config import EvaluateConfig
+from train.stage.outcome import carry_out
+from train.track import wandb_start
+from train.track.wandb_run import WandbRun
+from train.world import by_main, require_going_on, start
+
+logger = logging.getLogger(__name__)
+EXTRA = ("onnx", "onnxscript", "onnxruntime")
+ROUNDS = 20
+
+
+def run(config: CompressConfig) -> None:
+    """The whole of train.compress."""
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if config.onnx and missing:
+        raise UsageError(f"onnx is true, but {', '.join(missing)} not installed; pip install 'heartcut[export]'")
+    if config.teacher is not None:
+        artefact.read_card(config.teacher)  # it is not there: said before anything is trained
+    accelerator = start(config.precision, config.max_minutes)
+    folder = RunDir.at(config.run_dir)
+    with status.occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
+        by_main(accelerator, lambda: rehearsal.require_possible(config))
+        stages = _train(config, accelerator)
+        if not folder.done.exists():
+            require_going_on(accelerator)
+            _finish(config, accelerator, folder)
+        if run is not None:
+            run.finish(json.loads(folder.result.read_text(encoding="utf-8")))
+    if accelerator.is_main_process:
+        console = Console(width=table.WIDTH)
+        console.print(table.build([table.load(stage) for stage in stages]))
+        text = f"Everything is in {folder.path}: model.safetensors{' and model.onnx' * config.onnx}."
+        console.print(text, markup=False)
+    accelerator.end_training()
+
+
+def _tracked(
+    config: CompressConfig, accelerator: Accelerator, folder: RunDir
+) -> AbstractContextManager[WandbRun | None]:
+    """The run of all stages in wandb, beside their own; none of a chain that is finished."""
+    main = accelerator.is_main_process and not folder.done.exists()
+    return wandb_start.chain(config.track, folder.path, config=reader.flat(config), stage="compress", main=main)
+
+
+def _train(config: CompressConfig, accelerator: Accelerator) -> list[Path]:
+    """All that has steps; the folders, in order."""
+    teaching, distillation, cuts = config.training(), config.distillation(), config.cutting()
+    if teaching is not None:
+        logger.info("teacher: %s", teaching.run_dir)
+        carry_out(teaching, "teacher", accelerator)
+        accelerator.free_memory()
+    logger.info("student: %s", distillation.run_dir)
+    carry_out(distillation, "distill", accelerator)
+    accelerator.free_memory()
+    logger.info("cut: %s", cuts.run_dir)
+    carry_out_chain(cuts, accelerator)
+    return [Path(stage.run_dir) for stage in (teaching, distillation, cuts) if stage is not None]
+
+
+def _finish(config: CompressConfig, accelerator: Accelerator, folder: RunDir) -> None:
+    """Evaluate and export what the last cut left."""
+    last = RunDir.at(config.cutting().run_dir)
+    if accelerator.is_main_process:
+        write_atomically(folder.weights, last.weights.read_bytes())
+    accelerator.wait_for_everyone()
+    split: Literal["auto", "validation"] = "auto" if config.test else "validation"
+    evaluation = EvaluateConfig(
+        run_dir=config.run_dir,
+        data=config.data,
+        teacher=config.teacher_weights,
+        teacher_size=config.cutting().distill.teacher_size,
+        split=split,
+    )
+    score_sheet.carry_out(evaluation, accelerator)
+    if accelerator.is_main_process:
+        if config.onnx:
+            _export(folder, config.teacher_weights, accelerator.device.type)
+        write_json(folder.result, json.loads(last.result.read_text(encoding="utf-8")))
+        write_atomically(folder.done, "")
+    accelerator.wait_for_everyone()
+
+
+def _export(folder: RunDir, teacher: str, device: str) -> None:
+    from models.export import side_by_side  # needs the extra
+
+    output = str(folder.path / "model.onnx")
+    try:
+        report = side_by_side.run(str(folder.weights), output, against=teacher, device=device, rounds=ROUNDS)
+    except InputError as error:
+        raise InputError(
+            f"{error}. All is trained; the same command with --onnx false ends without the file"
+        ) from error
+    write_json(folder.path / "export.json", report.as_json())
+    report.write(as_json=False)

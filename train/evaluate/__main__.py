@@ -1,0 +1,27 @@
+"""Exact metrics of a saved network: python -m train.evaluate --run_dir runs/digits/distill"""
+
+from __future__ import annotations
+
+import sys
+
+from configs import reader
+from train.run_folder.run_dir import with_own_config
+from train.saved_config import EvaluateConfig
+
+
+def main() -> None:
+    """Read the config, then evaluate."""
+    config = reader.read(
+        EvaluateConfig,
+        with_own_config(),
+        prog="python -m train.evaluate",
+        description="Measure a saved network: top-1, top-5, per class, confusion, agreement with a teacher.",
+        other_sections=True,
+    )
+    from train.evaluate.score_sheet import score  # torch is loaded only for a config that holds
+
+    score(config, teacher_asked_for=any(word.partition("=")[0] == "--teacher" for word in sys.argv))
+
+
+if __name__ == "__main__":
+    reader.command(main)

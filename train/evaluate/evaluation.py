@@ -1,0 +1,39 @@
+"""One pass over a split with fixed views, on any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from data_pipes.batch import Batch
+from train import guards
+from train.evaluate.metrics import Scores, Tally
+from train.live_teacher import LiveTeacher
+
+
+@torch.no_grad()
+def evaluate(
+    accelerator: Accelerator,
+    net: nn.Module,
+    batches: Iterable[Batch],
+    classes: int,
+    *,
+    teacher: LiveTeacher | None = None,
+) -> Scores:
+    """Scores over all processes. Each sample is counted exactly once; the network's mode is put back."""
+    tally = Tally(classes, accelerator.device)
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    for number, batch in enumerate(batches):
+        with accelerator.autocast():
+            logits_BK = net(batch.image_BCHW)
+        if number == 0:
+            guards.require_logits(logits_BK, "network")
+        taught = teacher(batch, accelerator.autocast()).logits_BK if teacher is not None else None
+        tally.add(batch, logits_BK, taught)
+    for module, mode in modes.items():
+        module.training = mode
+    return tally.scores(accelerator.reduce(tally.counts(), reduction="sum"))

@@ -1,0 +1,143 @@
+"""What train.evaluate measures, prints and writes. K classes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from configs.errors import InputError
+from data_pipes.sources import source
+from data_pipes.sources.samples import Samples
+from data_pipes.spec import DataSpec
+from train import guards, live_teacher, saved
+from train.evaluate.evaluation import evaluate
+from train.evaluate.metrics import Scores, wilson
+from train.live_teacher import LiveTeacher
+from train.progress import plain_table
+from train.run_folder.run_dir import RunDir, write_json
+from train.saved_config import EvaluateConfig
+from train.world import evaluation_loader, start
+
+logger = logging.getLogger(__name__)
+WIDEST = 20  # classes of a confusion matrix that still fits a terminal
+
+
+def score(config: EvaluateConfig, *, teacher_asked_for: bool = True) -> None:
+    """The whole of train.evaluate."""
+    accelerator = start("float32")
+    carry_out(config, accelerator, teacher_asked_for=teacher_asked_for)
+    accelerator.end_training()
+
+
+def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked_for: bool = True) -> None:
+    """Evaluate on all processes; the main one prints the sheet and writes evaluation-SPLIT.json.
+
+    A teacher that only the run's own config names may be gone by now; one that was asked for may not.
+    """
+    net, card, data = saved.load(config.run_dir, config.weights, config.data)
+    taught = config.teacher is not None and (teacher_asked_for or Path(config.teacher).exists())
+    size = config.teacher_size or saved.teacher_size(config.run_dir)
+    if taught:
+        live_teacher.require_fit(str(config.teacher), data, size, key="teacher_size")
+    with accelerator.main_process_first():
+        samples = _labelled(data, config.split)
+    guards.require_classes(card.classes, samples.classes, "the network")
+    teacher = None
+    if config.teacher is not None and not taught:
+        logger.warning("the run's teacher %s is not there: agreement is not measured", config.teacher)
+    elif config.teacher is not None:
+        teacher = LiveTeacher.load(config.teacher, data, samples.classes, size=size)
+        teacher.model.to(accelerator.device)
+    net.to(accelerator.device)
+    loader = evaluation_loader(accelerator, samples, data, batch_size=config.batch_size)
+    scores = evaluate(accelerator, net, loader.epoch(0), len(samples.classes), teacher=teacher)
+    loader.close()
+    if accelerator.is_main_process:
+        folder = RunDir.at(config.run_dir).path
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"evaluation-{samples.split}.json"
+        write_json(path, record(scores, samples, teacher=config.teacher if teacher is not None else None))
+        show(scores, samples, path, with_teacher=teacher is not None)
+
+
+def _labelled(data: DataSpec, split: str) -> Samples:
+    available = source.splits(data)
+    name: Any = ("test" if "test" in available else "validation") if split == "auto" else split
+    samples = source.load(data, name)
+    if not samples.labelled:
+        raise InputError(f"the {name} split has no labels to compare with; train.predict writes predictions for it")
+    return samples
+
+
+def record(scores: Scores, samples: Samples, *, teacher: str | None) -> dict[str, Any]:
+    """Everything measured, as plain values."""
+    return {
+        "split": samples.split,
+        "samples": scores.count,
+        "accuracy": scores.accuracy,
+        "accuracy_interval_95": wilson(scores.correct, scores.count),
+        "top5": scores.top5 / scores.count,
+        "top5_interval_95": wilson(scores.top5, scores.count),
+        "per_class": {
+            name: {"correct": correct, "samples": count, "interval_95": wilson(correct, count)}
+            for name, (correct, count) in zip(samples.classes, scores.per_class(), strict=True)
+        },
+        "classes": samples.classes,
+        "confusion": scores.confusion,
+        "teacher": teacher,
+        "teacher_agreement": scores.agreed / scores.count if teacher is not None else None,
+        "data": samples.fingerprint,
+    }
+
+
+def show(scores: Scores, samples: Samples, path: Path, *, with_teacher: bool) -> None:
+    """Print the sheet."""
+    console = Console()
+    console.print(_summary(scores, samples, with_teacher=with_teacher))
+    console.print(_classes(scores, samples))
+    if len(samples.classes) <= WIDEST:
+        console.print(_confusion(scores, samples))
+    console.print(str(path), style="dim", soft_wrap=True, markup=False)
+
+
+def _summary(scores: Scores, samples: Samples, *, with_teacher: bool) -> Table:
+    table = plain_table(f"{samples.split}: {scores.count:,} images")
+    for column in ("", "share", "95 % interval"):
+        table.add_column(column, justify="right" if column else "left")
+    rows = [("top-1", scores.correct), ("top-5", scores.top5)]
+    rows += [("agrees with the teacher", scores.agreed)] if with_teacher else []
+    for name, count in rows:
+        low, high = wilson(count, scores.count)
+        table.add_row(name, f"{count / scores.count:.2%}", f"{low:.2%} to {high:.2%}")
+    return table
+
+
+def _classes(scores: Scores, samples: Samples) -> Table:
+    table = plain_table("by class")
+    for column in ("class", "images", "right", "95 % interval", "most often taken for"):
+        table.add_column(column, justify="left" if column in ("class", "most often taken for") else "right")
+    for number, (name, (correct, count)) in enumerate(zip(samples.classes, scores.per_class(), strict=True)):
+        low, high = wilson(correct, count)
+        wrong = [0 if i == number else v for i, v in enumerate(scores.confusion[number])]
+        worst = max(range(len(wrong)), key=wrong.__getitem__)
+        other = escape(f"{samples.classes[worst]} ({wrong[worst]})") if wrong[worst] else ""
+        share = f"{correct / count:.1%}" if count else "none"
+        table.add_row(escape(name), str(count), share, f"{low:.1%} to {high:.1%}", other)
+    return table
+
+
+def _confusion(scores: Scores, samples: Samples) -> Table:
+    table = plain_table("confusion: rows are labels, columns are answers")
+    table.add_column("")
+    for number in range(len(samples.classes)):
+        table.add_column(str(number), justify="right")
+    for number, row in enumerate(scores.confusion):
+        cells = [f"[bold]{v}[/bold]" if i == number else (str(v) if v else "[dim]·[/dim]") for i, v in enumerate(row)]
+        table.add_row(escape(f"{number} {samples.classes[number]}"), *cells)
+    return table

@@ -1,0 +1,1 @@
+"""Predictions for images without labels."""

@@ -1,0 +1,25 @@
+"""Predictions for unlabelled images: python -m train.predict --run_dir runs/food11/distill --images photos/"""
+
+from __future__ import annotations
+
+from configs import reader
+from train.run_folder.run_dir import with_own_config
+from train.saved_config import PredictConfig
+
+
+def main() -> None:
+    """Read the config, then predict."""
+    config = reader.read(
+        PredictConfig,
+        with_own_config(),
+        prog="python -m train.predict",
+        description="Predict a folder of images to a CSV file (Id,Category), or show one image's five best classes.",
+        other_sections=True,
+    )
+    from train.predict.prediction import predict  # torch is loaded only for a config that holds
+
+    predict(config)
+
+
+if __name__ == "__main__":
+    reader.command(main)

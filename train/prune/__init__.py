@@ -1,0 +1,1 @@
+"""Cuts to a budget with training in between."""

@@ -1,0 +1,20 @@
+"""Cuts to a budget with training in between: python -m train.prune --config configs/digits/prune.yaml"""
+
+from __future__ import annotations
+
+from configs import reader, stopping
+from train.chain_config import PruneConfig
+
+
+def main() -> None:
+    """Read the config, then cut and train in turn."""
+    description = "Cut a trained student to a budget, and train it after each cut."
+    config = reader.read(PruneConfig, prog="python -m train.prune", description=description)
+    from train.prune.chain import run  # torch is loaded only for a config that holds
+
+    run(config)
+
+
+if __name__ == "__main__":
+    stopping.install()
+    reader.command(main)

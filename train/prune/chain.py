@@ -1,0 +1,178 @@
+"""Cut, train, cut, train, ... down to a budget: a chain of run folders that goes on wherever it was killed.
+
+    RUN/cut-01/cut.safetensors   the network just after the cut
+        cut-01/checkpoints/      begins with the optimizer's momentum, cut along
+        cut-01/cut.json          what was cut; written last: from here on the cut is done
+        cut-01/...               an ordinary run of train.distill from cut.safetensors
+    RUN/ledger.json, ledger.png  a line per cut; metrics.jsonl has them too, and wandb
+    RUN/model.safetensors, result.json, done
+
+Every part of a cut is a function of the files before it, so that a cut that was killed is simply made again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from rich.console import Console
+
+from configs import reader
+from configs.files import write_atomically
+from data_pipes.sources import source
+from models import artefact
+from models.counting import measure
+from models.pruning import surgery
+from train import guards
+from train.chain_config import PruneConfig
+from train.config import DistillConfig
+from train.evaluate.evaluation import evaluate
+from train.prune import cut, ledger
+from train.prune.carry_over import carry_over
+from train.prune.cut import Cutter
+from train.prune.ledger import Entry
+from train.run_folder import status
+from train.run_folder.run_dir import RunDir, write_json
+from train.stage.outcome import carry_out, summary
+from train.track import wandb_start
+from train.track.wandb_run import WandbRun
+from train.world import by_main, dtype_of, evaluation_loader, load_test, require_going_on, start
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: PruneConfig) -> None:
+    """The whole of train.prune."""
+    if config.dry_run:
+        Console().print(cut.preview(config), highlight=False, markup=False)
+        return
+    accelerator = start(config.precision, config.max_minutes)
+    result = carry_out_chain(config, accelerator)
+    logger.info("%s", summary(result))
+    accelerator.end_training()
+
+
+def carry_out_chain(config: PruneConfig, accelerator: Accelerator) -> dict[str, Any]:
+    """Make all cuts, unless they are made; the result of the last."""
+    folder = RunDir.at(config.run_dir)
+    with status.occupied(accelerator, folder, reader.dump(config)):
+        if not folder.done.exists():
+            Chain(config, accelerator, folder).run()
+    if accelerator.is_main_process:
+        Console(stderr=True).print(ledger.table(ledger.read(folder.path)))
+    return dict(json.loads(folder.result.read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Cuts and trainings in turn, on every process; files are written by the main one."""
+
+    config: PruneConfig
+    accelerator: Accelerator
+    folder: RunDir
+
+    def run(self) -> None:
+        """All of it; what is there already is left as it is."""
+        if not self._home(1).path.exists():
+            by_main(self.accelerator, lambda: cut.require_possible(self.config))
+        if self.config.test:
+            load_test(self.accelerator, self.config.data)  # bad files are named now, not before the last cut's training
+        self.accelerator.wait_for_everyone()
+        with self._tracked() as run:
+            self._make_cuts(run)
+        self.accelerator.wait_for_everyone()
+
+    def _make_cuts(self, run: WandbRun | None) -> None:
+        entries: list[Entry] = []
+        epochs, seconds = 0, 0.0
+        for number in range(1, self.config.prune.steps + 1):
+            here = self._home(number)
+            if not here.done.exists():
+                require_going_on(self.accelerator)
+                self._cut(number)
+                self._measure(number)
+            result = carry_out(self._training(number), "prune", self.accelerator)
+            self.accelerator.free_memory()
+            epochs, seconds = epochs + result["epochs"], seconds + result["seconds"]
+            entries.append(self._entry(number, result))
+            logger.info("cut %d/%d: %s", number, self.config.prune.steps, entries[-1].summary)
+            if self.accelerator.is_main_process:
+                ledger.write(self.folder.path, entries)
+                if run is not None:
+                    run.log({"train/step": number, **entries[-1].numbers})
+        if self.accelerator.is_main_process:
+            write_atomically(self.folder.weights, here.weights.read_bytes())
+            write_json(self.folder.result, result | {"cuts": len(entries), "epochs": epochs, "seconds": seconds})
+            ledger.track(self.config, self.folder, entries, run)
+            write_atomically(self.folder.done, "")
+
+    def _tracked(self) -> AbstractContextManager[WandbRun | None]:
+        """The chain's own run in wandb, beside those of its trainings."""
+        flat, main = reader.flat(self.config), self.accelerator.is_main_process
+        return wandb_start.chain(self.config.track, self.folder.path, config=flat, stage="prune", main=main)
+
+    def _home(self, number: int) -> RunDir:
+        return RunDir(self.folder.path / f"cut-{number:02d}")
+
+    def _training(self, number: int) -> DistillConfig:
+        here = self._home(number)
+        return self.config.after_cut(number, run_dir=str(here.path), student=str(here.path / "cut.safetensors"))
+
+    def _source(self, number: int) -> str:
+        return self.config.student.name if number == 1 else str(self._home(number - 1).weights)
+
+    def _cut(self, number: int) -> None:
+        """Make a cut, unless it is made; it is, once cut.json is there."""
+        here = self._home(number).path
+        if not (here / "cut.json").exists():
+            net, card = artefact.load(self._source(number))
+            knife = Cutter(self.config, self.accelerator)
+            knife.add_gradients(net)
+            if self.accelerator.is_main_process:
+                kept, record = knife.cut(number, net)
+                pruned = card.pruned or self.config.prune.kind == "structured"
+                lineage = dict(card.lineage) | {"cut_from": artefact.sha256(self._source(number))}
+                cost = measure(net, card.input_CHW)
+                after = replace(card, pruned=pruned, attributes={}, scores={}, cost=cost, lineage=lineage)
+                here.mkdir(parents=True, exist_ok=True)
+                artefact.save(here / "cut.safetensors", net, after)
+                if number > 1:
+                    layers = self.config.distill.student_layers if self.config.distill.hint else ()
+                    before = self._home(number - 1).checkpoints
+                    carry_over(before, self._home(number).checkpoints, net, kept, layers)
+                write_atomically(here / "cut.json", record)
+        self.accelerator.wait_for_everyone()
+        own = artefact.load(here / "cut.safetensors")[0]
+        guards.require_one_architecture(gather_object([surgery.architecture_hash(own)]))
+
+    def _measure(self, number: int) -> None:
+        """Accuracy on validation just after the cut."""
+        here, data = self._home(number).path, self.config.data
+        net, _ = artefact.load(here / "cut.safetensors", device=self.accelerator.device)
+        samples = source.load(data, "validation")
+        loader = evaluation_loader(self.accelerator, samples, data, dtype_of(self.config.precision))
+        net.to(dtype_of(self.config.precision))
+        scores = evaluate(self.accelerator, net, loader.epoch(0), len(samples.classes))
+        loader.close()
+        if self.accelerator.is_main_process:
+            write_json(here / "before.json", {"accuracy": scores.accuracy, "samples": scores.count})
+        self.accelerator.wait_for_everyone()
+
+    def _entry(self, number: int, result: dict[str, Any]) -> Entry:
+        here = self._home(number)
+        net, card = artefact.load(here.weights)
+        return Entry(
+            cut=number,
+            parameters=card.cost.parameters,
+            nonzero=card.cost.nonzero,
+            macs=card.cost.macs,
+            before=json.loads((here.path / "before.json").read_text(encoding="utf-8"))["accuracy"],
+            after=result["validation_accuracy"],
+            architecture=surgery.architecture_hash(net),
+            sha256=artefact.sha256(here.weights),
+        )

@@ -1,0 +1,167 @@
+"""One cut of a chain: what leaves the network as it is now, by what its images and its settings say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from accelerate import Accelerator
+from rich.table import Table
+from torch import nn
+from torch.nn import functional as F
+
+from configs.errors import InputError
+from data_pipes.batch import Batch
+from data_pipes.sources import source
+from models import artefact, planner
+from models.artefact import Card
+from models.counting import measure
+from models.networks import checks
+from models.pruning import surgery
+from models.pruning.cuts import Cut, PruneSpec
+from models.pruning.masks import Masks, cubic_schedule, prunable
+from models.pruning.surgery import Kept
+from train import guards, live_teacher
+from train.chain_config import PruneConfig
+from train.live_teacher import LiveTeacher
+from train.progress import plain_table
+from train.world import evaluation_loader
+
+TAYLOR_BATCHES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Cutter:
+    """Cuts networks of one chain. Every process calls it alike, up to where a method says otherwise."""
+
+    config: PruneConfig
+    accelerator: Accelerator
+
+    def add_gradients(self, net: nn.Module) -> None:
+        """Those of the cross-entropy, over training images of all processes, for scores that need them.
+
+        Every process then scores channels alike.
+        """
+        if self.config.prune.importance != "taylor":
+            return
+        with self._images(TAYLOR_BATCHES * self.config.batch_size, alone=False) as batches:
+            for batch in batches:
+                loss = F.cross_entropy(net(batch.image_BCHW.float().cpu()), batch.label_B.cpu())
+                loss.backward()  # type: ignore[no-untyped-call]
+        for parameter in net.parameters():
+            if parameter.grad is not None:
+                summed = self.accelerator.reduce(parameter.grad.to(self.accelerator.device), reduction="mean")
+                parameter.grad = summed.cpu()
+
+    def cut(self, number: int, net: nn.Module) -> tuple[Kept, str]:
+        """Make cut `number` in place, on one process; what it left, and a record of it as JSON."""
+        first, card = artefact.load(self.config.student.name)
+        if self.config.prune.kind == "unstructured":
+            kept, record = self._zero(number, net, first)
+        else:
+            cut = self._plan(number, net, first, card.input_CHW)
+            kept, record = surgery.apply(net, cut), cut.to_json()
+        if self.config.recalibration:
+            with self._images(self.config.recalibration * self.config.batch_size, alone=True) as batches:
+                surgery.recalibrate(net, (batch.image_BCHW.float().cpu() for batch in batches))
+        return kept, record
+
+    def _plan(self, number: int, net: nn.Module, first: nn.Module, input_CHW: tuple[int, int, int]) -> Cut:
+        spec = self.config.prune
+        cost, left = measure(net, input_CHW), spec.steps - number + 1
+        target = spec.budget.next_target(cost.parameters, cost.macs, left)
+        start = planner.widths(first, input_CHW, spec)
+        return planner.plan_cut(net, input_CHW, target, spec, start=start)
+
+    def _zero(self, number: int, net: nn.Module, first: nn.Module) -> tuple[Kept, str]:
+        nonzero = _schedule(self.config, first)[number - 1]
+        masks = Masks.plan(net, nonzero, within=Masks.of(net))
+        masks.apply_(net)
+        free = {name: int((~cut).sum()) for name, cut in masks.state_dict().items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+        return Kept(shapes, {}), json.dumps({"nonzero": masks.free_entries(net), "free": free})
+
+    @contextmanager
+    def _images(self, count: int, *, alone: bool) -> Iterator[Iterator[Batch]]:
+        """Evaluation views of some training images, spread over the split, for this process or shared by all."""
+        train = source.load(self.config.data, "train")
+        rows = np.unique(np.linspace(0, len(train) - 1, min(count, len(train))).astype(np.int64))
+        data = replace(self.config.data, executor="host")
+        size = self.config.batch_size // (1 if alone else self.accelerator.num_processes)
+        loader = evaluation_loader(self.accelerator, train.select(rows), data, batch_size=size, alone=alone)
+        try:
+            yield islice(loader.epoch(0), len(loader))
+        finally:
+            loader.close()
+
+
+def require_possible(config: PruneConfig) -> None:
+    """Refuse what cannot be done before anything is cut.
+
+    InputError: student, teacher and data do not fit together. UsageError: the budget cannot be had.
+    """
+    net, card = artefact.load(config.student.name)
+    checks.require_takes(net, card.input_CHW, (card.input_CHW[0], *config.data.image_size), config.student.name)
+    if config.distill.needs_teacher and config.teacher is not None:
+        live_teacher.require_fit(config.teacher, config.data, config.distill.teacher_size)
+    _require_fit(config, card)
+    if config.prune.kind == "unstructured":
+        _masks(config, net)
+        return
+    planner.plan(net, card.input_CHW, _without_gradients(config.prune))
+
+
+def require_reachable(config: PruneConfig, net: nn.Module, input_CHW: tuple[int, int, int]) -> None:
+    """Refuse what no weights of a network could allow, before it is trained. Errors as for `require_possible`."""
+    if config.prune.kind == "unstructured":
+        _schedule(config, net)
+        _masks(config, net)
+    else:
+        planner.require_reachable(net, input_CHW, _without_gradients(config.prune))
+
+
+def _without_gradients(spec: PruneSpec) -> PruneSpec:
+    return replace(spec, importance="l2") if spec.importance == "taylor" else spec
+
+
+def _require_fit(config: PruneConfig, card: Card) -> None:
+    classes = source.load(config.data, "train").classes
+    guards.require_classes(card.classes, classes, f"the student {config.student.name}")
+    if card.input_CHW[0] != config.data.channels:
+        raise InputError(f"the student takes {card.input_CHW[0]} channels and data.mean has {config.data.channels}")
+    if config.distill.needs_teacher:
+        assert config.teacher is not None
+        layers, size = config.distill.teacher_layers, config.distill.teacher_size
+        LiveTeacher.load(config.teacher, config.data, classes, layers=layers, size=size)
+
+
+def preview(config: PruneConfig) -> Table | str:
+    """All cuts, as the weights are now. UsageError: the budget cannot be had."""
+    net, card = artefact.load(config.student.name)
+    if config.prune.kind == "structured":
+        return planner.table(planner.plan(net, card.input_CHW, config.prune))
+    masks, weights = _masks(config, net), prunable(net)
+    steps = ", ".join(f"{count:,}" for count in _schedule(config, net))
+    shown = plain_table(f"parameters that may be non-zero after each cut: {steps}")
+    for column in ("layer", "weights", "free", "%"):
+        shown.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
+    for name, cut in masks.state_dict().items():
+        free = int((~cut).sum())
+        shown.add_row(name, f"{weights[name].numel():,}", f"{free:,}", f"{100 * free / weights[name].numel():.1f}")
+    return shown
+
+
+def _schedule(config: PruneConfig, first: nn.Module) -> tuple[int, ...]:
+    budget = config.prune.budget.parameters
+    assert budget is not None, "an unstructured budget is one of parameters"
+    return cubic_schedule(Masks.of(first).free_entries(first), budget, config.prune.steps)
+
+
+def _masks(config: PruneConfig, net: nn.Module) -> Masks:
+    """The masks of the whole budget at once."""
+    assert config.prune.budget.parameters is not None, "an unstructured budget is one of parameters"
+    return Masks.plan(net, config.prune.budget.parameters, within=Masks.of(net))

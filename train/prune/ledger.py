@@ -1,0 +1,111 @@
+"""The ledger of a chain of cuts: a line per cut, as JSON, as a table, and as a plot."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from configs import reader
+from configs.files import write_atomically
+from train.chain_config import PruneConfig
+from train.progress import plain_table
+from train.run_folder.run_dir import RunDir
+from train.track import wandb_start
+from train.track.tracker import CUT_CURVES, CUT_TABLE, Tracker
+from train.track.wandb_run import WandbRun
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One cut."""
+
+    cut: int
+    parameters: int
+    nonzero: int
+    """Parameters that are not zero."""
+    macs: int
+    before: float
+    """Accuracy on validation just after the cut."""
+    after: float
+    """Accuracy on validation once trained."""
+    architecture: str
+    """SHA-256 of the names and shapes of all tensors."""
+    sha256: str
+    """Of the trained network's file."""
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        return (
+            f"{self.nonzero:,} non-zero of {self.parameters:,} parameters, validation {self.before:.2%} just after the "
+            f"cut, {self.after:.2%} once trained"
+        )
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What is logged, by name."""
+        values = (self.parameters, self.nonzero, self.macs, self.before, self.after)
+        return dict(zip(CUT_CURVES, values, strict=True))
+
+    @property
+    def row(self) -> list[float]:
+        """What a table in wandb shows."""
+        return [self.cut, *self.numbers.values()]
+
+
+def write(folder: Path, entries: Sequence[Entry]) -> None:
+    """ledger.json and ledger.png, anew."""
+    write_atomically(folder / "ledger.json", json.dumps([asdict(entry) for entry in entries], indent=2) + "\n")
+    write_atomically(folder / "ledger.png", _plot(entries))
+
+
+def read(folder: Path) -> list[Entry]:
+    """What `write` wrote."""
+    return [Entry(**entry) for entry in json.loads((folder / "ledger.json").read_text(encoding="utf-8"))]
+
+
+def track(config: PruneConfig, folder: RunDir, entries: Sequence[Entry], run: WandbRun | None = None) -> None:
+    """The whole ledger as metrics of the chain, a line per cut, and in wandb where that is on.
+
+    run: the chain's run in wandb, if it has begun.
+    """
+    run = run or wandb_start.start(config.track, folder.path, config=reader.flat(config), stage="prune")
+    tracker = Tracker(folder.metrics, resume_step=0, run=run)
+    for entry in entries:
+        tracker.log(entry.cut, entry.numbers)
+    if run is not None:
+        run.table(entries[-1].cut, "cuts", list(CUT_TABLE), [entry.row for entry in entries])
+    tracker.close({"parameters": entries[-1].parameters, "accuracy": entries[-1].after})
+
+
+def table(entries: Sequence[Entry]) -> Table:
+    """For a person."""
+    shown = plain_table()
+    for column in ("cut", "parameters", "non-zero", "MACs", "before %", "after %"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    for entry in entries:
+        accuracies = (f"{100 * entry.before:.2f}", f"{100 * entry.after:.2f}")
+        counts = (f"{count:,}" for count in (entry.parameters, entry.nonzero, entry.macs))
+        shown.add_row(str(entry.cut), *counts, *accuracies)
+    return shown
+
+
+def _plot(entries: Sequence[Entry]) -> bytes:
+    """Accuracy on validation over non-zero parameters, just after each cut and once trained."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    nonzero = [entry.nonzero for entry in entries]
+    axes.plot(nonzero, [100 * entry.after for entry in entries], "o-", label="once trained")
+    axes.plot(nonzero, [100 * entry.before for entry in entries], "x:", label="just after the cut")
+    axes.set(xscale="log", xlabel="non-zero parameters", ylabel="validation accuracy, %")
+    axes.legend()
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    return content.getvalue()

@@ -1,0 +1,164 @@
+"""More epochs, or another learning rate, for a run that has ended: training goes on from its last state.
+
+extensions.json   every extension that was begun, oldest first; result.json repeats those that are finished
+
+The weights and the result of before stay in the run folder until the extension is finished; only `done` goes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import yaml
+
+from configs.errors import InputError
+from configs.files import write_atomically
+from models import artefact
+from train.run_folder import checkpoint
+from train.run_folder.run_dir import FREE_KEYS, RunDir, differing_keys, write_json
+
+logger = logging.getLogger(__name__)
+NAME = "extensions.json"
+KEYS = ("epochs", "optim")
+"""What an extension may change."""
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extension:
+    """One extension of a run."""
+
+    from_epoch: int
+    """Epochs that were trained before it."""
+    from_step: int
+    """Optimizer steps that were taken before it: its schedule counts from here."""
+    before: Settings
+    """The epochs and optim of the config before it."""
+    after: Settings
+    """Those that it trains with."""
+    result: Settings | None
+    """What the run had reached, with the SHA-256 of its weights. None: it follows an extension that was interrupted."""
+
+    @property
+    def summary(self) -> str:
+        """For a lineage."""
+        optim = self.after["optim"]
+        return f"at epoch {self.from_epoch}, to {self.after['epochs']}, {optim['schedule']} from lr {optim['lr']}"
+
+
+def begin(folder: RunDir, config_yaml: str) -> None:
+    """Let a finished run, or one whose extension was interrupted, go on with the epochs and the optim of a new config.
+
+    Nothing changes if the newest extension is of this config already: it goes on, or it is finished.
+
+    InputError: there is no finished run, it is part of a chain, more than epochs and optim differ, there are no epochs
+    to add, or its last state is gone.
+    """
+    old = yaml.safe_load(folder.config.read_text(encoding="utf-8")) if folder.config.exists() else {}
+    new, known = yaml.safe_load(config_yaml), read(folder)
+    if not (old and (folder.done.exists() or known)):
+        raise InputError(
+            f"{folder.path} holds no finished run to extend: train it to its end first, without --extend and with the "
+            "epochs and settings that it begins with"
+        )
+    _require_own(folder, old)
+    _require_same(folder, old, new)
+    if known and known[-1].after == _settings(old) == _settings(new):
+        if not _is_finished(folder, known):
+            folder.done.unlink(missing_ok=True)
+        return
+    extension = _new(folder, old, new)
+    # A kill between any two of these leaves the finished run as it was, or this extension to go on with.
+    earlier = [asdict(one) for one in known if one.from_step < extension.from_step]
+    write_json(folder.path / NAME, [*earlier, asdict(extension)])
+    write_atomically(folder.config, config_yaml)
+    folder.done.unlink(missing_ok=True)
+    logger.info("extended %s", extension.summary)
+
+
+def read(folder: RunDir) -> tuple[Extension, ...]:
+    """The extensions of a run, oldest first. InputError: the file is damaged."""
+    path = folder.path / NAME
+    try:
+        return tuple(Extension(**fields) for fields in json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return ()
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); restore it, or train in another --run_dir") from error
+
+
+def require_reached(known: tuple[Extension, ...], step: int, folder: RunDir) -> None:
+    """InputError if training would go on from before the newest extension: its first checkpoint is damaged or gone."""
+    if known and step < known[-1].from_step:
+        raise InputError(
+            f"the extension of {folder.path} begins at step {known[-1].from_step}, and its newest sound checkpoint is "
+            f"of step {step}. Restore the later one in {folder.checkpoints}, or train {folder.weights} on in another "
+            "--run_dir"
+        )
+
+
+def _settings(config: Settings) -> dict[str, Any]:
+    return {key: config.get(key) for key in KEYS}
+
+
+def _require_own(folder: RunDir, config: Settings) -> None:
+    """InputError for a chain, and for a stage of one: what comes after it was made from its weights."""
+    where, parent = folder.path, RunDir(folder.path.parent)
+    above = yaml.safe_load(parent.config.read_text(encoding="utf-8")) if parent.config.exists() else {}
+    if "prune" in config or "cut" in config:
+        what = f"{where} holds a chain of stages, each made from the one before"
+    elif "cut" in above or "prune" in above:
+        what = f"{where} is a stage of the chain in {parent.path}, whose later stages are made from it"
+    else:
+        return
+    raise InputError(
+        f"{what}: it cannot be extended. Train its weights on in a run folder of their own, with `python -m "
+        f"train.distill --student.name {folder.weights}` (and --keep_zeros true after an unstructured cut)"
+    )
+
+
+def _require_same(folder: RunDir, old: Settings, new: Settings) -> None:
+    """InputError if more differs than an extension may change."""
+    fixed = [
+        {key: value for key, value in config.items() if key not in KEYS}
+        | {"optim": {"name": config["optim"]["name"]}}  # whose state goes on
+        for config in (old, new)
+    ]
+    changed = differing_keys(fixed[0], fixed[1], FREE_KEYS)
+    if changed:
+        raise InputError(
+            f"{folder.path} can be extended with other epochs and another learning rate, schedule or decay, and with "
+            f"nothing else; {'; '.join(changed)}. Leave that as it was, or choose another --run_dir"
+        )
+
+
+def _is_finished(folder: RunDir, known: tuple[Extension, ...]) -> bool:
+    if not (folder.done.exists() and folder.result.exists()):
+        return False
+    recorded = json.loads(folder.result.read_text(encoding="utf-8")).get("extensions", [])
+    return bool(recorded == [asdict(one) for one in known])
+
+
+def _new(folder: RunDir, old: Settings, new: Settings) -> Extension:
+    record = checkpoint.newest_record(folder.checkpoints)
+    if record is None:
+        raise InputError(
+            f"{folder.checkpoints} holds no checkpoint, so that the last state of the run is gone. Train its weights "
+            f"on in another --run_dir, with student.name (or model.name) {folder.weights}"
+        )
+    trained, step = record["progress"]["epoch"], record["progress"]["total_steps"]
+    if new["epochs"] <= trained:
+        raise InputError(
+            f"{folder.path} has trained {trained} epochs; epochs is {new['epochs']}, and must be more than that to "
+            "extend it: it counts all epochs, old and new"
+        )
+    result = None
+    if folder.done.exists():
+        found = json.loads(folder.result.read_text(encoding="utf-8"))
+        keys = ("accuracy", "accuracy_split", "validation_accuracy", "best_epoch", "epochs")
+        result = {key: found[key] for key in keys} | {"sha256": artefact.sha256(folder.weights)}
+    return Extension(from_epoch=trained, from_step=step, before=_settings(old), after=_settings(new), result=result)

@@ -1,0 +1,79 @@
+"""What a run hands over at its end, tried before its first step: what cannot be counted or saved is not trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from configs.errors import UsageError, UserError
+from data_pipes.sources.samples import Samples
+from models import artefact, counting, rebuild
+from models.artefact import Card
+from models.spec import ModelSpec
+from train.config import DistillConfig, TrainConfig
+from train.run_folder.extension import Extension
+from train.run_folder.run_dir import RunDir, commit
+
+
+def card(
+    config: TrainConfig, net: nn.Module, *, classes: tuple[str, ...], lineage: Mapping[str, str] | None = None
+) -> Card:
+    """The card of what a run trains, without scores. InputError: the network does not take such images."""
+    data = config.data
+    input_CHW = (data.channels, *data.image_size)
+    model, pruned = _architecture(config.network)
+    return Card(
+        model=model,
+        pruned=pruned,
+        classes=classes,
+        input_CHW=input_CHW,
+        mean=data.mean,
+        std=data.std,
+        eval_crop=data.eval_crop,
+        cost=counting.measure(net, input_CHW),
+        lineage=lineage or {},
+    )
+
+
+def lineage(config: TrainConfig, samples: Samples, stage: str, extensions: Sequence[Extension] = ()) -> dict[str, str]:
+    """Where a run's network will come from. InputError: the teacher's file is gone."""
+    known = {"stage": stage, "commit": commit() or "unknown", "data": samples.fingerprint}
+    if isinstance(config, DistillConfig) and config.distill.needs_teacher and config.teacher is not None:
+        known |= {"teacher": config.teacher, "teacher_sha256": artefact.sha256(config.teacher)}
+    if extensions:
+        known["extended"] = "; ".join(one.summary for one in extensions)
+    return known
+
+
+def rehearse(net: nn.Module, card: Card, folder: RunDir) -> None:
+    """Save a network in memory and load it once; neither it nor the random state changes.
+
+    UsageError: it cannot be saved or loaded, or answers otherwise then. NonFiniteError: it has a NaN.
+    """
+    twin = copy.deepcopy(net).to("cpu", torch.float32, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    try:
+        _, again = artefact.encode(folder.weights, twin, card)
+        alike = rebuild.same_outputs(twin, again, card.input_CHW)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a foreign network raises
+        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise UsageError(
+            f"{card.model.name} cannot be saved and loaded ({why}). Nothing was trained; take another network"
+        ) from error
+    if not alike:
+        raise UsageError(
+            f"{card.model.name} gives other logits once it is saved and loaded: something of it is not in its state "
+            "dict. Nothing was trained; take another network"
+        )
+
+
+def _architecture(spec: ModelSpec) -> tuple[ModelSpec, bool]:
+    """What rebuilds the network, and whether channels of it were cut: a saved file stands for its own architecture."""
+    if spec.name.endswith(".safetensors"):
+        known = artefact.read_card(spec.name)
+        return known.model, known.pruned
+    return ModelSpec(name=spec.name, widths=spec.widths, depth=spec.depth, dropout=spec.dropout), False

@@ -1,0 +1,117 @@
+"""The end of a run: the artefact of the best epoch, the test split read once, the result."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from typing import Any
+
+from accelerate import Accelerator
+from torch import nn
+
+from configs import reader
+from configs.files import write_atomically
+from models import artefact, counting, state_dicts
+from models.artefact import Card, Score
+from train.config import TrainConfig
+from train.evaluate.evaluation import evaluate
+from train.evaluate.metrics import Scores, wilson
+from train.loop import Loop
+from train.run_folder import extension, status
+from train.run_folder.run_dir import RunDir, write_json
+from train.stage import pictures
+from train.stage.assembly import assemble
+from train.world import dtype_of, evaluation_loader, start
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: TrainConfig, stage: str) -> None:
+    """The whole of a training command: open the folder, train or resume, write what came out."""
+    accelerator = start(config.precision, config.max_minutes)
+    result = carry_out(config, stage, accelerator)
+    logger.info("%s", summary(result))
+    logger.info("%s holds the weights, the result and the metrics", config.run_dir)
+    accelerator.end_training()
+
+
+def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict[str, Any]:
+    """Train, resume or extend one run, unless it is finished; its result."""
+    folder = RunDir.at(config.run_dir)
+    before = extension.begin if config.extend else None
+    with status.occupied(accelerator, folder, reader.dump(config), before=before):
+        if not folder.done.exists():
+            loop = assemble(config, accelerator, folder, stage)
+            with loop.tracker or nullcontext():
+                loop.fit()
+                finish(loop)
+    return dict(json.loads(folder.result.read_text(encoding="utf-8")))
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """One line for a person."""
+    low, high = result["accuracy_interval_95"]
+    return (
+        f"{result['accuracy_split']} accuracy {result['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}, "
+        f"{result['accuracy_samples']:,} images), {result['parameters']:,} parameters, {result['macs']:,} MACs"
+    )
+
+
+def finish(loop: Loop) -> None:
+    """Write model.safetensors, result.json and the marker; then pictures, for which no run is lost."""
+    config, accelerator = loop.config, loop.accelerator
+    net = loop.state.evaluated
+    state_dicts.load(net, loop.state.best)
+    scores = {"validation": loop.validate()}
+    if loop.test is not None:
+        loader = evaluation_loader(accelerator, loop.test, config.data, dtype_of(config.precision))
+        scores["test"] = evaluate(accelerator, net, loader.epoch(0), len(loop.test.classes))
+        loader.close()
+    loop.close()
+    if accelerator.is_main_process:
+        card = _scored(loop.card, net.float(), scores)
+        result = _result(loop, scores, card)
+        artefact.save(loop.folder.weights, net, card)
+        write_json(loop.folder.result, result)
+        write_atomically(loop.folder.done, "")
+        assert loop.tracker is not None
+        shown = pictures.write(loop, scores.get("test", scores["validation"]))
+        if loop.tracker.run is not None:
+            loop.tracker.run.show(loop.state.progress.total_steps, shown)
+        loop.tracker.close(result)
+    accelerator.wait_for_everyone()
+
+
+def _scored(card: Card, net: nn.Module, scores: Mapping[str, Scores]) -> Card:
+    counts = {split: Score(correct=s.correct, total=s.count) for split, s in scores.items()}
+    return replace(card, scores=counts, cost=counting.measure(net, card.input_CHW))
+
+
+def _result(loop: Loop, scores: Mapping[str, Scores], card: Card) -> dict[str, Any]:
+    progress = loop.state.progress
+    split = "test" if "test" in scores else "validation"
+    chosen = scores[split]
+    return {
+        "accuracy": chosen.accuracy,
+        "accuracy_split": split,
+        "accuracy_interval_95": wilson(chosen.correct, chosen.count),
+        "accuracy_samples": chosen.count,
+        "validation_accuracy": scores["validation"].accuracy,
+        "best_epoch": progress.best_epoch + 1,
+        "epochs": progress.epoch,
+        "extensions": [asdict(one) for one in loop.extensions],
+        "model": card.model.name,
+        "parameters": card.cost.parameters,
+        "nonzero": card.cost.nonzero,
+        "macs": card.cost.macs,
+        "bytes": card.cost.bytes,
+        "teacher": card.lineage.get("teacher"),
+        "seconds": round(progress.seconds, 2),
+        "images_per_second": round(progress.images / max(progress.train_seconds, 1e-9), 1),
+        "processes": loop.layout.world_size,
+        "device": str(loop.accelerator.device),
+        "seed": loop.config.seed,
+    }

@@ -1,0 +1,79 @@
+"""Two pictures of a finished run, in its folder: images.png, what it trained on; confusion.png, what it mistakes."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from configs.files import write_atomically
+from data_pipes import contact_sheet
+from data_pipes.sources.samples import Samples
+from train.config import TrainConfig
+from train.evaluate.metrics import Scores
+from train.loop import Loop
+
+logger = logging.getLogger(__name__)
+IMAGES, VIEWS = 6, 4
+MOST_NAMED = 40  # classes whose names are written at the axes
+MOST_COUNTED = 15  # classes up to which there is room for numbers
+
+
+def write(loop: Loop, scores: Scores) -> dict[str, Path]:
+    """Both, on the main process; the files by name. One that cannot be drawn is left out."""
+    samples = loop.train_loader.dataset
+    drawn: dict[str, Callable[[], bytes]] = {
+        "images": lambda: sheet(loop.config, samples),
+        "confusion": lambda: confusion(scores, samples.classes),
+    }
+    paths = {}
+    for name, draw in drawn.items():
+        path = loop.folder.path / f"{name}.png"
+        try:
+            write_atomically(path, draw())
+            paths[name] = path
+        except Exception as error:  # whatever fonts, images that are gone by now, or a full disk raise
+            logger.warning("%s is not drawn: %s: %s", path, type(error).__name__, error)
+    return paths
+
+
+def sheet(config: TrainConfig, samples: Samples) -> bytes:
+    """PNG: some training images over the split, each in its evaluation view and its first random views."""
+    rows = np.unique(np.linspace(0, len(samples) - 1, min(IMAGES, len(samples))).astype(np.int64))
+    views = min(VIEWS, len(config.view_numbers))
+    seed = config.seed if config.view_seed is None else config.view_seed
+    # The host's executor: a few images are worth no canvas and no GPU.
+    columns = contact_sheet.tiles(replace(config.data, executor="host"), samples, rows, views, seed)
+    titles = ["evaluation", *(f"view {view}" for view in range(views))]
+    captions = [f"{samples.key_N[row]}  {samples.classes[int(samples.label_N[row])]}" for row in rows]
+    content = io.BytesIO()
+    contact_sheet.compose(columns, titles, captions).save(content, format="png")
+    return content.getvalue()
+
+
+def confusion(scores: Scores, classes: tuple[str, ...]) -> bytes:
+    """PNG: a row per label, a column per answer; shades are shares of the row, numbers are counts."""
+    from matplotlib.figure import Figure
+
+    count_KK = np.asarray(scores.confusion)
+    share_KK = count_KK / np.maximum(count_KK.sum(axis=1, keepdims=True), 1)
+    side = min(3 + 0.3 * len(classes), 14)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(share_KK, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="answer", ylabel="label", title=f"{scores.accuracy:.2%} of {scores.count:,} images")
+    if len(classes) <= MOST_NAMED:
+        plain = {"parse_math": False}  # a class may be called $5
+        axes.set_xticks(range(len(classes)), classes, rotation=90, **plain)
+        axes.set_yticks(range(len(classes)), classes, **plain)
+    if len(classes) <= MOST_COUNTED:
+        for label, answer in zip(*np.nonzero(count_KK), strict=True):
+            shade = "white" if share_KK[label, answer] > 0.5 else "black"
+            axes.text(answer, label, str(count_KK[label, answer]), ha="center", va="center", color=shade, fontsize=8)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    return content.getvalue()

@@ -1,0 +1,74 @@
+"""Where measurements go: metrics.jsonl always, wandb when asked. On the main process only."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from configs.files import write_atomically
+from train.track.wandb_run import WandbRun
+
+# What is promised to whoever reads a run. Each term of the loss has a curve of its own besides, train/ce and so on.
+CURVES = ("train/step", "train/loss", "train/lr", "epoch", "validation/accuracy")
+PICTURES = ("images", "confusion")
+CUT_CURVES = ("cut/parameters", "cut/nonzero", "cut/macs", "cut/accuracy_just_after", "cut/accuracy")
+CUT_TABLE = ("step", "parameters", "non-zero", "MACs", "accuracy before", "accuracy after")
+
+
+class Tracker:
+    """Our own file is the record; wandb is one sink of it."""
+
+    def __init__(self, path: Path, *, resume_step: int, run: WandbRun | None = None) -> None:
+        """Opens the file for appending and drops lines that a killed process wrote after its last checkpoint.
+
+        What is left goes to wandb too, which may have lost the last seconds before a kill.
+        """
+        self.run = run
+        kept = []
+        if path.exists():
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= resume_step]
+            write_atomically(path, "".join(f"{line}\n" for line in kept))
+        self._file = path.open("a", buffering=1, encoding="utf-8")
+        for line in kept if run is not None else ():
+            self._pass_on(json.loads(line))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the attempt, as failed if there is an error."""
+        self._file.close()
+        if self.run is not None:
+            self.run.finish(error=error)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """One line: the optimizer step and named numbers."""
+        # JSON has no NaN: a gradient norm may overflow where the loss did not.
+        numbers = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
+        record = {"train/step": step, **numbers}
+        self._file.write(json.dumps(record) + "\n")
+        self._pass_on(record)
+
+    def close(self, summary: Mapping[str, Any] | None = None) -> None:
+        """End the wandb run, with its summary if the run is complete."""
+        self._file.close()
+        if self.run is not None:
+            self.run.finish(summary)
+
+    def _pass_on(self, record: Mapping[str, Any]) -> None:
+        if self.run is not None:
+            self.run.log(record)
+
+
+def _step(line: str) -> float:
+    """The step of one line; a line torn by a kill belongs to no step."""
+    try:
+        return float(json.loads(line)["train/step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
