@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -39,3 +41,20 @@ def flush_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def json_object(path: Path, faults: list[str]) -> dict[str, Any]:
+    """A JSON object; nothing if there is none. What is wrong with it is added to `faults`."""
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        faults.append(f"{path.name}: {error.strerror}")
+        return {}
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        faults.append(f"{path.name} is damaged")
+        return {}
+    return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from configs.errors import UserError
+from configs.errors import ExitCode, UserError
 
 NAME = "lock"
 
@@ -14,7 +14,7 @@ NAME = "lock"
 class LockedError(UserError):
     """Another process works in the folder."""
 
-    exit_code = 73
+    exit_code = ExitCode.LOCKED
 
 
 @contextmanager

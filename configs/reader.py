@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from configs import options, yaml_text
-from configs.errors import UsageError, UserError
+from configs.errors import ExitCode, UsageError, UserError
 from configs.schema import Section, describe, schema
 from configs.stopping import StoppedError
 from configs.yaml_text import NULL, Entry
@@ -85,7 +85,7 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def command(main: Callable[[], None]) -> NoReturn:
-    """Run a command and leave with the exit code of its end: 0, a UserError's own, 74 for I/O, 130 for Ctrl-C.
+    """Run a command and leave with the exit code of its end: 0, a UserError's own, ExitCode.IO or INTERRUPTED.
 
     What the user can mend is one line on stderr. Anything else is a bug and keeps its traceback. What the terminal
     cannot show is a question mark.
@@ -104,12 +104,12 @@ def command(main: Callable[[], None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except UnicodeEncodeError as error:
-        _leave(f"error: {_unspeakable(error)}", UsageError.exit_code)
+        _leave(f"error: {_unspeakable(error)}", ExitCode.USAGE)
     except OSError as error:
         named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        _leave(f"error: {named}", 74)
+        _leave(f"error: {named}", ExitCode.IO)
     except KeyboardInterrupt:
-        _leave("interrupted", 130)
+        _leave("interrupted", ExitCode.INTERRUPTED)
     raise SystemExit(0)
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 from types import FrameType
 
-from configs.errors import UserError
+from configs.errors import ExitCode, UserError
 
 SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2")
 PR_SET_PDEATHSIG = 1
@@ -25,7 +25,7 @@ _deadline: list[float] = []
 class StoppedError(UserError):
     """Work was stopped in an orderly way; the same command goes on with it."""
 
-    exit_code = 75
+    exit_code = ExitCode.STOPPED
 
 
 def install() -> None:

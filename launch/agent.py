@@ -24,10 +24,12 @@ from typing import Any
 
 from configs import reader, stopping
 from configs.arguments import Parser
+from configs.errors import ExitCode
 from launch.trial import AGENT, NOTE
-from train.run_folder import status_file
+from train.run_folder import status
 
-PREEMPTED = stopping.StoppedError.exit_code
+End = tuple[status.Stored, dict[str, Any]]
+"""The state that an agent ends in, and its exit code and reason."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,13 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NOTE).unlink(missing_ok=True)  # an earlier attempt's
-    note(folder, {"state": "running", "exit_code": None})
+    note(folder, "running", {"exit_code": None})
     words = [*agent_words(options.sweep), "--count", "1", "--term-timeout", str(options.seconds)]
     agents = Agents()
     agents.start(words, os.environ | {AGENT: str(folder.absolute())})
     (code,) = agents.wait()
-    end = ending(folder, code, told=agents.told)
-    note(folder, end)
+    state, end = ending(folder, code, told=agents.told)
+    note(folder, state, end)
     return int(end["exit_code"])
 
 
@@ -55,7 +57,7 @@ def agent_words(sweep: str) -> list[str]:
     return [sys.executable, "-m", "wandb", "agent", "--forward-signals", sweep]
 
 
-def ending(folder: Path, code: int, *, told: bool) -> dict[str, Any]:
+def ending(folder: Path, code: int, *, told: bool) -> End:
     """What became of an agent and its trial.
 
     Args:
@@ -67,25 +69,25 @@ def ending(folder: Path, code: int, *, told: bool) -> dict[str, Any]:
         trial = Path((folder / NOTE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         if told:
-            return _end("preempted", PREEMPTED, "told to stop before there was a trial")
+            return _end("preempted", ExitCode.STOPPED, "told to stop before there was a trial")
         return (
             _end("failed", code, "the agent got no trial") if code else _end("done", 0, "the sweep had no trial left")
         )
-    status = status_file.read(trial)
-    state, own = status.get("state"), status.get("exit_code")
+    said = status.read(trial)
+    state, own = said.get("state"), said.get("exit_code")
     if state == "done":
         return _end("done", 0, f"{trial} is done")
     if told and state in ("preempted", "running"):
-        return _end("preempted", PREEMPTED, f"{trial} was stopped")
+        return _end("preempted", ExitCode.STOPPED, f"{trial} was stopped")
     if state == "preempted":
         return _end("done", 0, f"{trial} was stopped by wandb")
-    reason = f"{trial}: {status.get('reason') or 'ended without a status'}"
-    return _end("failed", own if isinstance(own, int) and 0 < own < 256 else 1, reason)
+    reason = f"{trial}: {said.get('reason') or 'ended without a status'}"
+    return _end("failed", own if isinstance(own, int) and 0 < own < 256 else ExitCode.FAILED, reason)
 
 
-def note(folder: Path, values: Mapping[str, Any]) -> None:
-    """Write the agent's status, the state first."""
-    status_file.write(folder, {**values, "kind": "agent", **status_file.process()})
+def note(folder: Path, state: status.Stored, values: Mapping[str, Any]) -> None:
+    """Write the agent's status."""
+    status.write(folder, state, {**values, "kind": "agent", **status.process()})
 
 
 class Agents:
@@ -117,8 +119,8 @@ class Agents:
                 process.terminate()
 
 
-def _end(state: str, code: int, reason: str) -> dict[str, Any]:
-    return {"state": state, "exit_code": code, "reason": reason}
+def _end(state: status.Stored, code: int, reason: str) -> End:
+    return state, {"exit_code": code, "reason": reason}
 
 
 if __name__ == "__main__":

@@ -21,15 +21,14 @@ from pathlib import Path
 import yaml
 
 from configs import reader, resources
-from configs.arguments import Parser
+from configs.arguments import Parser, last_value
 from configs.errors import UsageError
+from launch import commands
 from launch import start as accelerate
-from launch.commands import COMMANDS, suggestion
+from launch.commands import COMMANDS, Command
 from launch.start import Place, Start
 from launch.supervision import supervise
 
-VALID = (*COMMANDS, "train.cache", "train.evaluate", "train.predict")
-"""Those of COMMANDS leave a status in --run_dir."""
 QUESTIONS = {"-h", "--help", "--print_config"}
 SECONDS = 60  # for nvidia-smi and scontrol; a GPU that has been asleep takes a while
 
@@ -42,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     meaning = "on each machine, instead of one for each GPU"
     made.add_argument("--processes", type=int, metavar="N", help=meaning)
     made.add_argument("--print", action="store_true", help="print what would be started, and start nothing")
-    made.add_argument("command", metavar="COMMAND", help=", ".join(VALID))
+    made.add_argument("command", metavar="COMMAND", help=", ".join(COMMANDS))
     made.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help="its options")
     return made
 
@@ -50,8 +49,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Start it, and return the exit code of its end. One process replaces this one instead."""
     options = parser().parse_args(argv)
-    if options.command not in VALID:
-        raise UsageError(f"{options.command} is not a command; {suggestion(options.command, VALID)}")
+    command = commands.find(options.command)
     place = look_around()
     words = [options.command, *options.words]
     if QUESTIONS.intersection(options.words):
@@ -65,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if start.by == "python":
         os.execvpe(start.words[0], start.words, environment)
     code, run_dir = resolved(words)
-    return code or supervise(start, environment, Path(run_dir) if options.command in COMMANDS else None)
+    return code or supervise(start, environment, status_folder(command, words, run_dir))
 
 
 def resolved(words: Sequence[str]) -> tuple[int, str]:
@@ -73,6 +71,12 @@ def resolved(words: Sequence[str]) -> tuple[int, str]:
     asked = [sys.executable, "-m", *words, "--print_config"]
     done = subprocess.run(asked, stdout=subprocess.PIPE, encoding="utf-8", check=False)
     return done.returncode, "" if done.returncode else str(yaml.safe_load(done.stdout)["run_dir"])
+
+
+def status_folder(command: Command, words: Sequence[str], run_dir: str) -> Path | None:
+    """The folder in which a command keeps its status; None: it keeps none. run_dir: that of its config."""
+    kept = command.status == "run_dir" or (command.status and last_value(words, "--run_dir") is not None)
+    return Path(run_dir) if kept else None
 
 
 def look_around() -> Place:

@@ -24,11 +24,12 @@ from types import FrameType
 from typing import Any
 
 from configs import locks, stopping
+from configs.errors import ExitCode
 from launch.start import Start, shutdown_seconds
-from train.run_folder import status_file
+from train.run_folder import status
 
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-ENDS = ("done", "preempted", "failed")
+ENDS: tuple[status.Stored, ...] = ("done", "preempted", "failed")
 PAUSE = 0.2
 """Seconds between two looks at a run folder."""
 
@@ -41,7 +42,7 @@ def supervise(start: Start, environment: Mapping[str, str], folder: Path | None)
         environment: Its variables, all of them.
         folder: Where the run leaves its status. None: the launcher's own exit code is all there is.
     """
-    before = status(folder)
+    before = _read(folder)
     messenger = Messenger(start.by)
     messenger.listen()
     with subprocess.Popen(
@@ -75,7 +76,7 @@ def exit_code(launcher: int, state: Mapping[str, Any], *, asked_by: int | None =
     if state.get("state") in ENDS and isinstance(own, int) and 0 <= own < 256:
         return own
     if asked_by is not None and not state:
-        return 130 if asked_by == signal.SIGINT else stopping.StoppedError.exit_code
+        return ExitCode.INTERRUPTED if asked_by == signal.SIGINT else ExitCode.STOPPED
     return launcher if launcher > 0 else 128 - launcher
 
 
@@ -88,17 +89,17 @@ def last_word(folder: Path | None, before: Mapping[str, Any], seconds: float) ->
     until = time.monotonic() + seconds
     while True:
         free = folder is None or not locks.held(folder)
-        now = status(folder)  # in this order: an end is written before the lock is let go
+        now = _read(folder)  # in this order: an end is written before the lock is let go
         if now.get("starts") == before.get("starts"):  # another run's, or an earlier one's
-            return {} if free else {"state": "failed", "exit_code": locks.LockedError.exit_code}
+            return {} if free else {"state": "failed", "exit_code": ExitCode.LOCKED}
         if free or time.monotonic() >= until:
             return now
         time.sleep(PAUSE)
 
 
-def status(folder: Path | None) -> dict[str, Any]:
+def _read(folder: Path | None) -> dict[str, Any]:
     """What a run says of itself; nothing without a folder for it."""
-    return status_file.read(folder) if folder else {}
+    return status.read(folder) if folder else {}
 
 
 class Messenger:

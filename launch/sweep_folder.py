@@ -17,19 +17,15 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from configs import locks
 from configs.errors import InputError
 from configs.files import write_atomically
 from launch.points.file import Metric
-from train.run_folder import status_file
+from train.run_folder import status
+from train.run_folder.status import State
 
-State = Literal["done", "running", "queued", "failed", "stopped", "new"]
-STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "stopped", "new")
-"""stopped: it began, is not done, and nobody works on it: it goes on where it was."""
-INTERRUPTED = 130
-"""The exit code of a run that was ended by Ctrl-C: it failed of nothing."""
 # Of an element that squeue still lists.
 ENDED = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD", "PREEMPTED")
@@ -127,25 +123,25 @@ class SweepFolder:
     def states(self, submission: Submission, queue: Mapping[str, str]) -> dict[str, State]:
         """How far each run is. queue: Slurm's state of each element that it lists, as squeue has it."""
         places: dict[str, list[str]] = {}
-        for array in self.sent():
+        for array in filter(lambda sent: sent.job is not None, self.sent()):
             for index, run_id in array.elements.items():
                 places.setdefault(run_id, []).append(f"{array.job}_{index}")
         found: dict[str, State] = {}
         for run in submission.runs:
             seen = [queue[place] for place in places.get(run.id, ()) if place in queue]
-            said = status_file.read(self.run_dir(run.id))
-            found[run.id] = _state(said, [state for state in seen if state not in ENDED])
+            queued = [state for state in seen if state not in ENDED]
+            found[run.id] = _state(self.run_dir(run.id), queued, submitted=run.id in places)
         return found
 
 
-def _state(status: Mapping[str, Any], queued: list[str]) -> State:
-    if status.get("state") == "done":
-        return "done"
-    if queued:
+def _state(folder: Path, queued: list[str], *, submitted: bool) -> State:
+    """How a run stands, by its folder and Slurm's states of it; submitted: Slurm would list it if it ran."""
+    found = status.state(folder, status.read(folder))
+    if found != "done" and queued:
         return "queued" if all(state in WAITING for state in queued) else "running"
-    if status.get("state") == "failed" and status.get("exit_code") != INTERRUPTED:
-        return "failed"
-    return "stopped" if status else "new"  # running, but by nobody: it was killed
+    if found == "running" and submitted and not locks.held(folder):
+        return "lost"
+    return found
 
 
 def write_sent(job_folder: Path, sent: Sent) -> None:

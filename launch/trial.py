@@ -12,16 +12,16 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from configs import reader, yaml_text
+from configs.arguments import last_value
 from configs.errors import InputError, UsageError
 from configs.files import write_atomically
-from launch.commands import config_class
+from launch import commands
 from launch.points.grid import Point
 
 AGENT = "HEARTCUT_AGENT"
@@ -33,13 +33,13 @@ INIT_SECONDS = 30  # for wandb's server to answer
 def main(argv: Sequence[str] | None = None) -> None:
     """Become the training. UsageError: this is no sweep."""
     command, *words = list(sys.argv[1:] if argv is None else argv) or [""]
-    config_class(command)
+    commands.find(command, commands.SWEPT)
     sweep = os.environ.get("WANDB_SWEEP_ID")
     parameters = os.environ.get("WANDB_SWEEP_PARAM_PATH")
     if not sweep or not parameters:
         raise UsageError("launch.trial is what an agent starts: launch.sweep FILE; by hand, launch.run does the same")
     point = read_point(Path(parameters))
-    folder = home(words, sweep) / "runs" / point.id
+    folder = sweep_folder(words, sweep) / "runs" / point.id
     write_atomically(folder / "overrides.json", json.dumps(dict(point.overrides), indent=2) + "\n")
     if agent := os.environ.get(AGENT):
         write_atomically(Path(agent) / NOTE, str(folder.absolute()))
@@ -51,11 +51,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.execv(started[0], started)
 
 
-def home(words: Sequence[str], sweep: str) -> Path:
+def sweep_folder(words: Sequence[str], sweep: str) -> Path:
     """The folder of all trials: the last --run_dir, or runs/sweeps/SWEEP."""
-    named = [value for flag, value in pairwise([*words, ""]) if flag == "--run_dir"]
-    named += [word.partition("=")[2] for word in words if word.startswith("--run_dir=")]
-    return Path(named[-1] if named else f"runs/sweeps/{sweep}")
+    return Path(last_value(words, "--run_dir") or f"runs/sweeps/{sweep}")
 
 
 def read_point(path: Path) -> Point:

@@ -37,7 +37,7 @@ TRAINING = [
 CACHED = ["--distill.teacher_logits", "cached"]
 # For a process of its own: five blocks a view.
 SMALL_BLOCKS = """
-from data_pipes.logit_cache import LogitCache
+from data_pipes.logits.cache import LogitCache
 LogitCache.create.__func__.__kwdefaults__["rows_per_block"] = 64
 """
 

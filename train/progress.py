@@ -7,11 +7,9 @@ import sys
 from types import TracebackType
 from typing import Self
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 logger = logging.getLogger(__name__)
 console = Console(stderr=True)
@@ -26,11 +24,6 @@ def start_logging(main_process: bool) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[pretty if console.is_terminal else plain], force=True)
     for package in ("data_pipes", "models", "train"):
         logging.getLogger(package).setLevel(logging.INFO if main_process else logging.WARNING)
-
-
-def plain_table(title: str | None = None) -> Table:
-    """A table without a frame, which survives being pasted."""
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
 
 
 class Bar:

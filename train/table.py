@@ -21,7 +21,7 @@ from rich.table import Table
 
 from configs import reader
 from configs.errors import InputError
-from train.progress import plain_table
+from configs.tables import plain_table
 
 WIDTH = 110
 IDENTITY = ("run_dir", "seed")

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from configs import resources
+from configs.tables import plain_table
 from launch.bench.rounds import Lap, Ratio, cpu_ms, rates
-from train.progress import plain_table
 from train.run_folder.run_dir import environment
 
 WIDTH = 118

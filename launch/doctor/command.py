@@ -21,10 +21,11 @@ from rich.text import Text
 
 from configs.arguments import Parser
 from configs.home import cache_folder
+from configs.tables import plain_table
 from launch.doctor import forecast, gpus, machine, software
 from launch.doctor.checks import Check
 from launch.doctor.forecast import Forecast
-from train.progress import plain_table, start_logging
+from train.progress import start_logging
 
 WIDTH = 100
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}

@@ -139,7 +139,7 @@ def _assumed(name: str, spec: DataSpec, device: torch.device, why: str) -> Forec
 
 
 def usual_images(spec: DataSpec) -> choice.Images:
-    """What a data set of this source is known, or taken, to be; the canvas as data_pipes.canvas would make it."""
+    """What a data set of this source is known, or assumed, to be, with the canvas that it would get."""
     count, side = USUAL[spec.source]
     height, width = (round(length * spec.canvas_scale) for length in spec.image_size)
     if side <= min(height, width) and spec.source not in PHOTOGRAPHS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import netrc
 import os
 import platform
 import shutil
@@ -11,10 +10,8 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
-from configs.errors import UsageError
-from configs.home import expand
+from launch import wandb_key
 from launch.doctor.checks import Check, first_line
 
 OLDEST_PYTHON = (3, 11)
@@ -92,23 +89,11 @@ def _version(distribution: str) -> str:
 
 def wandb(environment: Mapping[str, str]) -> Check:
     """Whether track.wandb online would find a key. Says where the key is, never what it is."""
-    host = urlsplit(environment.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
-    if environment.get("WANDB_API_KEY"):
-        return Check("wandb login", "ok", "key in WANDB_API_KEY")
-    for path in _netrc_files(environment):
-        try:
-            file = expand(path)
-            entry = netrc.netrc(file).authenticators(host)
-        except (UsageError, OSError, netrc.NetrcParseError):
-            continue  # the parser's message may quote the file, and the file holds keys
-        if entry and entry[2]:
-            return Check("wandb login", "ok", f"key for {host} in {file}")
-    return Check("wandb login", "ok", "none; only --track.wandb online needs it: wandb login")
-
-
-def _netrc_files(environment: Mapping[str, str]) -> list[str]:
-    named = environment.get("NETRC")
-    return [named] if named else ["~/.netrc", "~/_netrc"]
+    host = wandb_key.host(environment.get("WANDB_BASE_URL"))
+    source = wandb_key.source(environment, host)
+    if source is None:
+        return Check("wandb login", "ok", "none; only --track.wandb online needs it: wandb login")
+    return Check("wandb login", "ok", f"key for {host} in {source}")
 
 
 def slurm(environment: Mapping[str, str]) -> Check:

@@ -22,7 +22,7 @@ import yaml
 from configs import yaml_text
 from configs.errors import UsageError
 from configs.yaml_text import Entry
-from launch.commands import COMMANDS, suggestion
+from launch.commands import SWEPT, suggestion
 from launch.points.parameters import Parameter, parameters
 from train.config import PROJECT_RULE, is_project
 
@@ -51,7 +51,7 @@ class Sweep:
     method: str
     """One of METHODS."""
     command: str
-    """One of commands.COMMANDS."""
+    """One of commands.SWEPT."""
     base_words: tuple[str, ...]
     """What stands on the command line before the overrides of a point."""
     parameters: tuple[Parameter, ...]
@@ -115,10 +115,10 @@ def _command(path: str, entries: Mapping[str, Entry]) -> tuple[str, tuple[str, .
     module = program.removesuffix(".py").replace("/", ".")
     words = _words(entries["command"]) if "command" in entries else ["${program}", "${args}"]
     words = [module if word == "${program}" else word for word in words]
-    start = next((i for i, word in enumerate(words) if word in COMMANDS), None)
+    start = next((i for i, word in enumerate(words) if word in SWEPT), None)
     if start is None:
         place = entries["command"].label if "command" in entries else f"{path}: program"
-        raise UsageError(f"{place} names no command; {suggestion(module, COMMANDS)}")
+        raise UsageError(f"{place} names no command; {suggestion(module, SWEPT)}")
     base = [word for word in words[start + 1 :] if word != "${args}"]
     for word in base:
         if "${" in word:

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from configs.errors import UserError
+from configs.errors import UnavailableError
 
 SECONDS = 120
 """A busy controller takes a while."""
@@ -15,10 +15,8 @@ UNKNOWN_JOB = "Invalid job id"
 LARGEST_ARRAY = re.compile(r"^MaxArraySize\s*=\s*(\d+)", re.MULTILINE)
 
 
-class SlurmError(UserError):
+class SlurmError(UnavailableError):
     """Slurm is not there, does not answer, or refuses."""
-
-    exit_code = 69
 
 
 def queue(jobs: Iterable[str]) -> dict[str, str]:

@@ -22,8 +22,9 @@ from configs.arguments import Parser
 from configs.errors import InputError, UsageError
 from launch.commands import suggestion
 from launch.status import runs
-from launch.status.runs import STATES, Run
+from launch.status.runs import Run
 from launch.status.table import Found
+from train.run_folder.status import STATES
 
 SECONDS = 10.0
 """Between two looks of --watch."""

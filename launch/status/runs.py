@@ -9,18 +9,15 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from configs.errors import InputError
-from launch.status.files import alive, count, json_object, last_records, number, planned_epochs, yaml_mapping
+from configs.files import json_object
+from launch.status.files import count, last_records, number, planned_epochs, yaml_mapping
 from launch.sweep_folder import SweepFolder
+from train.run_folder import status
+from train.run_folder.status import State
 
-State = Literal["done", "running", "preempted", "failed", "lost", "waiting", "unknown"]
-STATES: tuple[State, ...] = ("done", "running", "preempted", "failed", "lost", "waiting", "unknown")
-"""lost: it says that it runs, and its process is gone. unknown: no status was ever written, or none can be read."""
-
-FILES = frozenset(("config.yaml", "environment.json", "metrics.jsonl", "result.json", "checkpoints", "done"))
-"""A folder with two of them, or with a status.json, is a run's."""
 CLOSED = frozenset(("checkpoints", "wandb", "__pycache__"))
 """Folders that hold no runs."""
 
@@ -82,11 +79,6 @@ def read(folder: Path, faults: list[str]) -> Run:
     return _chain(replace(run, stages=tuple(sorted(stages, key=_stage_order)))) if stages else run
 
 
-def is_run(names: set[str]) -> bool:
-    """Whether a folder with these entries is a run's."""
-    return "status.json" in names or len(names & FILES) >= 2
-
-
 def _outermost(folder: Path, faults: list[str], points: dict[Path, Mapping[str, str]]) -> Iterator[Path]:
     """The folder itself if it is a run's, or else the outermost run folders below it.
 
@@ -99,7 +91,7 @@ def _outermost(folder: Path, faults: list[str], points: dict[Path, Mapping[str, 
         return
     if "sweep.json" in names:
         points |= _points(SweepFolder(folder), faults)
-    elif is_run(names):
+    elif status.is_run(names):
         yield folder
         return
     for child in _folders(folder, faults):
@@ -133,38 +125,29 @@ def _stage_order(run: Run) -> tuple[int, str]:
 def _own(folder: Path) -> Run:
     """What a folder's own files say."""
     notes: list[str] = []
-    status, result = json_object(folder / "status.json", notes), json_object(folder / "result.json", notes)
-    state = _state(folder, status, result)
-    epochs = count(status, "epochs") or count(result, "epochs") or planned_epochs(folder / "config.yaml")
+    said, result = status.read(folder, notes), json_object(folder / "result.json", notes)
+    state, kind = status.state(folder, said), said.get("kind")
+    epochs = count(said, "epochs") or count(result, "epochs") or planned_epochs(folder / "config.yaml")
     split, accuracy = result.get("accuracy_split"), number(result, "accuracy")
     run = Run(
         path=folder,
         state=state,
         model=result.get("model") if isinstance(result.get("model"), str) else None,
-        epoch=count(result, "epochs") if state == "done" else count(status, "epoch"),
-        epochs=epochs,
-        validation=_first(number(result, "validation_accuracy"), number(status, "validation_accuracy")),
+        epoch=count(result, "epochs") if state == "done" else count(said, "epoch"),
+        epochs=epochs if kind is None else None,
+        validation=_first(number(result, "validation_accuracy"), number(said, "validation_accuracy")),
         test=accuracy if split == "test" else None,
         parameters=count(result, "parameters"),
         macs=count(result, "macs"),
-        seconds=_first(number(result, "seconds"), number(status, "seconds")),
-        starts=count(status, "starts"),
-        exit_code=count(status, "exit_code"),
-        reason=str(status["reason"]) if status.get("reason") else None,
+        seconds=_first(number(result, "seconds"), number(said, "seconds")),
+        starts=count(said, "starts"),
+        exit_code=count(said, "exit_code"),
+        reason=str(said["reason"]) if said.get("reason") else None,
         fault="; ".join(notes) or None,
-        agent=status.get("kind") == "agent",
+        agent=kind == "agent",
         overrides={key: str(value) for key, value in json_object(folder / "overrides.json", notes).items()},
     )
     return replace(run, left=_left(run)) if state == "running" else run
-
-
-def _state(folder: Path, status: Mapping[str, Any], result: Mapping[str, Any]) -> State:
-    if (folder / "done").exists() or status.get("state") == "done":
-        return "done"
-    found = status.get("state")
-    if found == "running":
-        return "running" if alive(folder, status) else "lost"
-    return found if found in ("preempted", "failed") else "unknown"
 
 
 def _left(run: Run) -> float | None:

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from launch.status.runs import STATES, Run
-from train.progress import plain_table
+from configs.tables import plain_table
+from launch.status.runs import Run
+from train.run_folder.status import STATES
 
 STYLES = {"done": "green", "running": "cyan", "preempted": "yellow", "failed": "bold red", "lost": "bold red"}
 LOST = "lost: the folder says running, and the process is gone; the same command goes on with it"

@@ -32,10 +32,11 @@ from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import Array, Element, Job
 from launch.submit import freeze, local, request
 from launch.submit.chain import Part
-from launch.submit.request import CACHE, Wish
+from launch.submit.request import Wish
 from launch.submit.selection import Selection, select
-from launch.submit.version import Version, version
-from launch.sweep_folder import STATES, Run, Sent, Submission, SweepFolder, locked, write_sent
+from launch.sweep_folder import Run, Sent, Submission, SweepFolder, locked, write_sent
+from train.run_folder.status import STATES
+from train.run_folder.version import Version, version
 
 WIDTH = 160
 
@@ -90,14 +91,13 @@ def element(folder: SweepFolder, submission: Submission, run: Run, group: Sequen
     """One run, for its element file."""
     run_dir = str(folder.run_dir(run.id))
     words = (submission.command, *request.words(folder, submission, run), *group)
-    noted = ("launch.noted", run_dir) if submission.command == CACHE else ()
-    return Element(run_dir=run_dir, words=(*noted, *words))
+    return Element(run_dir=run_dir, words=words)
 
 
 def wandb_group(folder: SweepFolder, submission: Submission) -> list[str]:
     """The option that makes the runs one group in wandb, where they are there and the config names none."""
     found = request.config(folder, submission, submission.runs[0])
-    tracked = found["track.wandb"] != "disabled" and found["track.group"] is None and submission.command != CACHE
+    tracked = found["track.wandb"] != "disabled" and found["track.group"] is None
     return [f"--track.group={folder.path.absolute().name}"] if tracked else []
 
 
@@ -145,7 +145,7 @@ def show(wanted: Wish, selection: Selection) -> None:
     """What would be submitted: the scripts and the points."""
     from rich.console import Console
 
-    from train.progress import plain_table
+    from configs.tables import plain_table
 
     folder, submission = wanted.folder, selection.submission
     for number, part in enumerate(selection.parts if wanted.cluster else (), start=1):

@@ -12,12 +12,8 @@ from configs.errors import UserError
 
 PAUSE = 0.2
 """Seconds between two looks at whether to stop."""
-SCRIPT = """\
-source "$1" || exit
-start=("$2" -m)
-[ "${words[0]}" = launch.noted ] || start+=(launch.run)
-exec "${start[@]}" "${words[@]}"
-"""
+SCRIPT = 'source "$1" && exec "$2" -m launch.run "${words[@]}"'
+"""Of bash: the arguments are an element's file and a Python."""
 
 
 class NotDoneError(UserError):

@@ -11,7 +11,8 @@ from typing import Any
 from configs import reader
 from configs.arguments import Parser
 from configs.errors import UsageError, require
-from launch.commands import COMMANDS, config_class, suggestion
+from launch import commands
+from launch.commands import COMMANDS, SUBMITTED
 from launch.points import file as sweep_file
 from launch.points import grid
 from launch.points.grid import Point
@@ -20,12 +21,8 @@ from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import PLAIN_PATH
 from launch.submit import chain
 from launch.sweep_folder import Run, Submission, SweepFolder
-from train.cache.config import CacheConfig
 
 PROG = "python -m launch.submit"
-CACHE = "train.cache"
-SINGLE = (*COMMANDS, CACHE)
-"""What may be submitted without a sweep file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     add("--after", type=Path, metavar="DIR", help="carry on each run of the sweep there; {parent} is its folder")
     add("--retry", action="store_true", help="submit runs that failed, too")
     add("--dry_run", action="store_true", help="print what would be submitted, and write nothing")
-    add("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help=f"one run: {', '.join(SINGLE)}")
+    add("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help=f"one run: {', '.join(SUBMITTED)}")
     return made
 
 
@@ -80,7 +77,7 @@ def read(argv: Sequence[str] | None = None) -> Wish:
     found = str(folder.path.absolute())
     require(options.bash or PLAIN_PATH.fullmatch(found) is not None, "--folder", found, valid)
     if (options.sweep is None) == (not options.command):
-        raise UsageError(f"give either --sweep FILE or a command, {', '.join(SINGLE)}; see {PROG} --help")
+        raise UsageError(f"give either --sweep FILE or a command, {', '.join(SUBMITTED)}; see {PROG} --help")
     site = _cluster(options)
     read_points = _single if options.sweep is None else _sweep
     submission, points, places, notes = read_points(options)
@@ -121,8 +118,7 @@ def _sweep(options: argparse.Namespace) -> Points:
 
 def _single(options: argparse.Namespace) -> Points:
     command, *words = options.command
-    if command not in SINGLE:
-        raise UsageError(f"{command} is not a command; {suggestion(command, SINGLE)}")
+    commands.find(command, SUBMITTED)
     if options.count is not None:
         raise UsageError("--count is the number of points of a random sweep; a command has one")
     submission = Submission(command=command, words=tuple(words), directory=str(Path.cwd()))
@@ -157,14 +153,14 @@ def words(folder: SweepFolder, submission: Submission, run: Run) -> list[str]:
 
 def config(folder: SweepFolder, submission: Submission, run: Run) -> dict[str, Any]:
     """The config that a run gets, by dotted key. UsageError: its command does not take it."""
-    cache = submission.command == CACHE
+    command = COMMANDS[submission.command]
     return reader.flat(
         reader.read(
-            CacheConfig if cache else config_class(submission.command),
+            command.config,
             words(folder, submission, run),
             prog=f"python -m {submission.command}",
             description="",
-            other_sections=cache,
+            other_sections=command.other_sections,
         )
     )
 
@@ -176,4 +172,4 @@ def check(folder: SweepFolder, submission: Submission, places: Mapping[str, str]
             config(folder, submission, run)
             continue
         base = [*base_words(submission, run), f"--run_dir={folder.run_dir(run.id)}"]
-        grid.check([Point(run.id, run.overrides)], config_class(submission.command), base, places)
+        grid.check([Point(run.id, run.overrides)], COMMANDS[submission.command].config, base, places)

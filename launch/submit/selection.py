@@ -10,9 +10,8 @@ from launch.slurm import queue as slurm
 from launch.submit import chain, freeze
 from launch.submit.chain import Part, Place
 from launch.submit.request import Wish
-from launch.sweep_folder import State, Submission, SweepFolder
-
-TO_SUBMIT: tuple[State, ...] = ("new", "stopped")
+from launch.sweep_folder import Submission, SweepFolder
+from train.run_folder.status import UNFINISHED, State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +40,8 @@ def select(wanted: Wish) -> Selection:
     states, _ = survey(wanted.folder, submission)
     asked = {run.id for run in wanted.submission.runs}
     states = {run_id: state for run_id, state in states.items() if run_id in asked}
-    wishes = (*TO_SUBMIT, "failed") if wanted.retry else TO_SUBMIT
-    runs = [run for run in submission.runs if states.get(run.id) in wishes]
+    take = (*UNFINISHED, "failed") if wanted.retry else UNFINISHED
+    runs = [run for run in submission.runs if states.get(run.id) in take]
     places: dict[str, Place] = {}
     blocked = 0
     if wanted.parent is not None and submission.after is not None:

@@ -18,7 +18,7 @@ import yaml
 
 from configs import yaml_text
 from configs.errors import UsageError
-from launch.commands import config_class, suggestion
+from launch.commands import COMMANDS, suggestion
 from launch.points import file as sweep_file
 from launch.points import grid
 from launch.points.file import Sweep
@@ -77,7 +77,7 @@ def check(path: str) -> Checked:
     points = list(_points(values))
     base = [*sweep.base_words, f"--run_dir={path}", "--track.wandb=online"]
     chain.require_filled([*base, *(text for point in points for text in point.overrides.values())])
-    grid.check(points, config_class(sweep.command), base, sweep.places)
+    grid.check(points, COMMANDS[sweep.command].config, base, sweep.places)
     trials = len(grid.expand(sweep).points) if sweep.method == "grid" else sweep.run_cap
     return Checked(sweep, {"program": sweep.command, **config}, trials, len(points), tuple(_notes(sweep, config)))
 

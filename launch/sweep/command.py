@@ -78,7 +78,7 @@ def say(checked: Checked) -> None:
 
 def submit(checked: Checked, sweep: str, site: Cluster, count: int) -> None:
     """An array of agents. SlurmError: it was refused."""
-    folder = trial.home(checked.sweep.base_words, sweep.rpartition("/")[2])
+    folder = trial.sweep_folder(checked.sweep.base_words, sweep.rpartition("/")[2])
     jobs = SweepFolder(folder).new_job_folder()
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)

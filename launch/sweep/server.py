@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import netrc
 import os
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import wandb
 
-from configs.errors import UsageError, UserError
-from configs.home import expand
+from configs.errors import UnavailableError, UsageError
+from launch import wandb_key
 from train.config import TrackSpec
 
-KEYS = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
 
-
-class ServerError(UserError):
+class ServerError(UnavailableError):
     """wandb does not answer, or refuses."""
-
-    exit_code = 69
 
 
 def require_login() -> None:
@@ -30,8 +24,8 @@ def require_login() -> None:
         raise UsageError(
             f"WANDB_MODE is {mode}, and a sweep lives on a server; --check needs none, and launch.submit too"
         )
-    host = urlsplit(wandb.setup().settings.base_url).hostname or ""
-    if not any(os.environ.get(name) for name in KEYS) and not _in_netrc(host):
+    host = wandb_key.host(wandb.setup().settings.base_url)
+    if wandb_key.source(os.environ, host) is None:
         raise UsageError(
             f"there is no key for {host}; run `wandb login`, or set WANDB_API_KEY. --check needs none, and "
             "launch.submit runs grids and random sweeps without wandb"
@@ -47,13 +41,3 @@ def create(config: Mapping[str, Any]) -> str:
         raise ServerError(f"wandb does not create the sweep: {error}") from error
     place = (os.environ.get("WANDB_ENTITY"), os.environ.get("WANDB_PROJECT"), sweep)  # as wandb.sweep leaves them
     return "/".join(part for part in place if part)
-
-
-def _in_netrc(host: str) -> bool:
-    for path in filter(None, (os.environ.get("NETRC"), "~/.netrc", "~/_netrc")):
-        try:
-            if netrc.netrc(expand(path)).authenticators(host):
-                return True
-        except (UsageError, OSError, netrc.NetrcParseError):
-            continue
-    return False

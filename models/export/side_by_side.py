@@ -14,13 +14,13 @@ from typing import Any
 
 import onnxruntime
 import torch
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from configs import resources
 from configs.errors import UsageError
+from configs.tables import plain_table
 from models import artefact, counting
 from models.artefact import Card
 from models.counting import Cost
@@ -135,7 +135,7 @@ class Report:
         return [name for name in (OTHER, THIS) if name in self.sides]
 
     def _table(self) -> Table:
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        table = plain_table()
         names = self._names()
         table.add_column("")
         for name in [*names, *([RATIO] if OTHER in self.sides else [])]:

@@ -45,12 +45,12 @@ def test_what_becomes_of_an_agent(tmp_path, trial, code, told, end):
         (tmp_path / NOTE).write_text(str(tmp_path / "run"))
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "status.json").write_text(json.dumps(trial))
-    found = agent.ending(tmp_path, code, told=told)
-    assert (found["state"], found["exit_code"]) == end
+    state, found = agent.ending(tmp_path, code, told=told)
+    assert (state, found["exit_code"]) == end
 
 
 def test_its_status_is_what_a_batch_script_looks_for(tmp_path):
-    agent.note(tmp_path, {"state": "preempted", "exit_code": 75})
+    agent.note(tmp_path, "preempted", {"exit_code": 75})
     assert (tmp_path / "status.json").read_text().startswith('{\n  "state": "preempted"')
 
 

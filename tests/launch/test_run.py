@@ -10,6 +10,7 @@ import pytest
 
 from configs.errors import UsageError
 from launch import run
+from launch.commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "configs/digits/distill.yaml"
@@ -32,7 +33,7 @@ def tool(folder: Path, name: str, text: str) -> None:
     (folder / name).chmod(0o755)
 
 
-@pytest.mark.parametrize("command", run.VALID)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_started_with_its_own_words(command, monkeypatch, capsys):
     for name in [name for name in os.environ if name not in OUTSIDE]:
         monkeypatch.delenv(name)
@@ -96,6 +97,21 @@ def test_the_run_folder_is_what_the_command_itself_reads(monkeypatch):
     monkeypatch.chdir(ROOT)
     assert run.resolved(["train.distill", "--config", CONFIG]) == (0, "runs/digits/distill")
     assert run.resolved(["train.distill", "--config", CONFIG, "--run_dir=a b"]) == (0, "a b")
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "folder"),
+    [
+        ("train.distill", [], "runs/a"),
+        ("train.distill", ["--run_dir", "runs/a"], "runs/a"),
+        ("train.cache", [], None),
+        ("train.cache", ["--run_dir=runs/a"], "runs/a"),
+        ("train.evaluate", ["--run_dir", "runs/a"], None),
+    ],
+)
+def test_an_exit_code_is_looked_for_only_where_the_command_keeps_a_status(command, words, folder):
+    expected = None if folder is None else Path(folder)
+    assert run.status_folder(COMMANDS[command], [command, *words], "runs/a") == expected
 
 
 LISTS = [

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from launch import supervision
 from launch.supervision import exit_code, last_word
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +21,7 @@ LOCKED = {"state": "failed", "exit_code": 73}
 SUPERVISOR = """
 import os, sys
 from launch import supervision
-from launch.accelerate import Start
+from launch.start import Start
 start = Start(by=sys.argv[1], words=(sys.executable, "-c", sys.argv[2]))
 sys.exit(supervision.supervise(start, {**os.environ, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "20"}, None))
 """
@@ -176,5 +175,4 @@ def test_another_runs_status_is_not_ours(tmp_path):
 @pytest.mark.parametrize("content", ["", "{", "[1]", "[" * 100_000, '"done"'])
 def test_a_damaged_status_says_nothing(tmp_path, content):
     (tmp_path / "status.json").write_text(content)
-    assert supervision.status(tmp_path) == {} and supervision.status(tmp_path / "none") == {}
     assert last_word(tmp_path, {}, 60) == {} and last_word(None, {}, 60) == {}

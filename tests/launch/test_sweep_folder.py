@@ -1,14 +1,17 @@
 """What a sweep folder says, also when it is damaged."""
 
 import json
+import platform
 from pathlib import Path
 
 import pytest
 
+from configs import locks
 from configs.errors import InputError
 from configs.locks import LockedError
 from launch.points.file import Metric
 from launch.sweep_folder import Run, Sent, Submission, SweepFolder, locked, write_sent
+from train.run_folder.status import process, write
 
 RUNS = (Run(id="a", overrides={"optim.lr": "1"}), Run(id="b", overrides={}, parent="x", inherited={"seed": "0"}))
 HELD = Submission(
@@ -51,26 +54,40 @@ def status(folder: SweepFolder, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "queue", "state"),
     [
-        ("", {}, "new"),
-        ("{", {}, "new"),
-        ("[]", {}, "new"),
-        ('{"state": "running"}', {}, "stopped"),
+        (None, {}, "waiting"),
+        ("", {}, "unknown"),
+        ("{", {}, "unknown"),
+        ("[]", {}, "unknown"),
+        ('{"state": "running"}', {}, "lost"),
         ('{"state": "running"}', {"7_0": "RUNNING"}, "running"),
-        ('{"state": "running"}', {"7_1": "RUNNING"}, "stopped"),
-        ('{"state": "running"}', {"7_0": "TIMEOUT"}, "stopped"),
+        ('{"state": "running"}', {"7_1": "RUNNING"}, "lost"),
+        ('{"state": "running"}', {"7_0": "TIMEOUT"}, "lost"),
         ('{"state": "preempted"}', {"7_0": "PENDING"}, "queued"),
         ('{"state": "preempted"}', {"7_0": "COMPLETING"}, "running"),
         ('{"state": "failed", "exit_code": 1}', {}, "failed"),
         ('{"state": "failed", "exit_code": 1}', {"8_0": "PENDING"}, "queued"),
-        ('{"state": "failed", "exit_code": 130}', {}, "stopped"),
+        ('{"state": "failed", "exit_code": 130}', {}, "preempted"),
         ('{"state": "done"}', {"7_0": "COMPLETING"}, "done"),
     ],
 )
 def test_a_state_is_that_of_the_queue_and_then_that_of_the_folder(folder, text, queue, state):
     send(folder, "7", "a")
     send(folder, "8", "a")
-    status(folder, text)
-    assert folder.states(HELD, queue) == {"a": state, "b": "new"}
+    if text is not None:
+        status(folder, text)
+    assert folder.states(HELD, queue) == {"a": state, "b": "waiting"}
+
+
+def test_without_slurm_a_run_is_lost_if_its_process_is_gone(folder):
+    send(folder, None, "a")
+    status(folder, json.dumps({"state": "running", "host": platform.node(), "pid": 2**30}))
+    assert folder.states(HELD, {})["a"] == "lost"
+    write(folder.run_dir("a"), "running", process())
+    with locks.alone(folder.run_dir("a"), str):
+        assert folder.states(HELD, {})["a"] == "running"
+        send(folder, "7", "a")
+        assert folder.states(HELD, {})["a"] == "running"  # by hand, in another job
+    assert folder.states(HELD, {})["a"] == "lost"
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"runs": [{}]}', json.dumps({"runs": 3})])

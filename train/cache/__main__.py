@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 from configs import reader, stopping
+from configs.arguments import last_value
 from train.cache.config import CacheConfig
 
 
@@ -16,7 +19,7 @@ def main() -> None:
     )
     from train.cache.fill import run  # torch is loaded only for a config that holds
 
-    run(config)
+    run(config, last_value(sys.argv, "--run_dir"))
 
 
 if __name__ == "__main__":

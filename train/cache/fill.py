@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from accelerate import Accelerator
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from configs import reader
+from configs.locks import LockedError
+from configs.tables import plain_table
 from data_pipes.loader import Layout
 from data_pipes.logits.cache import ROWS_PER_BLOCK
 from data_pipes.logits.codec import HEADER, Codec
@@ -19,18 +24,44 @@ from train.cache import teacher as cached_teacher
 from train.cache.config import CacheConfig
 from train.cache.filler import Difference, Filler, require_close
 from train.live_teacher import LiveTeacher
-from train.progress import plain_table
+from train.run_folder.occupied import recorded
+from train.run_folder.run_dir import RunDir
 from train.world import dtype_of, load_splits, settled, start, training_loader
 
 logger = logging.getLogger(__name__)
 
 
-def run(config: CacheConfig) -> None:
-    """The whole of train.cache."""
+def run(config: CacheConfig, status_folder: str | None = None) -> None:
+    """The whole of train.cache.
+
+    Args:
+        config: What to fill, verify or repair.
+        status_folder: Where a status says how it ends. None: nowhere, since the run_dir of a config file is that of the
+            training which reads the cache.
+    """
     if config.dry_run:
         Console().print(estimate(config))
         return
     accelerator = start(config.precision, config.max_minutes)
+    folder = None if status_folder is None or not accelerator.is_main_process else RunDir.at(status_folder)
+    with _recorded(folder, config):
+        _work(config, accelerator)
+    accelerator.end_training()
+
+
+@contextmanager
+def _recorded(folder: RunDir | None, config: CacheConfig) -> Iterator[None]:
+    """Record how the work ends, unless a training is in the folder or another process that fills the same cache."""
+    with ExitStack() as stack:
+        if folder is not None and not folder.started:
+            try:
+                stack.enter_context(recorded(folder, reader.dump(config), kind="cache"))
+            except LockedError:
+                logger.info("another process keeps the status of %s", folder.path)
+        yield
+
+
+def _work(config: CacheConfig, accelerator: Accelerator) -> None:
     filler = prepare(config, accelerator)
     if config.verify:
         report = filler.compare(list(config.view_numbers), config.verify, seed=config.seed)
@@ -43,7 +74,6 @@ def run(config: CacheConfig) -> None:
         fill(filler, config.view_numbers)
     accelerator.wait_for_everyone()
     filler.loader.close()
-    accelerator.end_training()
 
 
 def prepare(config: CacheConfig, accelerator: Accelerator) -> Filler:

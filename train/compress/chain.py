@@ -28,7 +28,7 @@ from train.chain_config import CompressConfig
 from train.compress import rehearsal
 from train.evaluate import score_sheet
 from train.prune.chain import carry_out_chain
-from train.run_folder import status
+from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
 from train.saved_config import EvaluateConfig
 from train.stage.outcome import carry_out
@@ -50,7 +50,7 @@ def run(config: CompressConfig) -> None:
         artefact.read_card(config.teacher)  # it is not there: said before anything is trained
     accelerator = start(config.precision, config.max_minutes)
     folder = RunDir.at(config.run_dir)
-    with status.occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
+    with occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
         by_main(accelerator, lambda: rehearsal.require_possible(config))
         stages = _train(config, accelerator)
         if not folder.done.exists():

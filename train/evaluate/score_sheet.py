@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from configs.errors import InputError
+from configs.tables import plain_table
 from data_pipes.sources import source
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
@@ -19,7 +20,6 @@ from train import guards, live_teacher, saved
 from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import Scores, wilson
 from train.live_teacher import LiveTeacher
-from train.progress import plain_table
 from train.run_folder.run_dir import RunDir, write_json
 from train.saved_config import EvaluateConfig
 from train.world import evaluation_loader, start

@@ -13,6 +13,7 @@ from rich.markup import escape
 from torch import Tensor, nn
 
 from configs.errors import InputError
+from configs.tables import plain_table
 from data_pipes.loader import PlanLoader
 from data_pipes.sources import source
 from data_pipes.sources.image_files import EXTENSIONS
@@ -20,7 +21,6 @@ from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from models.artefact import Card
 from train import saved
-from train.progress import plain_table
 from train.run_folder.run_dir import RunDir
 from train.saved_config import PredictConfig
 from train.world import evaluation_loader, start

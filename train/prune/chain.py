@@ -36,7 +36,7 @@ from train.prune import cut, ledger
 from train.prune.carry_over import carry_over
 from train.prune.cut import Cutter
 from train.prune.ledger import Entry
-from train.run_folder import status
+from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage.outcome import carry_out, summary
 from train.track import wandb_start
@@ -60,7 +60,7 @@ def run(config: PruneConfig) -> None:
 def carry_out_chain(config: PruneConfig, accelerator: Accelerator) -> dict[str, Any]:
     """Make all cuts, unless they are made; the result of the last."""
     folder = RunDir.at(config.run_dir)
-    with status.occupied(accelerator, folder, reader.dump(config)):
+    with occupied(accelerator, folder, reader.dump(config)):
         if not folder.done.exists():
             Chain(config, accelerator, folder).run()
     if accelerator.is_main_process:

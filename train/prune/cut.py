@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from configs.errors import InputError
+from configs.tables import plain_table
 from data_pipes.batch import Batch
 from data_pipes.sources import source
 from models import artefact, planner
@@ -28,7 +29,6 @@ from models.pruning.surgery import Kept
 from train import guards, live_teacher
 from train.chain_config import PruneConfig
 from train.live_teacher import LiveTeacher
-from train.progress import plain_table
 from train.world import evaluation_loader
 
 TAYLOR_BATCHES = 8

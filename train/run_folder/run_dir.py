@@ -8,19 +8,19 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib import metadata
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from configs.arguments import last_value
 from configs.errors import InputError
 from configs.files import write_atomically
+from train.run_folder import version
 
 # What may change between a run and its resumption: where, how fast and by whom, not what. Of data.bad_files the images
 # that are left tell, whose fingerprints are in the checkpoint.
@@ -108,12 +108,10 @@ class RunDir:
 def with_own_config() -> list[str]:
     """This process's arguments; without a --config, those of the run folder's config.yaml come first."""
     words = sys.argv[1:]
-    split = [part for word in words for part in (word.split("=", 1) if word.startswith("--run_dir=") else [word])]
-    folders = [value for flag, value in pairwise(split) if flag == "--run_dir"]
-    named = any(word == "--config" or word.startswith("--config=") for word in words)
-    if named or not folders or not RunDir.at(folders[-1]).config.exists():
+    folder = last_value(words, "--run_dir")
+    if last_value(words, "--config") or folder is None or not RunDir.at(folder).config.exists():
         return words
-    return ["--config", str(RunDir.at(folders[-1]).config), *words]
+    return ["--config", str(RunDir.at(folder).config), *words]
 
 
 def differing_keys(old: Any, new: Any, free: Collection[str], prefix: str = "") -> list[str]:
@@ -141,7 +139,7 @@ def environment() -> dict[str, Any]:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "commit": commit(),
+        "commit": version.commit(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "cpu": platform.processor() or platform.machine(),
@@ -149,16 +147,6 @@ def environment() -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "gpus": gpus,
     }
-
-
-def commit() -> str | None:
-    """The checkout's commit, with + if the tree differs from it; None outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--abbrev=12"]
-    try:
-        found = subprocess.run(git, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
 
 
 def _version(package: str) -> str | None:

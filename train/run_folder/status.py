@@ -1,77 +1,135 @@
-"""Who works in a run folder, and how it ended: one writer at a time, and status.json for whoever looks from outside.
+"""How a run stands: status.json in its folder, and what follows from it. Free of torch.
 
-    {"state": "running | done | preempted | failed", "exit_code": 75, "reason": ..., "host": ..., "pid": ..., ...}
+    {"state": "running", "exit_code": 75, "reason": ..., "host": ..., "pid": ..., "starts": 2, "epoch": 3, ...}
 
-A launcher turns every exit code into 1, so the file is the truth. `preempted` means: start the same command again.
+Stored states are `running`, `done`, `preempted` and `failed`. A launcher turns every exit code into 1, so the file is
+the truth. Every command shows one of STATES.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+import platform
+import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
-
-from accelerate import Accelerator
+from typing import Any, Literal
 
 from configs import locks
-from configs.errors import UserError
+from configs.errors import ExitCode, exit_code
+from configs.files import json_object, write_atomically
 from configs.stopping import StoppedError
-from train.run_folder import status_file
-from train.run_folder.run_dir import RunDir
+
+NAME = "status.json"
+Stored = Literal["running", "done", "preempted", "failed"]
+State = Literal["done", "running", "queued", "preempted", "failed", "lost", "waiting", "unknown"]
+STATES: tuple[State, ...] = ("done", "running", "queued", "preempted", "failed", "lost", "waiting", "unknown")
+"""queued: in Slurm's queue, and not running. preempted: stopped in an orderly way, or by Ctrl-C. lost: the folder says
+running, and its process is gone. waiting: not begun. unknown: the folder is a run's, and its status is missing or
+damaged."""
+UNFINISHED: tuple[State, ...] = ("preempted", "lost", "waiting", "unknown")
+"""Nobody works on these; the same command goes on with them."""
+
+FILES = frozenset(("config.yaml", "environment.json", "metrics.jsonl", "result.json", "checkpoints", "done"))
+QUIET = 900
+"""Seconds without a sign of life after which a run on another host whose lock is free counts as lost: on some file
+systems a lock is seen on its own host alone."""
 
 
-@contextmanager
-def occupied(
-    accelerator: Accelerator, folder: RunDir, config_yaml: str, *, before: Callable[[RunDir, str], None] | None = None
-) -> Iterator[None]:
-    """Open a run folder on all processes, alone in it, and write down how the work in it ends.
+def read(folder: Path, faults: list[str] | None = None) -> dict[str, Any]:
+    """What a run folder's status says; nothing if there is none, or it is damaged, which is added to `faults`."""
+    return json_object(folder / NAME, [] if faults is None else faults)
 
-    `before` is called with the folder and the config on the main process, before the folder is opened.
-    LockedError: another process has it. InputError: it holds a run with another config.
-    """
-    main = accelerator.is_main_process
-    with locks.alone(folder.path, lambda: _refusal(folder.path)) if main else nullcontext():
-        if main:
-            if before is not None:
-                before(folder, config_yaml)
-            folder.open(config_yaml)
-            if not folder.done.exists():
-                status_file.write(folder.path, _start(folder.path))
-        accelerator.wait_for_everyone()
-        finished = folder.done.exists()
-        try:
-            yield
-        except BaseException as error:
-            if main:
-                note(folder.path, _end(error))
-            raise
-        if main and not finished:
-            note(folder.path, {"state": "done", "exit_code": 0, "reason": None})
+
+def write(folder: Path, state: Stored, values: Mapping[str, Any]) -> None:
+    """Replace the status; `updated` says when."""
+    own = {"state": state, **{key: value for key, value in values.items() if key != "state"}}
+    write_atomically(folder / NAME, json.dumps(own | {"updated": now()}, indent=2) + "\n")
 
 
 def note(folder: Path, values: Mapping[str, Any]) -> None:
-    """Add what is known by now, such as the epoch; for the main process only."""
-    status_file.write(folder, status_file.read(folder) | dict(values))
+    """Add to the status what is known by now, such as the epoch; for the main process only."""
+    found = read(folder)
+    write(folder, found.get("state", "running"), found | dict(values))
 
 
-def _start(folder: Path) -> dict[str, Any]:
-    keys = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
-    slurm = {key.lower(): os.environ[key] for key in keys if key in os.environ}
-    starts = int(status_file.read(folder).get("starts", 0)) + 1
-    begun = {"state": "running", **status_file.process(), "starts": starts}
-    return begun | slurm | {"since": status_file.now()}
+def end(folder: Path, error: BaseException | None) -> None:
+    """Add how the work ended; None: well."""
+    state: Stored = "done" if error is None else "preempted" if isinstance(error, StoppedError) else "failed"
+    code = ExitCode.DONE if error is None else exit_code(error)
+    reason = None if error is None else str(error) or type(error).__name__
+    write(folder, state, read(folder) | {"exit_code": code, "reason": reason})
 
 
-def _end(error: BaseException) -> dict[str, Any]:
-    code = 130 if isinstance(error, KeyboardInterrupt) else 74 if isinstance(error, OSError) else 1
-    code = error.exit_code if isinstance(error, UserError) else code
-    state = "preempted" if isinstance(error, StoppedError) else "failed"
-    return {"state": state, "exit_code": code, "reason": str(error) or type(error).__name__}
+def process() -> dict[str, Any]:
+    """This process, for a status."""
+    return {"host": platform.node(), "pid": os.getpid()}
 
 
-def _refusal(folder: Path) -> str:
-    owner = status_file.read(folder)
-    who = f"pid {owner.get('pid')} on {owner.get('host')}"
-    return f"{folder} is in use by another process ({who}); wait for it, or choose another --run_dir"
+def now() -> str:
+    """The time, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def state(folder: Path, values: Mapping[str, Any]) -> State:
+    """How a run stands.
+
+    Args:
+        folder: Its folder, which need not exist.
+        values: What its status says, as `read` returns it.
+    """
+    found = values.get("state")
+    if found == "done" or (folder / "done").exists():
+        return "done"
+    if found == "running":
+        return "running" if alive(folder, values) else "lost"
+    if found == "failed":
+        return "preempted" if values.get("exit_code") == ExitCode.INTERRUPTED else "failed"
+    if found == "preempted":
+        return "preempted"
+    return "unknown" if is_run(_names(folder)) else "waiting"
+
+
+def is_run(names: Collection[str]) -> bool:
+    """Whether a folder with these entries is a run's: it has a status, or two other files of a run."""
+    return NAME in names or len(FILES.intersection(names)) >= 2
+
+
+def alive(folder: Path, values: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote a status still works: by its pid on this host, its lock, or what it last wrote."""
+    here, pid = values.get("host") == platform.node(), values.get("pid")
+    if here and type(pid) is int and not _exists(pid):
+        return False
+    locked = locks.held(folder)
+    if locked is not False or here:
+        return locked is not False  # a pid may have gone to another process, the lock has not
+    return _silence(folder) < QUIET
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0) if 0 < pid < 2**31 else None
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        pass
+    return 0 < pid < 2**31
+
+
+def _silence(folder: Path) -> float:
+    """Seconds since a run last wrote a status or a line of metrics."""
+    times = [0.0]
+    for name in (NAME, "metrics.jsonl"):
+        try:
+            times.append((folder / name).stat().st_mtime)
+        except OSError:
+            continue
+    return time.time() - max(times)

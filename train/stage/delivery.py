@@ -15,7 +15,8 @@ from models.artefact import Card
 from models.spec import ModelSpec
 from train.config import DistillConfig, TrainConfig
 from train.run_folder.extension import Extension
-from train.run_folder.run_dir import RunDir, commit
+from train.run_folder.run_dir import RunDir
+from train.run_folder.version import commit
 
 
 def card(

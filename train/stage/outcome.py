@@ -20,7 +20,8 @@ from train.config import TrainConfig
 from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import Scores, wilson
 from train.loop import Loop
-from train.run_folder import extension, status
+from train.run_folder import extension
+from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage import pictures
 from train.stage.assembly import assemble
@@ -42,7 +43,7 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict
     """Train, resume or extend one run, unless it is finished; its result."""
     folder = RunDir.at(config.run_dir)
     before = extension.begin if config.extend else None
-    with status.occupied(accelerator, folder, reader.dump(config), before=before):
+    with occupied(accelerator, folder, reader.dump(config), before=before):
         if not folder.done.exists():
             loop = assemble(config, accelerator, folder, stage)
             with loop.tracker or nullcontext():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from configs import reader
 from configs.errors import UsageError
-from launch.commands import config_class
+from launch.commands import COMMANDS
 from launch.points import file as sweep_file
 from launch.points import grid
 from launch.points.grid import Point
@@ -210,12 +210,12 @@ def test_an_id_does_not_depend_on_other_points(sweep):
 )
 def test_words_are_read_back_to_the_values_of_the_file(sweep, key, text, expected):
     (point,) = grid.expand(sweep(f"{key}: {{value: {text}}}")).points
-    config = reader.read(config_class("train.distill"), [*BASE, *point.words], prog="x", description="x")
+    config = reader.read(COMMANDS["train.distill"].config, [*BASE, *point.words], prog="x", description="x")
     assert reader.flat(config)[key if key != "track" else "track.project"] == expected
 
 
 def judge(made: sweep_file.Sweep, base=BASE) -> None:
-    grid.check(grid.expand(made).points, config_class(made.command), base, made.places)
+    grid.check(grid.expand(made).points, COMMANDS[made.command].config, base, made.places)
 
 
 def test_points_that_hold_pass(sweep):

@@ -20,7 +20,7 @@ import torch
 import tiny_digits
 from launch.submit import command
 from launch.sweep_folder import SweepFolder
-from train.run_folder.status_file import read as read_status
+from train.run_folder.status import read as read_status
 
 ROOT = Path(__file__).parents[3]
 CLUSTER = """\

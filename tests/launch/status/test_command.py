@@ -31,7 +31,7 @@ HOLD = "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.flock(f, fcntl.LOC
 
 
 def make(folder: Path, state: str | None = None, result: dict | None = None, **values) -> Path:
-    """A run folder as train.status and train.outcome leave it."""
+    """A run folder as a training leaves it."""
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(f"run_dir: {folder}\nepochs: 16\n")
     (folder / "environment.json").write_text("{}")

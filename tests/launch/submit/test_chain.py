@@ -127,12 +127,13 @@ def test_all_wait_for_one_run(site):
     assert "--array=0-3%2\n" in texts[1] and "--dependency=afterok:101\n" in texts[1]
 
 
-def test_a_cache_is_noted_and_waited_for(site):
+def test_a_cache_is_submitted_with_a_folder_for_its_status(site):
     words = ["train.cache", "--config", "distill.yaml", "--distill.cache", "logits", "--views", "2"]
     command.main(["--cluster", "cluster.yaml", "--folder", "cache", *words])
     run = SweepFolder(Path("cache")).load().runs[0]
     text = Path("cache/jobs/0001/element-0000.sh").read_text().split()
-    assert text[1:5] == ["words=(", "launch.noted", f"cache/runs/{run.id}", "train.cache"]
+    assert text[:3] == [f"run_dir=cache/runs/{run.id}", "words=(", "train.cache"]
+    assert text[-2] == f"--run_dir=cache/runs/{run.id}"
 
 
 def test_another_sweep_before_this_one_is_refused(both):

@@ -12,9 +12,9 @@ from configs.errors import InputError, UsageError
 from configs.locks import LockedError
 from launch.slurm.queue import SlurmError
 from launch.submit import command
-from launch.submit.version import version
 from launch.sweep_folder import locked
 from submit_stubs import CONFIG, SWEEP, Cluster
+from train.run_folder.version import version
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,7 +28,7 @@ def test_a_sweep_becomes_one_throttled_array_and_everything_is_kept(site, capsys
     site.submit()
     assert site.arrays() == ["0-3%2"]
     text = capsys.readouterr().out
-    assert "sweep: 4 runs: 4 new" in text and "job 101: 4 runs, 2 at a time" in text
+    assert "sweep: 4 runs: 4 waiting" in text and "job 101: 4 runs, 2 at a time" in text
     assert text.endswith("python -m launch.status sweep\n")
     home = site.folder / "sweep" / "jobs" / "0001"
     assert (home / "job.sbatch").read_text() == (site.folder / "sent" / "101").read_text()
@@ -80,7 +80,7 @@ def test_again_submits_what_is_neither_done_nor_queued(site, capsys):
     site.end(four, "done")
     capsys.readouterr()
     assert site.resubmitted() == {three}
-    assert "4 runs: 1 done, 1 running, 1 queued, 1 stopped" in capsys.readouterr().out
+    assert "4 runs: 1 done, 1 running, 1 queued, 1 preempted" in capsys.readouterr().out
     assert "--jobs=101" in (site.folder / "asked").read_text()
     site.write("queue", "101_0 RUNNING\n101_1 PENDING\n102_0 PENDING\n")
     assert not site.resubmitted() and "nothing to submit" in capsys.readouterr().out
@@ -172,7 +172,7 @@ def test_a_dry_run_shows_everything_and_writes_nothing(site, capsys, missing):
             (site.bin / name).unlink()
     site.submit("--dry_run")
     text = capsys.readouterr().out
-    assert "#SBATCH --array=0-3%2" in text and "4 runs: 4 new" in text and "optim.lr" in text
+    assert "#SBATCH --array=0-3%2" in text and "4 runs: 4 waiting" in text and "optim.lr" in text
     assert not (site.folder / "sweep").exists() and not list((site.folder / "sent").iterdir())
 
 

@@ -10,7 +10,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from configs import reader
 from configs.errors import UsageError
-from launch.commands import config_class
+from launch.commands import COMMANDS
 from launch.sweep import check as sweep_check
 
 ROOT = Path(__file__).parents[3]
@@ -159,4 +159,4 @@ def test_values_are_tried_as_the_agent_hands_them_on(check, monkeypatch):
     space = {key: {"value": value} for key, value in values.items()}
     check(HEAD + f"parameters: {json.dumps(space)}\n".replace("1e-05", "0.00001"))
     assert create_sweep_command_args({"args": space})["args"] == tried[0][-4:]
-    assert config_class("train.distill").__name__ == "DistillConfig"
+    assert COMMANDS["train.distill"].config.__name__ == "DistillConfig"

@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -15,21 +16,24 @@ import pytest
 
 import forked
 import tiny_digits
-from configs import reader
+from configs import locks, reader
 from configs.errors import InputError
+from configs.stopping import StoppedError
 from data_pipes.logits.cache import ROWS_PER_BLOCK, LogitCache
 from data_pipes.sources import arrays
 from tiny_digits import CACHED, SAMPLES, SMALL_BLOCKS
+from train.cache import __main__ as train_cache
 from train.cache import fill
 from train.cache.config import CacheConfig
 from train.cache.filler import Filler
+from train.run_folder import status
 from train.world import make_accelerator
 
 ROWS = (64, 64, 64, 64, 31)
 # Samples that a process asked the teacher for, slowly enough for another one to have its share.
 COUNTED = """
 import time
-from train.filler import Filler
+from train.cache.filler import Filler
 fill, logits = Filler.fill, Filler.logits
 def counted(own, view):
     done = fill(own, view)
@@ -43,7 +47,7 @@ Filler.fill, Filler.logits = counted, slow
 # Of two jobs that know nothing of each other none begins alone.
 TOGETHER = """
 import os, pathlib, time
-from train import caching
+from train.cache import fill as caching
 prepare, ready = caching.prepare, pathlib.Path({folder!r})
 def prepared(*args):
     filler = prepare(*args)
@@ -150,7 +154,12 @@ def test_two_processes_read_what_one_has_written(home, tmp_path):
 
 # ---- killed
 
-KILLS = ["train.filler:Filler.logits", "pathlib:Path.replace", "os:fsync", "data_pipes.logit_cache:LogitCache.finish"]
+KILLS = [
+    "train.cache.filler:Filler.logits",
+    "pathlib:Path.replace",
+    "os:fsync",
+    "data_pipes.logits.cache:LogitCache.finish",
+]
 
 
 @pytest.mark.launcher
@@ -395,3 +404,36 @@ def test_the_bytes_do_not_depend_on_the_batch(home, whole, size):
     own = filler.logits(1, filler.rows(1))
     assert np.array_equal(own, filler.cache.read(1).dense())
     filler.loader.close()
+
+
+# ---- its status
+
+
+def test_a_folder_on_the_command_line_gets_a_status(home, tmp_path, monkeypatch):
+    own = tmp_path / "run"
+    monkeypatch.setattr(sys, "argv", ["train.cache", *tiny_digits.words(home, own)])
+    train_cache.main()
+    found = status.read(own)
+    assert (found["state"], found["exit_code"], found["kind"], found["starts"]) == ("done", 0, "cache", 1)
+    monkeypatch.setattr(Filler, "fill", lambda *_: (_ for _ in ()).throw(StoppedError("told to")))
+    monkeypatch.setattr(sys, "argv", ["train.cache", *tiny_digits.words(home, own, *at(tmp_path / "other"))])
+    with pytest.raises(StoppedError):
+        train_cache.main()
+    found = status.read(own)
+    assert (found["state"], found["exit_code"], found["starts"]) == ("preempted", 75, 2)
+
+
+def test_a_run_dir_of_a_config_file_is_left_to_the_training(home, tmp_path):
+    config = reader.read(CacheConfig, tiny_digits.words(home, tmp_path / "run"), prog="x", description="x")
+    fill.run(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_and_another_filler_keep_their_status(home, tmp_path, caplog):
+    config = reader.read(CacheConfig, tiny_digits.words(home, "online"), prog="x", description="x")
+    before = (home / "online" / "status.json").read_bytes()
+    fill.run(config, str(home / "online"))
+    assert (home / "online" / "status.json").read_bytes() == before
+    with locks.alone(tmp_path, str):
+        fill.run(config, str(tmp_path))
+    assert not (tmp_path / "status.json").exists() and "another process keeps the status" in caplog.text

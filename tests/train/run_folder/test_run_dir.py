@@ -3,11 +3,9 @@
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +16,6 @@ from configs.errors import InputError
 from data_pipes.spec import DataSpec
 from models.spec import ModelSpec
 from train.config import DistillConfig, DistillSpec, OptimSpec, TeacherConfig, TrackSpec
-from train.run_folder import run_dir
 from train.run_folder.run_dir import FREE_KEYS, RunDir, differing_keys, with_own_config, write_json
 from train.saved_config import EvaluateConfig, PredictConfig
 
@@ -54,18 +51,6 @@ def test_open_makes_a_folder_that_explains_itself(folder):
     assert told["python"] == platform.python_version() and told["cores"] == os.cpu_count()
     assert told["torch_threads"] == torch.get_num_threads() and told["command"] and told["gpus"] is not None
     assert sorted(path.name for path in folder.path.iterdir()) == ["config.yaml", "environment.json"]
-
-
-def test_the_commit_is_the_checkouts_with_a_plus_for_changes():
-    here = Path(__file__).parent
-    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=here, check=True).stdout
-    found = run_dir.commit()
-    assert found is not None and re.fullmatch(r"[0-9a-f]{12}\+?", found) and head.startswith(found.rstrip("+"))
-
-
-def test_without_git_there_is_no_commit(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    assert run_dir.commit() is None
 
 
 def test_another_config_is_refused_by_key_with_both_values(folder):
@@ -222,7 +207,7 @@ def test_evaluate_and_predict_read_the_config_of_every_kind_of_run(folder, monke
 
 def test_a_run_whose_config_names_a_file_in_letters_resumes_in_an_ascii_locale(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from train.run_dir import RunDir\n"
+        "import sys; from pathlib import Path; from train.run_folder.run_dir import RunDir\n"
         "folder = RunDir.at(sys.argv[1])\n"
         "folder.open('teacher: schl\\u00fcssel.safetensors\\n'); folder.result.touch()\n"
         "folder.open('teacher: schl\\u00fcssel.safetensors\\n')"

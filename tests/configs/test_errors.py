@@ -1,0 +1,30 @@
+"""Each end of a command has one exit code."""
+
+import pytest
+
+from configs.errors import ExitCode, InputError, NonFiniteError, UnavailableError, UsageError, UserError, exit_code
+from configs.locks import LockedError
+from configs.stopping import StoppedError
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UserError(), 1),
+        (AssertionError(), 1),
+        (UsageError(), 64),
+        (NonFiniteError(), 65),
+        (InputError(), 66),
+        (UnavailableError(), 69),
+        (LockedError(), 73),
+        (OSError(), 74),
+        (StoppedError(), 75),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_the_exit_code_of_an_error(error, code):
+    assert exit_code(error) == code and f"{exit_code(error)}" == str(code)
+
+
+def test_no_two_kinds_share_a_code():
+    assert len({int(code) for code in ExitCode}) == len(ExitCode.__members__)

@@ -1,0 +1,78 @@
+"""Exclusive work in a run folder: one writer at a time, and a status that says how the work ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from configs import locks
+from train.run_folder import status
+from train.run_folder.run_dir import RunDir
+
+SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
+Before = Callable[[RunDir, str], None]
+
+
+@contextmanager
+def occupied(
+    accelerator: Accelerator, folder: RunDir, config_yaml: str, *, before: Before | None = None
+) -> Iterator[None]:
+    """Open a run folder on all processes; the main one is alone in it and records how the work ends.
+
+    `before` is called with the folder and the config on the main process, before the folder is opened.
+    LockedError: another process works in it. InputError: it holds a run with another config.
+    """
+    main = accelerator.is_main_process
+    with recorded(folder, config_yaml, before=before) if main else nullcontext():
+        accelerator.wait_for_everyone()
+        yield
+
+
+@contextmanager
+def recorded(
+    folder: RunDir, config_yaml: str, *, before: Before | None = None, kind: str | None = None
+) -> Iterator[None]:
+    """Be alone in a run folder and record how the work ends; for the main process only.
+
+    Args:
+        folder: The run folder; it need not exist.
+        config_yaml: The resolved config.
+        before: Called with both before the folder is opened.
+        kind: What works there, for the status; None: a training.
+
+    Raises:
+        LockedError: Another process works in the folder.
+        InputError: It holds a run with another config.
+    """
+    with locks.alone(folder.path, lambda: _refusal(folder.path)):
+        if before is not None:
+            before(folder, config_yaml)
+        folder.open(config_yaml)
+        finished = folder.done.exists()
+        if not finished:
+            status.write(folder.path, "running", _start(folder.path, kind))
+        try:
+            yield
+        except BaseException as error:
+            status.end(folder.path, error)
+            raise
+        if not finished:
+            status.end(folder.path, None)
+
+
+def _start(folder: Path, kind: str | None) -> dict[str, Any]:
+    slurm = {key.lower(): os.environ[key] for key in SLURM if key in os.environ}
+    starts = int(status.read(folder).get("starts", 0)) + 1
+    begun = status.process() | {"starts": starts} | ({} if kind is None else {"kind": kind})
+    return begun | slurm | {"since": status.now()}
+
+
+def _refusal(folder: Path) -> str:
+    owner = status.read(folder)
+    who = f"pid {owner.get('pid')} on {owner.get('host')}"
+    return f"{folder} is in use by another process ({who}); wait for it, or choose another --run_dir"
