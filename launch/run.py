@@ -22,15 +22,13 @@ import yaml
 
 from configs import reader, resources
 from configs.arguments import Parser, last_value
-from configs.errors import UsageError
 from launch import commands
-from launch import start as accelerate
 from launch.commands import COMMANDS, Command
-from launch.start import Place, Start
+from launch.start import Place, Start, plan
 from launch.supervision import supervise
 
 QUESTIONS = {"-h", "--help", "--print_config"}
-SECONDS = 60  # for nvidia-smi and scontrol; a GPU that has been asleep takes a while
+SECONDS = 60  # for nvidia-smi; a GPU that has been asleep takes a while
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,20 +45,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Start it, and return the exit code of its end. One process replaces this one instead."""
+    """Start it, and return the exit code of its end. Outside Slurm, one process replaces this one instead."""
     options = parser().parse_args(argv)
     command = commands.find(options.command)
     place = look_around()
     words = [options.command, *options.words]
-    if QUESTIONS.intersection(options.words):
+    question = bool(QUESTIONS.intersection(options.words))
+    if question:
         start = Start(by="python", words=(place.python, "-m", *words))
     else:
-        start = accelerate.plan(place, words, options.processes, hostnames)
+        start = plan(place, words, options.processes)
     print(start.line, file=sys.stdout if options.print else sys.stderr, flush=True)
     if options.print:
         return 0
     environment = {**os.environ, **start.environment}
-    if start.by == "python":
+    if start.by == "python" and (question or "SLURM_JOB_ID" not in os.environ):
         os.execvpe(start.words[0], start.words, environment)
     code, run_dir = resolved(words)
     return code or supervise(start, environment, status_folder(command, words, run_dir))
@@ -106,20 +105,6 @@ def installed_gpus() -> int:
         print(f"nvidia-smi finds no GPU ({error}): going on without", file=sys.stderr)
         return 0
     return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
-
-
-def hostnames(nodes: str) -> list[str]:
-    """The hosts of a Slurm node list. UsageError where scontrol cannot say: a node by itself would train alone."""
-    try:
-        words = ["scontrol", "show", "hostnames", nodes]
-        done = subprocess.run(
-            words, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=True
-        )
-    except subprocess.CalledProcessError as error:
-        raise UsageError(f"scontrol does not know the nodes {nodes!r}: {error.stderr.strip()}") from error
-    except (OSError, subprocess.SubprocessError) as error:
-        raise UsageError(f"scontrol does not answer about the nodes {nodes!r}: {error}") from error
-    return done.stdout.split()
 
 
 if __name__ == "__main__":

@@ -12,13 +12,17 @@ With accelerate 1.15, `--cpu --num_processes 2` would start one process, hence -
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from configs.errors import UsageError, require
-from launch.slurm.sbatch import FIRST_PORT, PINNED, PORTS, quote
+from launch.slurm.sbatch import quote
 
+FIRST_PORT, PORTS = 20_000, 12_000
+"""Below the ports that a kernel hands out by itself."""
+PINNED = ("--mixed_precision", "no", "--dynamo_backend", "no", "--gpu_ids", "all")
+"""What a user's default_config.yaml would change otherwise."""
 SHUTDOWN = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
 SHUTDOWN_SECONDS = 150
 """What torchrun's 30 are replaced by: little for a large checkpoint."""
@@ -68,14 +72,13 @@ class Nodes:
     rank: int = 0
 
 
-def plan(place: Place, words: Sequence[str], processes: int | None, hostnames: Callable[[str], Sequence[str]]) -> Start:
+def plan(place: Place, words: Sequence[str], processes: int | None) -> Start:
     """Return what starts a command here.
 
     Args:
         place: Where this is.
         words: The command and its options, what follows python -m.
         processes: On each machine. None: one for each GPU, or one.
-        hostnames: Makes host names of a node list of Slurm's; called for several nodes only.
 
     Raises:
         UsageError: It cannot be started like this from here.
@@ -92,8 +95,8 @@ def plan(place: Place, words: Sequence[str], processes: int | None, hostnames: C
         own = _threads(place, 1) if place.cores < place.cores_in_sight else {}
         return Start(by="python", words=(place.python, "-m", *words), environment=own)
     numbers = ["--num_processes", str(local * here.number), "--num_machines", str(here.number)]
-    meeting = _meeting_place(environment, here, hostnames)
-    launcher = [*place.accelerate, "--multi_gpu", *numbers, *meeting, *PINNED.split(), "-m", *words]
+    meeting = _meeting_place(environment, here)
+    launcher = [*place.accelerate, "--multi_gpu", *numbers, *meeting, *PINNED, "-m", *words]
     patience = {} if environment.get(SHUTDOWN) else {SHUTDOWN: str(SHUTDOWN_SECONDS)}
     return Start(by="accelerate", words=tuple(launcher), environment=_threads(place, local) | patience)
 
@@ -160,18 +163,24 @@ def _step(environment: Mapping[str, str]) -> Nodes:
     return Nodes(number=nodes, rank=_number(environment, "SLURM_NODEID", 0))
 
 
-def _meeting_place(
-    environment: Mapping[str, str], nodes: Nodes, hostnames: Callable[[str], Sequence[str]]
-) -> list[str]:
+def _meeting_place(environment: Mapping[str, str], nodes: Nodes) -> list[str]:
     if nodes.number == 1:
         return ["--machine_rank", "0", "--main_process_port", "0"]  # a free one
-    named = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST") or ""
-    hosts = hostnames(named)
-    if len(hosts) != nodes.number:  # a node that knew no other would train alone
-        raise UsageError(f"the {nodes.number} nodes {named!r} are {' '.join(hosts) or 'nothing'} to scontrol")
+    host = first_host(environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST") or "")
     port = FIRST_PORT + _number(environment, "SLURM_JOB_ID", 0) % PORTS
     rank = ["--machine_rank", str(nodes.rank), "--rdzv_backend", "static"]
-    return [*rank, "--main_process_ip", hosts[0], "--main_process_port", str(port)]
+    return [*rank, "--main_process_ip", host, "--main_process_port", str(port)]
+
+
+def first_host(nodes: str) -> str:
+    """The first host of a Slurm node list: rack0n08 of rack[0-1]n[08-11,15],login1. UsageError: it names none.
+
+    Read here, because scontrol is missing in most containers.
+    """
+    first = re.fullmatch(r"((?:[\w.:-]|\[\w+[\w,-]*\])+)(?:,.*)?", nodes)
+    if first is None:  # a node that knew no other would train alone
+        raise UsageError(f"the node list of this step, {nodes!r}, names no host")
+    return re.sub(r"\[(\w+)[\w,-]*\]", r"\1", first[1])
 
 
 def _srun(place: Place, nodes: int, words: Sequence[str], processes: int | None) -> Start:

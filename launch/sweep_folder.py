@@ -22,7 +22,7 @@ from typing import Any
 from configs import locks
 from configs.errors import InputError
 from configs.files import write_atomically
-from launch.points.file import Metric
+from launch.points.sweep_file import Metric
 from train.run_folder import status
 from train.run_folder.status import State
 

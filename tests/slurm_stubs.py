@@ -1,29 +1,28 @@
-"""What a batch script finds on a cluster, as stubs: srun, scontrol, python, accelerate, and a container's `wrap`."""
+"""What a batch script finds on a cluster, as stubs: srun, scontrol, python, and a container's `wrap`."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from pathlib import Path
 
-# What python and accelerate do: note words and variables, leave a status, end.
+# What python does: note words and variables, end.
 TRAINING = """\
 printf '%s\\0' "$0" "$@" > "$SITE/seen/$SLURM_NODEID"
 env -0 > "$SITE/seen/env"
-[ -z "$NEXT" ] || { printf %s "$NEXT" > "$RUN/new"; mv "$RUN/new" "$RUN/status.json"; }
 exit "$CODE"
 """
 # Starts the command once for each node, one after the other.
 SRUN = """\
 echo "$@" > "$SITE/srun"
 nodes=1 code=0
+export SLURM_STEP_ID=0 SLURM_STEP_NUM_NODES SLURM_STEP_NUM_TASKS SLURM_NODEID
 while [[ $1 == --* ]]; do [[ $1 == --nodes=* ]] && nodes=${1#*=}; shift; done
+SLURM_STEP_NUM_NODES=$nodes SLURM_STEP_NUM_TASKS=$nodes
 for ((node = 0; node < nodes; node++)); do SLURM_NODEID=$node "$@" || code=$?; done
 exit $code
 """
 SCONTROL = """\
-if [ "$1" = show ]; then [ "$3" = "n[0-1]" ] && printf "$HOSTS"; exit; fi
 echo "$@" >> "$SITE/scontrol"
 """
 WRAP = """\
@@ -31,16 +30,16 @@ printf '%s\\0' "$1" > "$SITE/seen/wrapped"
 shift
 exec "$@"
 """
-TOOLS = {"python": TRAINING, "accelerate": TRAINING, "srun": SRUN, "scontrol": SCONTROL, "wrap": WRAP}
-SLURM = {"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "n[0-1]", "HOSTS": "n0\\nn1\\n"}
+TOOLS = {"python": TRAINING, "srun": SRUN, "scontrol": SCONTROL, "wrap": WRAP}
+SLURM = {"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "n[0-1]"}
 
 
 class Site:
-    """A folder with the stubs, one run folder, and what was seen."""
+    """A folder with the stubs, and what was seen."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.run_dir, self.bin = folder, folder / "run", folder / "bin"
-        for path in (self.bin, self.run_dir, folder / "seen"):
+        self.folder, self.bin = folder, folder / "bin"
+        for path in (self.bin, folder / "seen"):
             path.mkdir(parents=True)
         for name, text in TOOLS.items():
             self.tool(name, text)
@@ -50,14 +49,12 @@ class Site:
         (self.bin / name).write_text(f"#!/bin/bash\n{text}\n")
         (self.bin / name).chmod(0o755)
 
-    def run(
-        self, text: str, state: str | None = "done", code: int = 0, **environment: str
-    ) -> subprocess.CompletedProcess:
-        """Run a batch script; the training leaves this state, or none, and ends with this code."""
+    def run(self, text: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess:
+        """Run a batch script; what it starts ends with this code."""
         script = self.folder / "script.sh"
         script.write_bytes(text.encode())
-        own = {"SITE": str(self.folder), "RUN": str(self.run_dir), "CODE": str(code)}
-        own |= {"NEXT": json.dumps({"state": state}) if state else "", "PATH": f"{self.bin}:{os.environ['PATH']}"}
+        own = {"SITE": str(self.folder), "CODE": str(code)}
+        own |= {"PATH": f"{self.bin}:{os.environ['PATH']}"}
         env = {**os.environ, **own, **SLURM, **environment}
         words = ["bash", str(script)]
         return subprocess.run(
@@ -65,12 +62,12 @@ class Site:
         )
 
     def words(self, node: int = 0) -> list[str]:
-        """What the training on a node was started with; the first is the program."""
+        """What was started on a node; the first is the program."""
         return (self.folder / "seen" / str(node)).read_bytes().decode().split("\0")[:-1]
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of the training."""
+        """The variables of what was started."""
         pairs = (self.folder / "seen" / "env").read_bytes().decode().split("\0")[:-1]
         return dict(pair.split("=", 1) for pair in pairs)
 

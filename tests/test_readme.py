@@ -12,8 +12,7 @@ import pytest
 from configs import reader
 from data_pipes.preview import PreviewConfig
 from launch.bench.config import DistillStepConfig, LoaderConfig
-from launch.points import file as sweep_file
-from launch.points import grid
+from launch.points import grid, sweep_file
 from launch.slurm import cluster
 from launch.submit import request
 from launch.sweep import check

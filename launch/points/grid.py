@@ -19,8 +19,8 @@ import numpy as np
 
 from configs import reader, yaml_text
 from configs.errors import UsageError, require
-from launch.points.file import Sweep
 from launch.points.parameters import MAX_POINTS
+from launch.points.sweep_file import Sweep
 
 ID_LENGTH = 12
 FRUITLESS_DRAWS = 100_000

@@ -105,11 +105,6 @@ class Cluster:
         return self.processes_per_node or self.gpus or 1
 
     @property
-    def world_size(self) -> int:
-        """Training processes of a job."""
-        return self.nodes * self.processes
-
-    @property
     def shutdown_seconds(self) -> int:
         """How long the launcher waits for processes that were told to leave: less than Slurm does."""
         return self.signal_seconds - LAUNCHER_MARGIN

@@ -19,17 +19,17 @@ class SlurmError(UnavailableError):
     """Slurm is not there, does not answer, or refuses."""
 
 
-def queue(jobs: Iterable[str]) -> dict[str, str]:
+def states(jobs: Iterable[str]) -> dict[str, str]:
     """Return the state of each element of these jobs that is still listed, by JOB_INDEX.
 
     Raises:
         FileNotFoundError: There is no squeue here.
         SlurmError: It does not answer: what is queued cannot be told.
     """
-    wanted = ",".join(jobs)
-    if not wanted:
+    numbers = ",".join(jobs)
+    if not numbers:
         return {}
-    done = _run(["squeue", "--noheader", "--array", f"--jobs={wanted}", "--format=%i %T"])
+    done = _run(["squeue", "--noheader", "--array", f"--jobs={numbers}", "--format=%i %T"])
     if done.returncode and UNKNOWN_JOB not in done.stderr:
         raise SlurmError(f"squeue does not say what is queued: {done.stderr.strip()}")
     return dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if " " in line.strip())

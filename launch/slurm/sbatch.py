@@ -1,16 +1,14 @@
 """The text of a batch job: a pure function of a cluster and a job. Free of torch.
 
-One task on each node starts one launcher. Slurm tells the step, not this script, to stop (--signal without B:, and no
-trap), and what becomes of the job is read from the run's own folder, because a launcher ends with 1 however well its
-processes ended. The contract is RUN_DIR/status.json,
+srun starts the element's words on each node, in one task: launch.run and a command, or launch.agent. Slurm tells the
+step, not this script, to stop (--signal without B:, and no trap), and the exit code says what becomes of the job:
 
-    {"state": "running", ...}        running | done | preempted | failed; "state" is the first key
+    0           it is done
+    75          it stopped in an orderly way: the element is queued again, until `requeues` is reached; then, submit it
+                again
+    otherwise   it failed
 
-written anew, under another inode, by every attempt: `running` once it owns the folder, and how it ended at its end.
-
-    preempted   the element is queued again, until `requeues` is reached; then exit code 75: submit it again
-    done        exit code 0
-    otherwise   the step's exit code, or 1; also if this attempt failed before it wrote a status of its own
+A launcher ends with 1 however well its processes ended; launch.run ends with the run's own exit code.
 """
 
 from __future__ import annotations
@@ -21,45 +19,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from configs.errors import UsageError, require
+from configs.errors import ExitCode, UsageError, require
 from launch.slurm.cluster import Cluster
 
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 PLAIN_PATH = re.compile(r"/[A-Za-z0-9_.,:=@+/-]*")
 PARENT = re.compile(r"\d+(_\d+)?")
-FIRST_PORT, PORTS = 20_000, 12_000
-"""Below the ports that a kernel hands out by itself."""
-
-PINNED = "--mixed_precision no --dynamo_backend no --gpu_ids all"
-"""What a user's default_config.yaml would change otherwise."""
-
-ENDING = """\
-# What becomes of this job, the run's own status says. An older one counts only if this attempt did not fail.
-state=
-if [[ -e $status ]] && [[ $(<"$status") =~ \\"state\\"\\ *:\\ *\\"([a-z]+)\\" ]]; then state=${BASH_REMATCH[1]}; fi
-if ((code)) && [ "$(written)" = "$before" ]; then state=; fi
-case $state in
-    done) exit 0 ;;
-    preempted) ;;
-    *)
-        echo "$id: $run_dir is not done (${state:-no status from this attempt}, exit code $code)" >&2
-        exit $((code ? code : 1))
-        ;;
-esac
-"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Element:
     """One run."""
 
-    run_dir: str
-    """Its folder, which holds status.json; relative to the job's directory."""
     words: tuple[str, ...]
-    """What follows python -m."""
+    """What follows python -m on each node."""
 
     def __post_init__(self) -> None:
-        require(bool(self.run_dir), "run_dir", self.run_dir, "a folder")
         require(bool(self.words), "words", self.words, "a command and its options")
 
 
@@ -108,8 +83,8 @@ def text(cluster: Cluster, job: Job, *, afterok: Sequence[str] = (), aftercorr: 
         aftercorr: An array whose element of the same number must have succeeded, likewise.
     """
     lines = ["#!/bin/bash", *(f"#SBATCH --{option}" for option in _options(cluster, job, afterok, aftercorr))]
-    parts = [lines, _setup(cluster, job), _work(job.work), _step(cluster)]
-    return "\n\n".join("\n".join(part) for part in parts) + f"\n\n{ENDING}{_requeue(cluster)}"
+    parts = [lines, _setup(cluster, job), _work(job.work), _step(cluster), _ending(cluster)]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
 def element_name(index: int) -> str:
@@ -118,9 +93,9 @@ def element_name(index: int) -> str:
 
 
 def element_text(element: Element) -> str:
-    """Return the content of an element's file: two assignments for bash."""
+    """Return the content of an element's file: an assignment for bash."""
     words = "".join(f"    {quote(word)}\n" for word in element.words)
-    return f"run_dir={quote(element.run_dir)}\nwords=(\n{words})\n"
+    return f"words=(\n{words})\n"
 
 
 def quote(word: str) -> str:
@@ -177,15 +152,12 @@ def _work(work: Element | Array) -> list[str]:
         named = [
             "id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID  # SLURM_JOB_ID may stand for the whole array",
             f"printf -v element '%s/element-%04d.sh' {quote(work.folder)} \"$SLURM_ARRAY_TASK_ID\"",
-            'source "$element"  # run_dir and words',
+            'source "$element"  # words',
         ]
     else:
         named = ["id=$SLURM_JOB_ID", element_text(work).rstrip("\n")]
     return [
         *named,
-        "status=$run_dir/status.json",
-        "written() { stat -c '%i %y' -- \"$status\" 2>/dev/null || true; }",
-        "before=$(written)",
         'echo "$id, start $((${SLURM_RESTART_COUNT:-0} + 1)), $(date), $SLURM_JOB_NODELIST: ${words[*]}"',
     ]
 
@@ -193,39 +165,25 @@ def _work(work: Element | Array) -> list[str]:
 def _step(cluster: Cluster) -> list[str]:
     inside = "".join(f"{quote(word)} " for word in cluster.container)
     srun = f"srun --nodes={cluster.nodes} --ntasks-per-node=1 --cpus-per-task={cluster.cpus_per_task} --export=ALL"
-    if cluster.world_size == 1:
-        return ["code=0", f'{srun} {inside}python -m "${{words[@]}}" || code=$?']
-    launch = (
-        f"{inside}accelerate launch --multi_gpu --num_machines {cluster.nodes} --num_processes {cluster.world_size}"
-    )
-    port = f"port=$(({FIRST_PORT} + SLURM_JOB_ID % {PORTS}))"
-    if cluster.nodes == 1:
-        machine = '--machine_rank 0 --main_process_port "$port"'
-        lines = [f"{srun} \\", f"    {launch} \\", f"    {machine} \\", f'    {PINNED} -m "${{words[@]}}" || code=$?']
-        return [port, "code=0", *lines]
-    machine = '--machine_rank "$SLURM_NODEID" --main_process_ip "$head_node" --main_process_port "$port"'
-    command = f'exec {launch} \\\n    {machine} \\\n    {PINNED} -m "$@"'
+    # A launcher that ends first does not take the others with it: they may be saving.
+    patience = f" --kill-on-bad-exit=0 --wait={cluster.signal_seconds}" if cluster.nodes > 1 else ""
+    return ["code=0", f"{srun}{patience} \\", f'    {inside}python -m "${{words[@]}}" || code=$?']
+
+
+def _ending(cluster: Cluster) -> list[str]:
+    stopped, failed = int(ExitCode.STOPPED), "${words[*]}: exit code $code"
     return [
-        "# If this fails, so does the job: a node that knew no other would train alone.",
-        'hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")',
-        ': "${hosts:?scontrol names no node}"',
-        f"export head_node=${{hosts%%$'\\n'*}} {port}",
-        "code=0",
-        "# A launcher that ends first does not take the others with it: they may be saving.",
-        f"{srun} --kill-on-bad-exit=0 --wait={cluster.signal_seconds} \\",
-        f'    bash -c {shlex.quote(command)} bash "${{words[@]}}" || code=$?',
+        f"if ((code != {stopped})); then",
+        f'    if ((code)); then echo "$id: {failed}" >&2; fi',
+        '    exit "$code"',
+        "fi",
+        f"if ((${{SLURM_RESTART_COUNT:-0}} >= {cluster.requeues})); then",
+        f'    echo "$id: stopped and resumable, after {cluster.requeues} requeues; submit it again" >&2',
+        f"    exit {stopped}",
+        "fi",
+        'scontrol requeue "$id" || echo "$id: stopped and resumable, but not queued again; submit it again" >&2',
+        f"exit {stopped}",
     ]
-
-
-def _requeue(cluster: Cluster) -> str:
-    return f"""\
-if ((${{SLURM_RESTART_COUNT:-0}} >= {cluster.requeues})); then
-    echo "$id: stopped and resumable, after {cluster.requeues} requeues; submit it again" >&2
-    exit 75
-fi
-scontrol requeue "$id" || echo "$id: stopped and resumable, but not queued again; submit it again" >&2
-exit 75
-"""
 
 
 def _ranges(indices: Sequence[int]) -> str:

@@ -30,9 +30,9 @@ from configs.files import write_atomically, write_script
 from launch.slurm import queue, sbatch
 from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import Array, Element, Job
-from launch.submit import freeze, local, request
+from launch.submit import freeze, local
 from launch.submit.chain import Part
-from launch.submit.request import Wish
+from launch.submit.request import Request, parse, run_config, run_words
 from launch.submit.selection import Selection, select
 from launch.sweep_folder import Run, Sent, Submission, SweepFolder, locked, write_sent
 from train.run_folder.status import STATES
@@ -43,142 +43,146 @@ WIDTH = 160
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Do what the command line asks for, and say what was done."""
-    wanted = request.read(argv)
-    if wanted.dry_run:
-        show(wanted, select(wanted))
+    request = parse(argv)
+    if request.dry_run:
+        show(request, select(request))
         return
-    freeze.merged(wanted)  # refuses a folder of something else before a lock is put into it
-    with locked(wanted.folder.path):
-        selection = select(wanted)
-        freeze.write(wanted, selection.submission)
-        say(wanted, selection)
+    freeze.merged(request)  # refuses a folder of something else before a lock is put into it
+    with locked(request.folder.path):
+        selection = select(request)
+        freeze.write(request, selection.submission)
+        report(request, selection)
         code = version()
-        _say_version(wanted.folder, code)
-        if wanted.cluster is None:
-            run_here(wanted, selection, code)
+        _report_version(request.folder, code)
+        if request.cluster is None:
+            run_here(request, selection, code)
         else:
             for part in selection.parts:
-                submit(wanted.folder, selection.submission, wanted.cluster, part, code)
-    print(f"python -m launch.status {wanted.folder.path}")
+                submit(request.folder, selection.submission, request.cluster, part, code)
+    print(f"python -m launch.status {request.folder.path}")
 
 
 def submit(folder: SweepFolder, submission: Submission, cluster: Cluster, part: Part, code: Version) -> None:
     """Submit one array, and note it. SlurmError: it was refused."""
-    home = folder.new_job_folder()
-    _write_elements(home, folder, submission, part, code)
-    (home / "cluster.yaml").write_text(reader.dump(cluster), encoding="utf-8")
-    write_script(home / "job.sbatch", batch_text(folder, submission, cluster, part, home))
+    job_folder = folder.new_job_folder()
+    _write_elements(job_folder, folder, submission, part, code, cluster)
+    (job_folder / "cluster.yaml").write_text(reader.dump(cluster), encoding="utf-8")
+    write_script(job_folder / "job.sbatch", batch_text(folder, submission, cluster, part, job_folder))
     with _uninterrupted():
-        job = queue.submit(home / "job.sbatch")
-        _note(home, part, job, code)
+        job = queue.submit(job_folder / "job.sbatch")
+        _record(job_folder, part, job, code)
     waits = f", after job {part.aftercorr or part.afterok[0]}" if part.aftercorr or part.afterok else ""
     at_a_time = f", {cluster.throttle} at a time" if cluster.throttle else ""
-    print(f"job {job}: {_runs(len(part.runs))}{at_a_time}{waits}; {home / 'job.sbatch'}")
+    print(f"job {job}: {_runs(len(part.runs))}{at_a_time}{waits}; {job_folder / 'job.sbatch'}")
 
 
-def batch_text(folder: SweepFolder, submission: Submission, cluster: Cluster, part: Part, home: Path) -> str:
-    """The script of one array, whose element files are in `home`."""
+def batch_text(folder: SweepFolder, submission: Submission, cluster: Cluster, part: Part, job_folder: Path) -> str:
+    """The script of one array, whose element files are in `job_folder`."""
     job = Job(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", folder.path.absolute().name).lstrip(".-") or "sweep",
         logs=str(folder.path.absolute() / "logs"),
         directory=submission.directory,
-        work=Array(folder=str(home.absolute()), indices=tuple(part.runs)),
+        work=Array(folder=str(job_folder.absolute()), indices=tuple(part.runs)),
     )
     return sbatch.text(cluster, job, afterok=part.afterok, aftercorr=part.aftercorr)
 
 
-def element(folder: SweepFolder, submission: Submission, run: Run, group: Sequence[str] = ()) -> Element:
-    """One run, for its element file."""
-    run_dir = str(folder.run_dir(run.id))
-    words = (submission.command, *request.words(folder, submission, run), *group)
-    return Element(run_dir=run_dir, words=words)
+def element(
+    folder: SweepFolder, submission: Submission, run: Run, cluster: Cluster | None, group: Sequence[str] = ()
+) -> Element:
+    """One run, for its element file. cluster: None: it runs here."""
+    processes = () if cluster is None else ("--processes", str(cluster.processes))
+    words = (submission.command, *run_words(folder, submission, run), *group)
+    return Element(words=("launch.run", *processes, *words))
 
 
 def wandb_group(folder: SweepFolder, submission: Submission) -> list[str]:
     """The option that makes the runs one group in wandb, where they are there and the config names none."""
-    found = request.config(folder, submission, submission.runs[0])
+    found = run_config(folder, submission, submission.runs[0])
     tracked = found["track.wandb"] != "disabled" and found["track.group"] is None
     return [f"--track.group={folder.path.absolute().name}"] if tracked else []
 
 
-def run_here(wanted: Wish, selection: Selection, code: Version) -> None:
+def run_here(request: Request, selection: Selection, code: Version) -> None:
     """Run all of it, then show the table."""
     from launch.status import command  # rich takes a while, as below
 
     for part in selection.parts:
-        home = wanted.folder.new_job_folder()
-        _write_elements(home, wanted.folder, selection.submission, part, code)
-        _note(home, part, None, code)
+        job_folder = request.folder.new_job_folder()
+        _write_elements(job_folder, request.folder, selection.submission, part, code, None)
+        _record(job_folder, part, None, code)
         try:
-            local.run((run.id, home / sbatch.element_name(index)) for index, run in part.runs.items())
+            local.run((run.id, job_folder / sbatch.element_name(index)) for index, run in part.runs.items())
         finally:
             with suppress(InputError):  # nothing has begun
-                command.main([str(wanted.folder.path)])
+                command.main([str(request.folder.path)])
 
 
-def say(wanted: Wish, selection: Selection) -> None:
+def report(request: Request, selection: Selection) -> None:
     """How many points there are, and how far they are."""
     counts = Counter(selection.states.values())
     found = [f"{counts[state]:,} {state}" for state in STATES if counts[state]]
-    print(f"{wanted.folder.path}: {_runs(len(selection.states))}: {', '.join(found)}")
-    for note in (*wanted.notes, *_left_out(wanted, selection)):
+    print(f"{request.folder.path}: {_runs(len(selection.states))}: {', '.join(found)}")
+    for note in (*request.notes, *_left_out(request, selection)):
         print(f"  {note}")
     if not selection.parts:
         print("  nothing to submit")
 
 
-def _left_out(wanted: Wish, selection: Selection) -> Iterator[str]:
+def _left_out(request: Request, selection: Selection) -> Iterator[str]:
     others = len(selection.submission.runs) - len(selection.states)
     if others:
         yield f"{_runs(others)} that were submitted before and are not asked for now stay as they are"
-    if not wanted.retry and "failed" in selection.states.values():
+    if not request.retry and "failed" in selection.states.values():
         yield "what failed is submitted again with --retry"
     if selection.blocked:
-        yield f"{_runs(selection.blocked)} left out: in {wanted.submission.after} theirs is neither done nor queued"
+        yield f"{_runs(selection.blocked)} left out: in {request.submission.after} theirs is neither done nor queued"
     if selection.surplus:
         yield f"{_runs(selection.surplus)} left out, more than this Slurm takes in an array; submit them again later"
-    if wanted.cluster is not None and wanted.cluster.throttle and len(selection.parts) > 1:
-        yield f"throttle is {wanted.cluster.throttle} in each of {len(selection.parts)} arrays"
+    if request.cluster is not None and request.cluster.throttle and len(selection.parts) > 1:
+        yield f"throttle is {request.cluster.throttle} in each of {len(selection.parts)} arrays"
 
 
-def show(wanted: Wish, selection: Selection) -> None:
+def show(request: Request, selection: Selection) -> None:
     """What would be submitted: the scripts and the points."""
     from rich.console import Console
 
     from configs.tables import plain_table
 
-    folder, submission = wanted.folder, selection.submission
-    for number, part in enumerate(selection.parts if wanted.cluster else (), start=1):
-        assert wanted.cluster is not None
-        home = folder.path / "jobs" / f"{number:04d}"
-        print(batch_text(folder, submission, wanted.cluster, part, home))
-    say(wanted, selection)
-    keys = list(dict.fromkeys(key for run in wanted.submission.runs for key in run.settings))
+    folder, submission = request.folder, selection.submission
+    for number, part in enumerate(selection.parts if request.cluster else (), start=1):
+        assert request.cluster is not None
+        job_folder = folder.path / "jobs" / f"{number:04d}"
+        print(batch_text(folder, submission, request.cluster, part, job_folder))
+    report(request, selection)
+    keys = list(dict.fromkeys(key for run in request.submission.runs for key in run.settings))
     table = plain_table()
     for column in ("run", "state", *keys):
         table.add_column(column, no_wrap=True)
-    for run in wanted.submission.runs:
+    for run in request.submission.runs:
         table.add_row(run.id, selection.states[run.id], *(run.settings.get(key, "") for key in keys))
     Console(width=WIDTH).print(table, markup=False)
 
 
-def _write_elements(home: Path, folder: SweepFolder, submission: Submission, part: Part, code: Version) -> None:
+def _write_elements(
+    job_folder: Path, folder: SweepFolder, submission: Submission, part: Part, code: Version, cluster: Cluster | None
+) -> None:
     """Fill a new job folder. It counts for nothing until job.json is in it."""
     group = wandb_group(folder, submission)
     for index, run in part.runs.items():
-        text = sbatch.element_text(element(folder, submission, run, group))
-        write_script(home / sbatch.element_name(index), text)
+        text = sbatch.element_text(element(folder, submission, run, cluster, group))
+        write_script(job_folder / sbatch.element_name(index), text)
     if code.changes:
-        write_atomically(home / "code.diff", code.changes)
+        write_atomically(job_folder / "code.diff", code.changes)
 
 
-def _note(home: Path, part: Part, job: str | None, code: Version) -> None:
+def _record(job_folder: Path, part: Part, job: str | None, code: Version) -> None:
     elements = {index: run.id for index, run in part.runs.items()}
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    write_sent(home, Sent(job=job, elements=elements, commit=code.commit, submitted=now))
+    write_sent(job_folder, Sent(job=job, elements=elements, commit=code.commit, submitted=now))
 
 
-def _say_version(folder: SweepFolder, code: Version) -> None:
+def _report_version(folder: SweepFolder, code: Version) -> None:
     earlier = [sent.commit for sent in folder.sent()]
     if code.commit is None:
         print("  the code is in no git checkout: which it was is not noted")

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from configs.errors import InputError
 from configs.files import write_atomically
-from launch.submit import chain, request
-from launch.submit.request import Wish
+from launch.submit import chain
+from launch.submit.request import Request, run_config
 from launch.sweep_folder import Submission, SweepFolder
 
 FLAG = "--config="
 
 
-def merged(wanted: Wish) -> Submission:
+def merged(request: Request) -> Submission:
     """What the folder is to hold: what it holds, and the new runs. Nothing is written.
 
     Raises:
         InputError: The folder holds something else, or the same sweep with another base; what differs is named.
     """
-    folder, new = wanted.folder, wanted.submission
+    folder, new = request.folder, request.submission
     if not folder.file.exists():
         others = [path.name for path in folder.path.glob("*") if path.name not in ("lock", "config", "sweep.yaml")]
         if others:
@@ -43,22 +43,22 @@ def differences(folder: SweepFolder, old: Submission, new: Submission) -> list[s
     keys = ("command", "directory", "after")
     pairs = [(key, getattr(old, key), getattr(new, key)) for key in keys]
     if all(was == now for _, was, now in pairs):
-        before = request.config(folder, old, old.runs[0])
-        after = request.config(folder, replace(old, words=new.words), old.runs[0])
+        before = run_config(folder, old, old.runs[0])
+        after = run_config(folder, replace(old, words=new.words), old.runs[0])
         pairs = [(key, before.get(key), after.get(key)) for key in {**after, **before}]
     return [f"{key} was {was}, is now {now}" for key, was, now in pairs if was != now]
 
 
-def write(wanted: Wish, submission: Submission) -> None:
+def write(request: Request, submission: Submission) -> None:
     """Keep all of it. Files that are there stay: they say the same, or merged would have refused."""
-    folder = wanted.folder
-    kept = dict(zip(_kept(wanted.submission.words, folder), wanted.submission.words, strict=True))
+    folder = request.folder
+    kept = dict(zip(_kept(request.submission.words, folder), request.submission.words, strict=True))
     for copy, word in kept.items():
         if copy != word and not folder.file.exists():
             source, target = (Path(name.removeprefix(FLAG)) for name in (word, copy))
             write_atomically(target, source.read_bytes())
-    if wanted.sweep is not None:
-        write_atomically(folder.path / "sweep.yaml", Path(wanted.sweep).read_bytes())
+    if request.sweep is not None:
+        write_atomically(folder.path / "sweep.yaml", Path(request.sweep).read_bytes())
     folder.save(submission)
     (folder.path / "logs").mkdir(exist_ok=True)
 

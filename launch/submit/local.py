@@ -12,7 +12,7 @@ from configs.errors import UserError
 
 PAUSE = 0.2
 """Seconds between two looks at whether to stop."""
-SCRIPT = 'source "$1" && exec "$2" -m launch.run "${words[@]}"'
+SCRIPT = 'source "$1" && exec "$2" -m "${words[@]}"'
 """Of bash: the arguments are an element's file and a Python."""
 
 

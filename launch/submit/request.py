@@ -13,8 +13,7 @@ from configs.arguments import Parser
 from configs.errors import UsageError, require
 from launch import commands
 from launch.commands import COMMANDS, SUBMITTED
-from launch.points import file as sweep_file
-from launch.points import grid
+from launch.points import grid, sweep_file
 from launch.points.grid import Point
 from launch.slurm import cluster
 from launch.slurm.cluster import Cluster
@@ -26,7 +25,7 @@ PROG = "python -m launch.submit"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class Request:
     """What is to be in the folder, and how it is to be run."""
 
     folder: SweepFolder
@@ -69,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def read(argv: Sequence[str] | None = None) -> Wish:
+def parse(argv: Sequence[str] | None = None) -> Request:
     """Read a command line. UsageError: something is wrong with it, or with any of the points."""
     options = parser().parse_args(argv)
     folder = SweepFolder(options.folder)
@@ -90,8 +89,8 @@ def read(argv: Sequence[str] | None = None) -> Wish:
     else:
         chain.require_filled([*submission.words, *(text for point in points for text in point.overrides.values())])
         submission = replace(submission, runs=tuple(Run(id=point.id, overrides=point.overrides) for point in points))
-    check(folder, submission, places)
-    return Wish(
+    _check(folder, submission, places)
+    return Request(
         folder=folder,
         submission=submission,
         sweep=options.sweep,
@@ -136,7 +135,7 @@ def _cluster(options: argparse.Namespace) -> Cluster | None:
     return cluster.read(options.cluster, changes)
 
 
-def base_words(submission: Submission, run: Run) -> list[str]:
+def _base_words(submission: Submission, run: Run) -> list[str]:
     """What a run's words begin with; its overrides follow, and then its folder."""
     if submission.after is None or run.parent is None:
         return list(submission.words)
@@ -145,19 +144,19 @@ def base_words(submission: Submission, run: Run) -> list[str]:
     return [chain.fill(word, parent, run_dir) for word in submission.words]
 
 
-def words(folder: SweepFolder, submission: Submission, run: Run) -> list[str]:
+def run_words(folder: SweepFolder, submission: Submission, run: Run) -> list[str]:
     """What follows the command of a run."""
     own = Point(run.id, run.overrides).words
-    return [*base_words(submission, run), *own, f"--run_dir={folder.run_dir(run.id)}"]
+    return [*_base_words(submission, run), *own, f"--run_dir={folder.run_dir(run.id)}"]
 
 
-def config(folder: SweepFolder, submission: Submission, run: Run) -> dict[str, Any]:
+def run_config(folder: SweepFolder, submission: Submission, run: Run) -> dict[str, Any]:
     """The config that a run gets, by dotted key. UsageError: its command does not take it."""
     command = COMMANDS[submission.command]
     return reader.flat(
         reader.read(
             command.config,
-            words(folder, submission, run),
+            run_words(folder, submission, run),
             prog=f"python -m {submission.command}",
             description="",
             other_sections=command.other_sections,
@@ -165,11 +164,11 @@ def config(folder: SweepFolder, submission: Submission, run: Run) -> dict[str, A
     )
 
 
-def check(folder: SweepFolder, submission: Submission, places: Mapping[str, str]) -> None:
+def _check(folder: SweepFolder, submission: Submission, places: Mapping[str, str]) -> None:
     """Let the command's own config judge every run. UsageError names the place of the key, and the point."""
     for run in submission.runs:
         if not run.overrides:
-            config(folder, submission, run)
+            run_config(folder, submission, run)
             continue
-        base = [*base_words(submission, run), f"--run_dir={folder.run_dir(run.id)}"]
+        base = [*_base_words(submission, run), f"--run_dir={folder.run_dir(run.id)}"]
         grid.check([Point(run.id, run.overrides)], COMMANDS[submission.command].config, base, places)

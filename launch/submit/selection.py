@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.slurm import queue as slurm
+from launch.slurm import queue
 from launch.submit import chain, freeze
 from launch.submit.chain import Part, Place
-from launch.submit.request import Wish
+from launch.submit.request import Request
 from launch.sweep_folder import Submission, SweepFolder
 from train.run_folder.status import UNFINISHED, State
 
@@ -29,27 +29,27 @@ class Selection:
     """Runs left out because an array takes no more."""
 
 
-def select(wanted: Wish) -> Selection:
+def select(request: Request) -> Selection:
     """Look at the folder and at Slurm, and choose. Nothing is written.
 
     Raises:
         InputError: The folder holds another sweep, or is damaged.
         SlurmError: Slurm does not say what is queued.
     """
-    submission = freeze.merged(wanted)
-    states, _ = survey(wanted.folder, submission)
-    asked = {run.id for run in wanted.submission.runs}
+    submission = freeze.merged(request)
+    states, _ = survey(request.folder, submission)
+    asked = {run.id for run in request.submission.runs}
     states = {run_id: state for run_id, state in states.items() if run_id in asked}
-    take = (*UNFINISHED, "failed") if wanted.retry else UNFINISHED
+    take = (*UNFINISHED, "failed") if request.retry else UNFINISHED
     runs = [run for run in submission.runs if states.get(run.id) in take]
     places: dict[str, Place] = {}
     blocked = 0
-    if wanted.parent is not None and submission.after is not None:
-        before, places = survey(SweepFolder(Path(submission.after)), wanted.parent)
-        places = {} if wanted.cluster is None else places
+    if request.parent is not None and submission.after is not None:
+        before, places = survey(SweepFolder(Path(submission.after)), request.parent)
+        places = {} if request.cluster is None else places
         ready = [run for run in runs if run.parent in places or before[str(run.parent)] == "done"]
         blocked, runs = len(runs) - len(ready), ready
-    most = None if wanted.cluster is None else slurm.largest_array()
+    most = None if request.cluster is None else queue.largest_array()
     parts = chain.parts(runs[:most], places)
     return Selection(
         submission=submission,
@@ -65,9 +65,9 @@ def survey(folder: SweepFolder, submission: Submission) -> tuple[dict[str, State
     sent = folder.sent()
     jobs = {array.job: None for array in sent if array.job is not None}
     try:
-        queue = slurm.queue(jobs)
+        queued = queue.states(jobs)
     except FileNotFoundError:
-        queue = {}
-    states = folder.states(submission, queue)
-    found = chain.places(sent, lambda element: element in queue)
+        queued = {}
+    states = folder.states(submission, queued)
+    found = chain.places(sent, lambda element: element in queued)
     return states, {run_id: place for run_id, place in found.items() if states[run_id] in ("running", "queued")}

@@ -19,13 +19,12 @@ import yaml
 from configs import yaml_text
 from configs.errors import UsageError
 from launch.commands import COMMANDS, suggestion
-from launch.points import file as sweep_file
-from launch.points import grid
-from launch.points.file import Sweep
+from launch.points import grid, sweep_file
 from launch.points.grid import Point
 from launch.points.parameters import Parameter
+from launch.points.sweep_file import Sweep
 from launch.submit import chain
-from launch.sweep import names as logged
+from launch.sweep.metric_names import RESULT, metric_names
 
 TRIAL = "launch.trial"
 """What stands before the swept command: it gives each trial a run folder."""
@@ -108,7 +107,7 @@ def _check_command(sweep: Sweep, config: Mapping[str, Any]) -> None:
 
 
 def _check_metric(sweep: Sweep) -> None:
-    metric, known = sweep.metric, logged.names(sweep.command)
+    metric, known = sweep.metric, metric_names(sweep.command)
     if metric is None:
         if sweep.method == "bayes" or sweep.early_terminate:
             raise UsageError(f"{sweep.path}: metric is missing; bayes and early_terminate need one")
@@ -120,7 +119,7 @@ def _check_metric(sweep: Sweep) -> None:
         )
     if metric.name not in known:
         raise UsageError(f"{sweep.path}: metric.name is {metric.name}; {suggestion(metric.name, known)}")
-    if sweep.early_terminate and metric.name in logged.RESULT:
+    if sweep.early_terminate and metric.name in RESULT:
         raise UsageError(
             f"{sweep.path}: metric.name is {metric.name}, which is known at the end; early_terminate needs what is "
             "logged on the way, as validation/accuracy"

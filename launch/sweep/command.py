@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from configs.arguments import Parser
@@ -85,7 +84,7 @@ def submit(checked: Checked, sweep: str, site: Cluster, count: int) -> None:
     for index in range(count):
         own = jobs / f"agent-{index:04d}"
         words = ("launch.agent", sweep, str(own), str(site.shutdown_seconds))
-        element = sbatch.element_text(Element(run_dir=str(own), words=words))
+        element = sbatch.element_text(Element(words=words))
         write_script(jobs / sbatch.element_name(index), element)
     write_script(jobs / "job.sbatch", batch_text(sweep, site, count, jobs, logs))
     number = queue.submit(jobs / "job.sbatch")
@@ -97,7 +96,7 @@ def batch_text(sweep: str, site: Cluster, count: int, jobs: Path, logs: Path) ->
     array = Array(folder=str(jobs.absolute()), indices=tuple(range(count)))
     name = f"sweep-{sweep.rpartition('/')[2]}"
     job = Job(name=name, logs=str(logs.absolute()), directory=str(Path.cwd()), work=array)
-    return sbatch.text(replace(site, processes_per_node=1), job)
+    return sbatch.text(site, job)
 
 
 def run_here(sweep: str, count: int) -> int:

@@ -134,27 +134,6 @@ def test_without_the_driver_there_is_no_gpu_but_what_the_kernel_shows(tmp_path, 
     assert run.installed_gpus() == len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("echo Invalid hostlist >&2; exit 1", r"scontrol does not know the nodes 'n\[0-1\]': Invalid hostlist"),
-        (None, r"scontrol does not answer about the nodes 'n\[0-1\]'"),
-    ],
-)
-def test_nodes_that_nobody_knows_are_an_error(tmp_path, monkeypatch, text, message):
-    if text:
-        tool(tmp_path, "scontrol", text)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin" if text else str(tmp_path))
-    with pytest.raises(UsageError, match=message):
-        run.hostnames("n[0-1]")
-
-
-def test_nodes_are_named_by_scontrol(tmp_path, monkeypatch):
-    tool(tmp_path, "scontrol", '[ "$*" = "show hostnames n[0-1]" ] && printf "n0\\nn1\\n"')
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert run.hostnames("n[0-1]") == ["n0", "n1"]
-
-
 @pytest.mark.parametrize("activated", [True, False])
 def test_the_programs_are_those_of_this_python(monkeypatch, activated):
     bin_folder = Path(sys.executable).parent

@@ -1,12 +1,13 @@
 """What starts a command, for every kind of place: tables of variables and of the words that follow from them."""
 
+import re
 import shlex
 import subprocess
 
 import pytest
 
 from configs.errors import UsageError
-from launch import start as accelerate
+from launch import start
 from launch.start import Place
 
 DISTILL = ("train.distill", "--config", "a b.yaml")
@@ -33,14 +34,9 @@ SRUN = "srun --nodes 2 --ntasks 2 --ntasks-per-node 1"
 PATIENCE = "--export=ALL --kill-on-bad-exit=0 --wait=180 python -m launch.run"
 
 
-def names(nodes: str) -> list[str]:
-    assert nodes == "n[0-1]"
-    return ["n0", "n1"]
-
-
-def plan(environment=(), processes=None, hostnames=names, **place) -> accelerate.Start:
+def plan(environment=(), processes=None, **place) -> start.Start:
     place = {"cores": 8, "cores_in_sight": 8} | place
-    return accelerate.plan(Place(environment=dict(environment), **place), DISTILL, processes, hostnames)
+    return start.plan(Place(environment=dict(environment), **place), DISTILL, processes)
 
 
 def words(*args, **kwargs) -> str:
@@ -85,8 +81,8 @@ def test_a_machine(environment, gpus, processes, expected):
     ],
 )
 def test_visible_gpus(environment, visible):
-    assert accelerate.visible_gpus(environment, 8) == visible
-    assert accelerate.visible_gpus(environment, 0) == 0
+    assert start.visible_gpus(environment, 8) == visible
+    assert start.visible_gpus(environment, 0) == 0
 
 
 JOBS = [
@@ -127,7 +123,7 @@ def test_a_task_of_a_job(rank, gpus, processes, world):
 
 def test_a_step_on_one_node_of_a_larger_job_needs_no_other():
     alone = STEP | {"SLURM_STEP_NUM_NODES": "1", "SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_NODELIST": "n1"}
-    assert words(alone, hostnames=pytest.fail) == PLAIN
+    assert words(alone) == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -150,10 +146,27 @@ def test_what_cannot_be_started_is_said(environment, gpus, processes, message):
         plan(environment, processes, gpus=gpus)
 
 
-@pytest.mark.parametrize("hosts", [[], ["n0"], ["n0", "n1", "n2"]])
-def test_a_node_that_does_not_know_the_others_does_not_train_alone(hosts):
-    with pytest.raises(UsageError, match=r"the 2 nodes 'n\[0-1\]' are .* to scontrol"):
-        plan(STEP, hostnames=lambda nodes: hosts)
+@pytest.mark.parametrize("nodes", ["", ",", "[0-1]]", "n[", "n 1", "$(id)"])
+def test_a_node_that_does_not_know_the_first_does_not_train_alone(nodes):
+    unknown = {"SLURM_STEP_NODELIST": nodes, "SLURM_JOB_NODELIST": ""}
+    with pytest.raises(UsageError, match=rf"the node list of this step, {re.escape(repr(nodes))}, names no host"):
+        plan(STEP | unknown)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "host"),
+    [
+        ("n0", "n0"),
+        ("n0,n1", "n0"),
+        ("n[0-1]", "n0"),
+        ("n[08-11,15],login1", "n08"),
+        ("rack[0-1]n[3,5-7]", "rack0n3"),
+        ("gpu-a[100]-x.site.org", "gpu-a100-x.site.org"),
+        ("127.0.0.[1-2]", "127.0.0.1"),
+    ],
+)
+def test_the_first_host_of_a_node_list(nodes, host):
+    assert start.first_host(nodes) == host
 
 
 @pytest.mark.parametrize(
@@ -171,6 +184,6 @@ def test_cores_are_shared_out_and_nothing_that_is_set_changes(environment, cores
 
 
 def test_the_line_is_what_a_shell_would_do():
-    start = accelerate.Start(by="python", words=("printf", "%s|", "a b", "it's", "$X"), environment={"X": "1 2"})
-    done = subprocess.run(["bash", "-c", f"{start.line}; env"], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("a b|it's|$X|") and start.line.startswith("X='1 2' printf ")
+    made = start.Start(by="python", words=("printf", "%s|", "a b", "it's", "$X"), environment={"X": "1 2"})
+    done = subprocess.run(["bash", "-c", f"{made.line}; env"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("a b|it's|$X|") and made.line.startswith("X='1 2' printf ")

@@ -9,7 +9,7 @@ import pytest
 from configs import locks
 from configs.errors import InputError
 from configs.locks import LockedError
-from launch.points.file import Metric
+from launch.points.sweep_file import Metric
 from launch.sweep_folder import Run, Sent, Submission, SweepFolder, locked, write_sent
 from train.run_folder.status import process, write
 

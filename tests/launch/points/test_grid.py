@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from configs import reader
 from configs.errors import UsageError
 from launch.commands import COMMANDS
-from launch.points import file as sweep_file
-from launch.points import grid
+from launch.points import grid, sweep_file
 from launch.points.grid import Point
 
 BASE = ["--config", "configs/digits/distill.yaml"]

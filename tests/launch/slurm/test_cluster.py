@@ -15,7 +15,8 @@ FILES = sorted((Path(__file__).parents[3] / "configs" / "slurm").glob("*.yaml"))
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_what_ships_is_read_and_says_what_it_is_for(file):
-    assert cluster.read(str(file)).world_size == {"cpu": 1, "one_gpu": 1, "node": 8, "two_nodes": 8}[file.stem]
+    found = cluster.read(str(file))
+    assert found.nodes * found.processes == {"cpu": 1, "one_gpu": 1, "node": 8, "two_nodes": 8}[file.stem]
     assert file.read_text().startswith("# ") and "\n#\n" in file.read_text()
 
 
@@ -39,7 +40,7 @@ def test_every_key_says_what_it_means():
 )
 def test_processes_follow_from_gpus_unless_they_are_given(keys, processes, world):
     made = Cluster(time="04:00:00", **keys)
-    assert (made.processes, made.world_size) == (processes, world)
+    assert (made.processes, made.nodes * made.processes) == (processes, world)
 
 
 def test_the_launcher_gives_up_before_slurm_does():

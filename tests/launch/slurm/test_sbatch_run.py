@@ -1,6 +1,5 @@
-"""Batch scripts, run by bash with stubs for what a cluster has: every word arrives, and the run's status decides."""
+"""Batch scripts, run by bash with stubs for what a cluster has: every word arrives, and the exit code decides."""
 
-import json
 import subprocess
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ NASTY = (
     *("it's", 'a "b"', "$HOME `id` $(id)", "a\nb\r\tc", "\\n", "", "*", "~"),
     *("--x=a b", "#c", "é ü", "!x", "\x01", "\x85\u2028"),
 )
-DISTILL = ("train.distill", "--config", "a b.yaml", "--optim.lr=0.001", "--run_dir=run")
+DISTILL = ("launch.run", "--processes", "4", "train.distill", "--config", "a b.yaml", "--run_dir=run")
 
 
 def job(work: Element | Array, site: Site) -> Job:
@@ -30,14 +29,14 @@ def site(tmp_path):
 
 
 def single(site: Site, made: Cluster, *words: str) -> str:
-    element = Element(run_dir=str(site.run_dir), words=words or DISTILL)
+    element = Element(words=words or DISTILL)
     return sbatch.text(made, job(element, site))
 
 
 def array(site: Site, made: Cluster, index: int, *words: str) -> str:
     folder = site.folder / "it's an $array"
     folder.mkdir(exist_ok=True)
-    element = Element(run_dir=str(site.run_dir), words=words or DISTILL)
+    element = Element(words=words or DISTILL)
     (folder / sbatch.element_name(index)).write_bytes(sbatch.element_text(element).encode())
     return sbatch.text(made, job(Array(folder=str(folder), indices=(index,)), site))
 
@@ -49,45 +48,22 @@ KINDS = {
 }
 
 
-def test_one_process_is_plain_python(site):
+def test_a_node_has_one_task(site):
     assert site.run(single(site, KINDS["one process"])).returncode == 0
     assert site.words() == [str(site.bin / "python"), "-m", *DISTILL]
 
 
-def test_one_launcher_starts_the_processes_of_a_node(site):
-    assert site.run(single(site, KINDS["one node"])).returncode == 0
-    program, *words = site.words()
-    assert program == str(site.bin / "accelerate") and words[:2] == ["launch", "--multi_gpu"]
-    assert " ".join(words[2:-6]) == (
-        "--num_machines 1 --num_processes 2 --machine_rank 0 --main_process_port 20077 "
-        "--mixed_precision no --dynamo_backend no --gpu_ids all"
-    )
-    assert words[-6:] == ["-m", *DISTILL] and not site.requeued
-
-
-def test_each_node_has_a_launcher_with_its_own_rank_and_the_same_meeting_place(site):
-    assert site.run(single(site, KINDS["two nodes"]), SLURM_JOB_ID="12001").returncode == 0
-    for rank in (0, 1):
-        line = " ".join(site.words(rank)[3:])
-        assert line.startswith("--num_machines 2 --num_processes 8 ")
-        assert f"--machine_rank {rank} --main_process_ip n0 --main_process_port 20001 " in line
-        assert site.words(rank)[-6:] == ["-m", *DISTILL]
-    assert "--kill-on-bad-exit=0 --wait=180" in site.srun
-
-
-@pytest.mark.parametrize("hosts", ["", "fail"])
-def test_without_the_other_nodes_names_no_node_starts(site, hosts):
-    if hosts:
-        site.tool("scontrol", "exit 3")
-    done = site.run(single(site, KINDS["two nodes"]), HOSTS="")
-    assert done.returncode != 0 and not site.srun
+def test_each_node_has_one_task_that_starts_the_same_words(site):
+    assert site.run(single(site, KINDS["two nodes"])).returncode == 0
+    assert site.words(0) == site.words(1) == [str(site.bin / "python"), "-m", *DISTILL]
+    assert "--nodes=2 --ntasks-per-node=1 " in site.srun and "--kill-on-bad-exit=0 --wait=180" in site.srun
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_step_is_asked_for_the_cores_of_the_job_and_has_its_variables(site, kind):
     made = replace(KINDS[kind], cpus_per_task=6)
     site.run(single(site, made))
-    assert f"--nodes={made.nodes} --ntasks-per-node=1 --cpus-per-task=6 --export=ALL " in site.srun
+    assert f"--nodes={made.nodes} --ntasks-per-node=1 --cpus-per-task=6 --export=ALL" in site.srun
     assert site.environment["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] == "150"
 
 
@@ -125,10 +101,10 @@ def test_words_and_variables_reach_the_process_unchanged(tmp_path_factory, words
 def test_folders_of_any_name_are_found(site, nasty):
     run_dir = site.folder / f"in {nasty}" / f"run {nasty}"
     run_dir.mkdir(parents=True)
-    relative = Element(run_dir=run_dir.name, words=DISTILL)
-    work = Job(name="students", logs="/logs", directory=str(run_dir.parent), work=relative)
-    done = site.run(sbatch.text(KINDS["one process"], work), RUN=str(run_dir))
+    work = Job(name="students", logs="/logs", directory=str(run_dir), work=Element(words=DISTILL))
+    done = site.run(sbatch.text(KINDS["one process"], work))
     assert done.returncode == 0, done.stderr
+    assert site.environment["PWD"] == str(run_dir)
 
 
 @pytest.mark.parametrize("word", NASTY)
@@ -149,90 +125,53 @@ def states(site: Site, kind: str):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("code", [0, 1, 75])
-def test_what_was_preempted_is_queued_again_and_of_an_array_the_element_alone(site, kind, code):
-    done = states(site, kind)(state="preempted", code=code)
+def test_what_was_stopped_is_queued_again_and_of_an_array_the_element_alone(site, kind):
+    done = states(site, kind)(code=75)
     assert done.returncode == 75 and site.requeued == ["requeue 70_7"]
 
 
 def test_a_single_job_is_queued_again_by_its_number(site):
-    done = site.run(single(site, KINDS["one process"]), state="preempted", code=75)
+    done = site.run(single(site, KINDS["one process"]), code=75)
     assert done.returncode == 75 and site.requeued == ["requeue 77"]
 
 
 @pytest.mark.parametrize(("count", "again"), [("0", True), ("4", True), ("5", False), ("6", False)])
 def test_the_cap_holds(site, count, again):
-    done = states(site, "one process")(state="preempted", code=75, SLURM_RESTART_COUNT=count)
+    done = states(site, "one process")(code=75, SLURM_RESTART_COUNT=count)
     assert done.returncode == 75 and bool(site.requeued) == again
     assert ("stopped and resumable, after 5 requeues; submit it again" in done.stderr) != again
 
 
 def test_never_again_means_never(site):
     text = single(site, Cluster(time="04:00:00", requeues=0))
-    assert site.run(text, state="preempted").returncode == 75 and not site.requeued
+    assert site.run(text, code=75).returncode == 75 and not site.requeued
 
 
 def test_a_refused_requeue_is_said(site):
     site.tool("scontrol", "echo no >&2; exit 1")
-    done = states(site, "one process")(state="preempted")
+    done = states(site, "one process")(code=75)
     assert done.returncode == 75 and "stopped and resumable, but not queued again; submit it again" in done.stderr
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("code", [0, 1])
-def test_done_is_success_whatever_the_launcher_ends_with(site, kind, code):
-    assert states(site, kind)(state="done", code=code).returncode == 0 and not site.requeued
+def test_done_is_success(site, kind):
+    done = states(site, kind)(code=0)
+    assert done.returncode == 0 and not site.requeued and not done.stderr
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("state", "code", "ends"), [("failed", 65, 65), ("failed", 0, 1), ("running", 137, 137)])
-def test_anything_else_is_a_failure_and_not_queued_again(site, kind, state, code, ends):
-    done = states(site, kind)(state=state, code=code)
-    assert done.returncode == ends and not site.requeued
-    assert f"is not done ({state}, exit code {code})" in done.stderr
-
-
-@pytest.mark.parametrize(("code", "ends"), [(0, 1), (66, 66)])
-def test_a_missing_status_is_a_failure(site, code, ends):
-    done = states(site, "one process")(state=None, code=code)
-    assert done.returncode == ends and not site.requeued and "no status from this attempt" in done.stderr
-
-
-@pytest.mark.parametrize("old", ["preempted", "done"])
-def test_an_older_status_does_not_speak_for_an_attempt_that_failed(site, old):
-    (site.run_dir / "status.json").write_text(json.dumps({"state": old}))
-    done = states(site, "one process")(state=None, code=64)
-    assert done.returncode == 64 and not site.requeued
-
-
-def test_a_run_that_was_done_before_is_done(site):
-    (site.run_dir / "status.json").write_text('{"state": "done"}')
-    assert states(site, "one process")(state=None, code=0).returncode == 0
+@pytest.mark.parametrize("code", [1, 65, 73, 137])
+def test_anything_else_is_a_failure_and_not_queued_again(site, kind, code):
+    done = states(site, kind)(code=code)
+    assert done.returncode == code and not site.requeued
+    assert done.stderr == f"70_7: {' '.join(DISTILL)}: exit code {code}\n"
 
 
 def test_preempted_twice_is_queued_again_twice(site):
     start = states(site, "one process")
     for count in "01":
-        assert start(state="preempted", code=75, SLURM_RESTART_COUNT=count).returncode == 75
+        assert start(code=75, SLURM_RESTART_COUNT=count).returncode == 75
     assert site.requeued == ["requeue 70_7"] * 2
-
-
-@pytest.mark.parametrize("indent", [None, 2])
-@pytest.mark.parametrize("separators", [None, (",", ":"), (", ", " : ")])
-def test_the_status_is_read_however_json_is_laid_out(site, indent, separators):
-    later = {"note": 'say "state": "done"', "before": {"state": "done"}}
-    written = json.dumps({"state": "preempted", **later}, indent=indent, separators=separators)
-    assert states(site, "one process")(state=None, NEXT=written).returncode == 75
-
-
-NONE = ("", "{", "preempted", '{"state": null}', '{"last_state": "preempted"}', '["preempted"]', '{"state": "preempted')
-
-
-@pytest.mark.parametrize("written", NONE)
-def test_a_status_that_is_none_is_a_failure(site, written):
-    (site.run_dir / "status.json").write_text(written)
-    done = states(site, "one process")(state=None)
-    assert done.returncode == 1 and not site.requeued
 
 
 def test_an_element_without_its_file_fails_before_anything_starts(site):

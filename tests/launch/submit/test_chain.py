@@ -132,7 +132,7 @@ def test_a_cache_is_submitted_with_a_folder_for_its_status(site):
     command.main(["--cluster", "cluster.yaml", "--folder", "cache", *words])
     run = SweepFolder(Path("cache")).load().runs[0]
     text = Path("cache/jobs/0001/element-0000.sh").read_text().split()
-    assert text[:3] == [f"run_dir=cache/runs/{run.id}", "words=(", "train.cache"]
+    assert text[:5] == ["words=(", "launch.run", "--processes", "1", "train.cache"]
     assert text[-2] == f"--run_dir=cache/runs/{run.id}"
 
 

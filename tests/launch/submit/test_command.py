@@ -40,15 +40,16 @@ def test_a_sweep_becomes_one_throttled_array_and_everything_is_kept(site, capsys
     first = site.sweep.load().runs[0]
     assert first.overrides == {"optim.lr": "1", "seed": "0"}
     element = (home / "element-0000.sh").read_text()
-    assert f"run_dir=sweep/runs/{first.id}\n" in element and f"--run_dir=sweep/runs/{first.id}\n" in element
+    assert f"--run_dir=sweep/runs/{first.id}\n" in element
     words = subprocess.run(
         ["bash", "-c", 'source "$1"; printf "%s\\n" "${words[@]}"', "x", str(home / "element-0000.sh")],
         capture_output=True,
         text=True,
         check=True,
     ).stdout.split()
-    assert words[:3] == ["train.distill", "--config", "sweep/config/0-distill.yaml"]
-    assert words[3:5] == ["--optim.lr=1", "--seed=0"]
+    assert words[:3] == ["launch.run", "--processes", "1"]
+    assert words[3:6] == ["train.distill", "--config", "sweep/config/0-distill.yaml"]
+    assert words[6:8] == ["--optim.lr=1", "--seed=0"]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def start(folder: Path, *tasks: str) -> subprocess.Popen:
     (folder / "task.py").write_text(TASK)
     (folder / "sitecustomize.py").write_text(KNOWN)
     for index, task in enumerate(tasks):
-        element = Element(run_dir=f"run-{index}", words=("task", task))
+        element = Element(words=("launch.run", "task", task))
         (folder / sbatch.element_name(index)).write_text(sbatch.element_text(element))
     env = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
     names = [f"id{index}" for index in range(len(tasks))]

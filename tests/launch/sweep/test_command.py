@@ -94,7 +94,7 @@ def test_on_a_cluster_each_element_is_one_agent(site, monkeypatch, capsys):
     home = site.folder / "runs/sweeps/s9/jobs/0001"
     element = (home / "element-0002.sh").read_text().split()
     own = "runs/sweeps/s9/jobs/0001/agent-0002"
-    assert element == [f"run_dir={own}", "words=(", "launch.agent", "me/p/s9", own, "170", ")"]
+    assert element == ["words=(", "launch.agent", "me/p/s9", own, "170", ")"]
     assert (site.folder / "runs/sweeps/s9/logs").is_dir()
     assert "0" * 40 not in "".join(path.read_text() for path in site.folder.rglob("*") if path.is_file())
 

@@ -15,7 +15,7 @@ TEACHER_TERMS = ("train/kd", "train/dkd", "train/hint", "train/attention")
 """What distillation adds."""
 
 
-def names(command: str) -> tuple[str, ...]:
+def metric_names(command: str) -> tuple[str, ...]:
     """What the run of a command logs. A chain's is not that of its trainings, which have runs of their own."""
     if command == "train.compress":
         return RESULT

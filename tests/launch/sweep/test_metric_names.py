@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState, GradientState
 
 import tiny_digits
 from configs import reader
-from launch.sweep import names as logged
+from launch.sweep.metric_names import metric_names
 from train.chain_config import PruneConfig
 from train.config import TeacherConfig
 from train.prune import chain
@@ -45,15 +45,15 @@ def test_runs_log_what_is_promised(tmp_path):
     words = ["--config", TEACHER, *tiny, "--model.widths", "[2, 4, 8]", "--optim.clip_norm", "1"]
     words += ["--run_dir", str(tmp_path / "t")]
     outcome.run(reader.read(TeacherConfig, words, prog="x", description=""), "teacher")
-    assert numbers(tmp_path / "t") == {*logged.names("train.teacher")}
+    assert numbers(tmp_path / "t") == {*metric_names("train.teacher")}
 
     tiny_digits.save(tmp_path / "teacher.safetensors", widths=(2, 4, 8))
     kd = tiny_digits.train(tmp_path, "kd", *EVERYTHING)
     dkd = tiny_digits.train(tmp_path, "dkd", *EVERYTHING, "--distill.soft", "dkd")
-    assert numbers(kd) | numbers(dkd) == {*logged.names("train.distill")}
+    assert numbers(kd) | numbers(dkd) == {*metric_names("train.distill")}
     assert numbers(kd) ^ numbers(dkd) == {"train/kd", "train/dkd"}
 
     words = ["--config", PRUNE, *tiny, "--final_epochs", "1", "--prune.steps", "2", "--prune.budget.parameters", "1000"]
     words += ["--student.name", str(kd / "model.safetensors"), "--teacher", str(tmp_path / "teacher.safetensors")]
     chain.run(reader.read(PruneConfig, [*words, "--run_dir", str(tmp_path / "p")], prog="x", description=""))
-    assert numbers(tmp_path / "p") >= {*logged.names("train.prune")}
+    assert numbers(tmp_path / "p") >= {*metric_names("train.prune")}

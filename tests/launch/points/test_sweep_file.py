@@ -3,8 +3,8 @@
 import pytest
 
 from configs.errors import UsageError
-from launch.points import file as sweep_file
-from launch.points.file import Metric
+from launch.points import sweep_file
+from launch.points.sweep_file import Metric
 
 SPACE = "parameters:\n  seed: {value: 1}\n"
 FULL = """\
