@@ -1,1 +1,1 @@
-"""Anything that knows a host, a queue or another process."""
+"""Code that knows about hosts, queues and other processes."""

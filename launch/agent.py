@@ -1,14 +1,14 @@
 """One trial of a wandb sweep, as an element of a job array: python -m launch.agent ENTITY/PROJECT/SWEEP DIR SECONDS
 
-DIR/status.json says what the batch script asks for:
+The exit code tells the batch script what to do, and DIR/status.json says the same:
 
-    done        the trial is, or wandb stopped it, or the sweep had none left
-    preempted   the agent was told to stop. The trial saved, and marked its wandb run as preempting, so that wandb
-                queues it again; the element is queued again too, and its next agent takes that trial, or another.
-                Whichever agent takes it goes on from the checkpoint: the run folder follows from the parameters.
+    done        the trial is done, or wandb stopped it, or the sweep had no trial left
+    preempted   the agent was told to stop. The trial saved and marked its wandb run as preempting, so that wandb queues
+                it again. The element is queued again too, and its next agent takes that trial or another. Any agent
+                that takes it resumes from the checkpoint: the run folder follows from the parameters.
     failed      the trial failed, or there was no way to get one
 
-An agent is told once: SIGTERM reaches the trial through it (--forward-signals). Free of torch and of wandb.
+An agent is signalled once, and forwards SIGTERM to its trial (--forward-signals). Free of torch and of wandb.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def agent_words(sweep: str) -> list[str]:
-    """What starts an agent of wandb's, which passes signals on to its trial."""
+    """The command of a wandb agent that forwards signals to its trial."""
     return [sys.executable, "-m", "wandb", "agent", "--forward-signals", sweep]
 
 
 def ending(folder: Path, code: int, *, told: bool) -> End:
-    """What became of an agent and its trial.
+    """State, exit code and reason of an agent's end.
 
     Args:
-        folder: The agent's.
-        code: What wandb's agent ended with.
+        folder: The agent's folder.
+        code: Exit code of wandb's agent.
         told: Whether it was told to stop.
     """
     try:
@@ -91,7 +91,7 @@ def note(folder: Path, state: status.Stored, values: Mapping[str, Any]) -> None:
 
 
 class Agents:
-    """Processes that are told to stop together, once, when this one is."""
+    """Processes that are signalled together, once, when this one is."""
 
     def __init__(self) -> None:
         self.told = False
@@ -102,14 +102,14 @@ class Agents:
                 signal.signal(number, self._tell)
 
     def start(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start one, in a session of its own: Ctrl-C comes to it through here, as a SIGTERM, and its trial saves."""
+        """Start one in a session of its own: Ctrl-C reaches it as a SIGTERM from here, and its trial saves."""
         process = subprocess.Popen(words, env=environment, start_new_session=True)
         self._running.append(process)
-        if self.told:  # before it was among those that are told
+        if self.told:  # the signal came before it was listed
             process.terminate()
 
     def wait(self) -> list[int]:
-        """The exit codes of all."""
+        """Wait for all; their exit codes."""
         return [process.wait() for process in self._running]
 
     def _tell(self, number: int, frame: FrameType | None) -> None:

@@ -1,11 +1,12 @@
-"""Start a command as its place wants it: python -m launch.run train.distill --config configs/digits/distill.yaml
+"""Start a command on all GPUs of a machine or a job: python -m launch.run train.distill --config FILE
 
 One process on a CPU or a GPU, one for each GPU of a machine, or a launcher on each node of a Slurm job; --print only
-says which. SIGTERM, SIGUSR1 and SIGUSR2 let the processes save and leave. The exit code is the run's own, where a
-launcher makes 1 of everything: it is read from the run folder's status.json, and 75 means start the same command again.
-train.cache, train.evaluate and train.predict leave no status: what goes wrong in several processes of them is 1.
+shows the command. On SIGTERM, SIGUSR1 and SIGUSR2 the processes save and exit. A launcher exits with 1 whatever went
+wrong; launch.run exits with the run's own code, read from status.json. 75 means: start the same command again.
+train.evaluate and train.predict keep no status, nor does train.cache without --run_dir on its command line: any error
+in several processes of them is 1.
 
-In a batch script on one node, `srun python -m launch.run ...` lets Slurm's --signal reach the processes.
+Batch scripts start it with srun, so that Slurm's --signal reaches the processes.
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ SECONDS = 60  # for nvidia-smi; a GPU that has been asleep takes a while
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options; what follows the command belongs to it."""
+    """The options; words after the command are its own."""
     made = Parser(
-        prog="python -m launch.run", description="Start a command as this machine wants it.", allow_abbrev=False
+        prog="python -m launch.run",
+        description="Start a command in as many processes as this machine has room for.",
+        allow_abbrev=False,
     )
     meaning = "on each machine, instead of one for each GPU"
     made.add_argument("--processes", type=int, metavar="N", help=meaning)
@@ -66,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def resolved(words: Sequence[str]) -> tuple[int, str]:
-    """Let a command read its config: the exit code, and run_dir. What is wrong it says once, before anything starts."""
+    """Exit code and run_dir of a command that only reads its config: an error is shown once, before anything starts."""
     asked = [sys.executable, "-m", *words, "--print_config"]
     done = subprocess.run(asked, stdout=subprocess.PIPE, encoding="utf-8", check=False)
     return done.returncode, "" if done.returncode else str(yaml.safe_load(done.stdout)["run_dir"])
@@ -79,7 +82,7 @@ def status_folder(command: Command, words: Sequence[str], run_dir: str) -> Path 
 
 
 def look_around() -> Place:
-    """What this machine has, and the programs of the environment that this Python belongs to."""
+    """The hardware of this machine, and the programs of this Python's environment."""
     bin_folder = Path(sys.executable).parent
     ours = {name: shutil.which(name) == str(bin_folder / name) for name in ("python", "accelerate")}
     python = "python" if ours["python"] else sys.executable
@@ -87,14 +90,14 @@ def look_around() -> Place:
         environment=os.environ,
         gpus=installed_gpus(),
         cores=resources.cores(),
-        cores_in_sight=resources.visible_cores(),
+        visible_cores=resources.visible_cores(),
         python=python,
         accelerate=("accelerate", "launch") if ours["accelerate"] else (python, "-m", "accelerate.commands.launch"),
     )
 
 
 def installed_gpus() -> int:
-    """GPUs that the driver lists; torch would take seconds to load, and on one process is never needed here."""
+    """Number of GPUs that the driver lists. Free of torch, which takes seconds to load."""
     if not shutil.which("nvidia-smi"):
         return len(list(Path("/dev").glob("nvidia[0-9]*")))
     try:

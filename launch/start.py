@@ -1,4 +1,4 @@
-"""Where a command is to run, and the words that start it there. Pure, and free of torch.
+"""The words that start a command in a given place. Pure, and free of torch.
 
     one process                     python -m train.X
     several, on the GPUs or the
@@ -6,7 +6,7 @@
     Slurm, several nodes            srun, one task on each node: python -m launch.run train.X
     in such a task                  accelerate launch --multi_gpu --num_machines M --machine_rank R ... -m train.X
 
-With accelerate 1.15, `--cpu --num_processes 2` would start one process, hence --multi_gpu on a CPU too.
+accelerate 1.15 starts one process for `--cpu --num_processes 2`, hence --multi_gpu on a CPU too.
 """
 
 from __future__ import annotations
@@ -25,63 +25,63 @@ PINNED = ("--mixed_precision", "no", "--dynamo_backend", "no", "--gpu_ids", "all
 """What a user's default_config.yaml would change otherwise."""
 SHUTDOWN = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
 SHUTDOWN_SECONDS = 150
-"""What torchrun's 30 are replaced by: little for a large checkpoint."""
+"""Instead of torchrun's 30, which are too few for a large checkpoint."""
 THREADS = "OMP_NUM_THREADS"
 MARGIN = 30
-"""Seconds that Slurm waits longer for a node than its launcher for the processes."""
+"""Seconds that Slurm waits for a node after its launcher has given up on the processes."""
 FIRST_SPECIAL_STEP = 0xFFFF_0000
-"""Numbers from here on are no steps of srun, but the batch script and the shell of salloc."""
+"""Step numbers from here on stand for the batch script and the shell of salloc, not for a step of srun."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """What is known of the machine, and of the job on it."""
+    """The machine, and the job on it."""
 
     environment: Mapping[str, str]
     gpus: int = 0
-    """All that the driver lists; which of them are ours, the environment says."""
+    """GPUs that the driver lists; the environment says which of them this process may use."""
     cores: int = 1
-    """As many threads as it is worth starting."""
-    cores_in_sight: int = 1
-    """As many as a program would start that does not know of a container's quota."""
+    """Cores within the container's quota: the number of threads worth starting."""
+    visible_cores: int = 1
+    """Cores the OS reports, ignoring the container's quota."""
     python: str = "python"
     accelerate: tuple[str, ...] = ("accelerate", "launch")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
-    """What is started."""
+    """A command to start."""
 
     by: Literal["python", "accelerate", "srun"]
     words: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Set beside what is set already."""
+    """Variables to set in addition."""
 
     @property
     def line(self) -> str:
-        """The same for a shell, on one line."""
+        """The command for a shell, on one line."""
         assignments = [f"{name}={quote(value)}" for name, value in self.environment.items()]
         return " ".join([*assignments, *map(quote, self.words)])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Nodes:
-    """Those of a Slurm step, or a machine by itself."""
+    """The nodes of a Slurm step, or one machine outside Slurm."""
 
     number: int = 1
     rank: int = 0
 
 
 def plan(place: Place, words: Sequence[str], processes: int | None) -> Start:
-    """Return what starts a command here.
+    """The command that starts `words` here.
 
     Args:
-        place: Where this is.
-        words: The command and its options, what follows python -m.
-        processes: On each machine. None: one for each GPU, or one.
+        place: The machine and the job.
+        words: What follows python -m.
+        processes: Number on each machine. None: one for each GPU, or one.
 
     Raises:
-        UsageError: It cannot be started like this from here.
+        UsageError: It cannot be started here in this way.
     """
     environment = place.environment
     require(processes is None or processes >= 1, "--processes", processes, "at least 1")
@@ -92,7 +92,7 @@ def plan(place: Place, words: Sequence[str], processes: int | None) -> Start:
     here = _step(environment) if _in_step(environment) else Nodes()
     local = _local(visible_gpus(environment, place.gpus), processes)
     if local * here.number == 1:
-        own = _threads(place, 1) if place.cores < place.cores_in_sight else {}
+        own = _threads(place, 1) if place.cores < place.visible_cores else {}
         return Start(by="python", words=(place.python, "-m", *words), environment=own)
     numbers = ["--num_processes", str(local * here.number), "--num_machines", str(here.number)]
     meeting = _meeting_place(environment, here)
@@ -102,7 +102,7 @@ def plan(place: Place, words: Sequence[str], processes: int | None) -> Start:
 
 
 def _local(gpus: int, asked: int | None) -> int:
-    """Processes of this machine."""
+    """Number of processes on this machine."""
     if gpus and asked is not None and asked > gpus:
         found = f"{gpus} GPU{'s are' if gpus > 1 else ' is'} visible, and each process needs its own"
         raise UsageError(f"--processes is {asked}, but {found}; CUDA_VISIBLE_DEVICES= trains on the CPU")
@@ -110,7 +110,7 @@ def _local(gpus: int, asked: int | None) -> int:
 
 
 def visible_gpus(environment: Mapping[str, str], installed: int) -> int:
-    """How many of the installed GPUs are this process's: CUDA_VISIBLE_DEVICES says, or else Slurm."""
+    """Number of the installed GPUs that this process may use, by CUDA_VISIBLE_DEVICES or else by Slurm."""
     named = environment.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return _until_invalid(named.split(","), installed)
@@ -120,7 +120,7 @@ def visible_gpus(environment: Mapping[str, str], installed: int) -> int:
 
 
 def _until_invalid(names: Sequence[str], installed: int) -> int:
-    """CUDA takes devices up to the first that is none: an index out of range, or a word such as NoDevFiles."""
+    """CUDA stops at the first name that is no device: an index out of range, or a word such as NoDevFiles."""
     count = 0
     for name in map(str.strip, names):
         index = re.fullmatch(r"\d+", name)
@@ -131,20 +131,20 @@ def _until_invalid(names: Sequence[str], installed: int) -> int:
 
 
 def _length(ids: str) -> int:
-    """Of 3, or of 0-3."""
+    """Number of ids in 3, or in 0-3."""
     bounds = re.fullmatch(r"(\d+)-(\d+)", ids)
     return int(bounds[2]) - int(bounds[1]) + 1 if bounds else 1
 
 
 def _in_step(environment: Mapping[str, str]) -> bool:
-    """Whether srun started this. A batch script has SLURM_PROCID and SLURM_NODEID just the same."""
+    """Whether srun started this process. A batch script has SLURM_PROCID and SLURM_NODEID too."""
     return _number(environment, "SLURM_STEP_ID", FIRST_SPECIAL_STEP) < FIRST_SPECIAL_STEP
 
 
 def _to_reach(environment: Mapping[str, str]) -> int:
-    """Nodes of an allocation on which nothing of ours runs yet; 0: go on here.
+    """Number of allocated nodes that srun has to reach from here; 0: none.
 
-    On one node a batch script goes on where it is. A shell of salloc may be on another machine altogether.
+    A batch script already runs on its only node. The shell of salloc may run on a machine outside the allocation.
     """
     if "SLURM_JOB_ID" not in environment or _in_step(environment):
         return 0
@@ -178,30 +178,30 @@ def first_host(nodes: str) -> str:
     Read here, because scontrol is missing in most containers.
     """
     first = re.fullmatch(r"((?:[\w.:-]|\[\w+[\w,-]*\])+)(?:,.*)?", nodes)
-    if first is None:  # a node that knew no other would train alone
+    if first is None:  # otherwise each node would train alone
         raise UsageError(f"the node list of this step, {nodes!r}, names no host")
     return re.sub(r"\[(\w+)[\w,-]*\]", r"\1", first[1])
 
 
 def _srun(place: Place, nodes: int, words: Sequence[str], processes: int | None) -> Start:
     environment = place.environment
-    # srun inherits neither cores nor tasks in all versions, and would start as many tasks as the job has.
+    # Some versions of srun inherit neither cores nor tasks, and start as many tasks as the job has.
     tasks = ["--nodes", str(nodes), "--ntasks", str(nodes), "--ntasks-per-node", "1"]
     allotted = re.findall(r"(\d+)(?:\(x\d+\))?", environment.get("SLURM_JOB_CPUS_PER_NODE", ""))
     asked = ["--cpus-per-task", str(min(map(int, allotted)))] if allotted else []
-    # The launcher that ends first must not take the others with it: they may be saving.
+    # A launcher that ends must not end the others, which may be saving.
     patience = ["--export=ALL", "--kill-on-bad-exit=0", f"--wait={shutdown_seconds(environment) + MARGIN}"]
     inner = [place.python, "-m", "launch.run", *([] if processes is None else ["--processes", str(processes)])]
     return Start(by="srun", words=("srun", *tasks, *asked, *patience, *inner, *words))
 
 
 def shutdown_seconds(environment: Mapping[str, str]) -> int:
-    """How long torchrun waits for processes that were told to leave."""
+    """Seconds that torchrun waits for processes that were told to stop."""
     return _number(environment, SHUTDOWN, SHUTDOWN_SECONDS)
 
 
 def _threads(place: Place, processes: int) -> dict[str, str]:
-    """Processes that each start a thread for every core would be many times slower."""
+    """Threads of each process: with one for every core in each, training is many times slower."""
     return {} if place.environment.get(THREADS) else {THREADS: str(max(place.cores // processes, 1))}
 
 

@@ -1,13 +1,13 @@
-"""A launcher and its processes: told to stop once, never left behind, and the exit code that the run itself has.
+"""A launcher and its processes: asked to stop once, never left behind, and ended with the run's own exit code.
 
-    run.py, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP   the launcher is told once, and the processes save and leave
-    run.py, Ctrl-C                              the launcher hears each
-    run.py dies of SIGKILL                      the launcher is told by the kernel
-    the launcher dies of SIGKILL                its processes are told by the kernel; their end is waited for
+    launch.run gets SIGTERM, SIGUSR1, SIGUSR2, SIGHUP   the launcher is signalled once; the processes save and exit
+    launch.run gets Ctrl-C                              each one is passed on
+    launch.run is killed                                the kernel signals the launcher
+    the launcher is killed                              the kernel signals its processes; their end is awaited
 
-A launcher has a session of its own: what a terminal, `timeout` or a shell sends to all, it hears from here alone. Slurm
-signals a step's task alone, which is this process, or all of its processes (proctrack/cgroup or not): both are borne.
-Free of torch.
+A launcher has a session of its own, so that signals which a terminal, `timeout` or a shell send to the whole group
+reach it only through this process. Slurm signals either the step's task, which is this process, or all of its processes
+(proctrack/cgroup): both work. Free of torch.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from train.run_folder import status
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 ENDS: tuple[status.Stored, ...] = ("done", "preempted", "failed")
 PAUSE = 0.2
-"""Seconds between two looks at a run folder."""
+"""Seconds between two reads of a status."""
 
 
 def supervise(start: Start, environment: Mapping[str, str], folder: Path | None) -> int:
-    """Start a launcher, pass on what asks it to stop, and return the exit code of its run.
+    """Start a launcher, pass signals on to it, and return the exit code of its run.
 
     Args:
-        start: What is started.
-        environment: Its variables, all of them.
-        folder: Where the run leaves its status. None: the launcher's own exit code is all there is.
+        start: The launcher.
+        environment: All of its variables.
+        folder: Where the run keeps its status. None: the launcher's own exit code counts.
     """
     before = _read(folder)
     messenger = Messenger(start.by)
@@ -62,13 +62,13 @@ def supervise(start: Start, environment: Mapping[str, str], folder: Path | None)
 
 
 def exit_code(launcher: int, state: Mapping[str, Any], *, asked_by: int | None = None) -> int:
-    """What a run ends with.
+    """The exit code of a run.
 
     Args:
-        launcher: The launcher's return code; negative: the signal that it died of.
+        launcher: The launcher's return code; negative: the signal that killed it.
         state: The run's status, if it has written one since it was started.
-        asked_by: The signal by which it was asked to stop. Before there is a status nothing has been done, and the
-            same command does it.
+        asked_by: The signal that asked it to stop. Without a status nothing has been done yet, and the same command can
+            be started again.
     """
     own = state.get("exit_code")
     if launcher == 0:
@@ -83,14 +83,14 @@ def exit_code(launcher: int, state: Mapping[str, Any], *, asked_by: int | None =
 def last_word(folder: Path | None, before: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """The status of a run whose launcher failed; nothing if it never wrote one.
 
-    Processes outlive a launcher that was killed, and those of another node theirs: while one of them holds the folder,
-    it is saving, and waited for.
+    Processes outlive a launcher that was killed. While one of them holds the folder's lock it is saving, and is awaited
+    for up to `seconds`.
     """
     until = time.monotonic() + seconds
     while True:
         free = folder is None or not locks.held(folder)
-        now = _read(folder)  # in this order: an end is written before the lock is let go
-        if now.get("starts") == before.get("starts"):  # another run's, or an earlier one's
+        now = _read(folder)  # in this order: an end is written before the lock is released
+        if now.get("starts") == before.get("starts"):  # the status of another run, or of an earlier attempt
             return {} if free else {"state": "failed", "exit_code": ExitCode.LOCKED}
         if free or time.monotonic() >= until:
             return now
@@ -98,12 +98,12 @@ def last_word(folder: Path | None, before: Mapping[str, Any], seconds: float) ->
 
 
 def _read(folder: Path | None) -> dict[str, Any]:
-    """What a run says of itself; nothing without a folder for it."""
+    """The status in a folder; nothing without a folder."""
     return status.read(folder) if folder else {}
 
 
 class Messenger:
-    """Tells the launcher to stop, once: torchrun gives up its processes at the third SIGTERM."""
+    """Asks the launcher to stop, once: torchrun abandons its processes at the third SIGTERM."""
 
     def __init__(self, by: str) -> None:
         self.asked_by: int | None = None
@@ -113,14 +113,14 @@ class Messenger:
         self._child: subprocess.Popen[bytes] | None = None
 
     def listen(self) -> None:
-        """Hear signals from now on, but not those that whoever started this wants ignored, such as nohup."""
+        """Install the handlers, except for signals that are ignored already, as under nohup."""
         for name in (*stopping.SIGNALS, "SIGHUP", "SIGINT"):
             number = getattr(signal, name, None)  # Windows lacks some
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._hear)
 
     def attach(self, child: subprocess.Popen[bytes]) -> None:
-        """The launcher is there."""
+        """Set the launcher; a signal that came before is passed on now."""
         self._child = child
         if self.asked_by is not None:
             self._tell(self.asked_by)
@@ -140,16 +140,16 @@ class Messenger:
 
 
 def _bound_to_parent(stop: signal.Signals) -> Callable[[], None] | None:
-    """What a launcher does before it becomes one, so that it is told to stop when this process is no more."""
+    """What a launcher calls before exec, so that the kernel signals it when this process dies."""
     if LIBC is None:
         return None
     libc, parent = LIBC, os.getpid()
 
     def bind() -> None:
         libc.prctl(stopping.PR_SET_PDEATHSIG, stop)
-        if os.getppid() != parent:  # it was quicker
+        if os.getppid() != parent:  # the parent has died already
             os._exit(1)
-        if stop == signal.SIGTERM:  # torchrun would die of what Slurm may send to all; the processes listen again
+        if stop == signal.SIGTERM:  # torchrun would die of these, which Slurm may send to all processes
             for number in (signal.SIGUSR1, signal.SIGUSR2):
                 signal.signal(number, signal.SIG_IGN)
 

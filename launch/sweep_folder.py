@@ -1,11 +1,11 @@
-"""The folder of a sweep, which explains itself. Free of torch.
+"""The folder of a sweep. Free of torch.
 
-    sweep.json    the command, its words, the runs (id, overrides) and what they are compared by
+    sweep.json    the command, its words, the runs (id, overrides) and the metric that compares them
     sweep.yaml    the sweep file
     config/       copies of the files that the words name; runs read these
     runs/ID/      a run folder each
-    jobs/0001/    an array: job.sbatch, cluster.yaml, element-0000.sh ..., code.diff; job.json, once it is submitted
-    logs/         what the jobs print
+    jobs/0001/    an array: job.sbatch, cluster.yaml, element-0000.sh ..., code.diff; job.json once submitted
+    logs/         output of the jobs
 
 A run's id depends on its overrides alone, so that a longer sweep adds runs and changes none.
 """
@@ -26,7 +26,7 @@ from launch.points.sweep_file import Metric
 from train.run_folder import status
 from train.run_folder.status import State
 
-# Of an element that squeue still lists.
+# Slurm's states of elements that squeue still lists.
 ENDED = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD", "PREEMPTED")
 
@@ -37,29 +37,29 @@ class Run:
 
     id: str
     overrides: Mapping[str, str]
-    """Dotted keys with their values, as a command line has them."""
+    """Values by dotted key, as on a command line."""
     parent: str | None = None
-    """The run of the sweep before this one that it carries on."""
+    """Id of the run that it continues, in the sweep before this one."""
     inherited: Mapping[str, str] = field(default_factory=dict)
-    """What that run and those before it override."""
+    """Overrides of that run and of those before it."""
 
     @property
     def settings(self) -> dict[str, str]:
-        """All that tells this run from others."""
+        """Everything that distinguishes this run from others."""
         return {**self.inherited, **self.overrides}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """What a sweep folder holds."""
+    """The content of sweep.json."""
 
     command: str
     words: tuple[str, ...]
-    """What stands before the overrides."""
+    """Options before the overrides."""
     directory: str
     """Where commands run; absolute."""
     after: str | None = None
-    """Folder of the sweep that has to be run before this one."""
+    """Folder of the sweep that this one continues."""
     metric: Metric | None = None
     runs: tuple[Run, ...] = ()
 
@@ -69,13 +69,13 @@ class Sent:
     """An array that was submitted."""
 
     job: str | None
-    """Its number in Slurm. None: it ran where it was submitted."""
+    """Slurm's job number. None: it ran on the submitting machine."""
     elements: Mapping[int, str]
-    """Ids of the runs by number in the array."""
+    """Run ids by index in the array."""
     commit: str | None
-    """Of the code, with + if the tree differed from it. None: not in a checkout."""
+    """Commit of the code, with + if the tree differed. None: not in a checkout."""
     submitted: str
-    """When."""
+    """Time of submission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class SweepFolder:
 
     @property
     def file(self) -> Path:
-        """What makes this folder one of a sweep."""
+        """sweep.json, which marks the folder of a sweep."""
         return self.path / "sweep.json"
 
     def run_dir(self, run_id: str) -> Path:
@@ -94,7 +94,7 @@ class SweepFolder:
         return self.path / "runs" / run_id
 
     def load(self) -> Submission:
-        """Read sweep.json. InputError: there is none, or it is damaged."""
+        """Read sweep.json. InputError: it is missing or damaged."""
         try:
             found = json.loads(self.file.read_text(encoding="utf-8"))
             runs = tuple(Run(**values) for values in found.pop("runs"))
@@ -121,7 +121,7 @@ class SweepFolder:
         return folder
 
     def states(self, submission: Submission, queue: Mapping[str, str]) -> dict[str, State]:
-        """How far each run is. queue: Slurm's state of each element that it lists, as squeue has it."""
+        """The state of each run by id. queue: Slurm's state of each element that squeue lists, by JOB_INDEX."""
         places: dict[str, list[str]] = {}
         for array in filter(lambda sent: sent.job is not None, self.sent()):
             for index, run_id in array.elements.items():
@@ -145,7 +145,7 @@ def _state(folder: Path, queued: list[str], *, submitted: bool) -> State:
 
 
 def write_sent(job_folder: Path, sent: Sent) -> None:
-    """Note that an array was submitted."""
+    """Record that an array was submitted."""
     write_atomically(job_folder / "job.json", _json(asdict(sent)))
 
 
@@ -162,5 +162,5 @@ def _json(value: Any) -> str:
 
 
 def locked(folder: Path) -> AbstractContextManager[None]:
-    """Make the folder and be alone in it. LockedError: somebody else is at work there."""
+    """Create the folder and lock it. LockedError: another process holds the lock."""
     return locks.alone(folder, lambda: f"another launch.submit is at work in {folder}; wait for it")

@@ -1,9 +1,8 @@
 """A trial of a wandb sweep: what the sweep's command starts, python -m launch.trial train.distill --config FILE ${args}
 
-Each trial has its own run folder, named by what it overrides, runs/sweeps/SWEEP/runs/ID, or below the --run_dir that
-the command names. An agent that is given the same trial again goes on where it was stopped: after a preemption wandb
-queues it anew, under the same parameters. A trial that is done is not trained again; what came out is reported.
-The training itself is launch.run's, on all GPUs that this agent sees.
+Each trial has its own run folder, runs/sweeps/SWEEP/runs/ID or RUN_DIR/runs/ID, whose ID is a hash of the overrides.
+After a preemption wandb queues the trial again with the same parameters, so that the next agent resumes it. A finished
+trial is not trained again; its result is reported. launch.run trains it on all GPUs that this agent sees.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from launch import commands
 from launch.points.grid import Point
 
 AGENT = "HEARTCUT_AGENT"
-"""The variable in which an agent names its folder; the trial leaves its own folder's name there."""
+"""Environment variable with the agent's folder, in which the trial writes the path of its own."""
 NOTE = "trial"
 INIT_SECONDS = 30  # for wandb's server to answer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Become the training. UsageError: this is no sweep."""
+    """Replace this process by the training. UsageError: no agent started it."""
     command, *words = list(sys.argv[1:] if argv is None else argv) or [""]
     commands.find(command, commands.SWEPT)
     sweep = os.environ.get("WANDB_SWEEP_ID")
@@ -57,7 +56,7 @@ def sweep_folder(words: Sequence[str], sweep: str) -> Path:
 
 
 def read_point(path: Path) -> Point:
-    """What an agent says that this trial is to override; the same id as in a grid of launch.submit."""
+    """The parameters that an agent passes to a trial; ids are those of launch.submit."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         values = {key: entry["value"] for key, entry in found.items() if not key.startswith(("_", "wandb_version"))}
@@ -67,7 +66,7 @@ def read_point(path: Path) -> Point:
 
 
 def report(folder: Path) -> None:
-    """Tell wandb what a run that is done came to."""
+    """Report the result of a finished run to wandb."""
     import wandb
 
     result: Mapping[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
@@ -80,7 +79,7 @@ def report(folder: Path) -> None:
 
 
 def _as_read(value: Any) -> Any:
-    """The value as our command line reads it: what PyYAML takes for text may be a number."""
+    """The value as the command line reads it: PyYAML takes some numbers for text."""
     return yaml_text.plain(yaml_text.from_flag(value)) if isinstance(value, str) else value
 
 

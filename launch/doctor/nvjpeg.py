@@ -1,4 +1,4 @@
-"""Hardware JPEG decoders of the first GPU: python -m launch.nvjpeg prints `ENGINES CORES`, the cores of one engine.
+"""Hardware JPEG decoders of the first GPU: python -m launch.doctor.nvjpeg prints `ENGINES CORES`, cores per engine.
 
 A process of its own, without torch: a broken driver may end it, and its device memory is given back when it ends.
 """

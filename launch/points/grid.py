@@ -1,7 +1,7 @@
 """The points of a sweep: pure, without a server and free of torch.
 
-A point's id is a hash of what it overrides. It depends on no other point, on no order of keys and on no way of writing
-a number: whoever submits a longer sweep again finds the runs that are there.
+A point's id is a hash of its overrides. It does not depend on other points, the order of keys or the notation of
+numbers, so that a longer sweep keeps the runs of a shorter one.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from launch.points.sweep_file import Sweep
 
 ID_LENGTH = 12
 FRUITLESS_DRAWS = 100_000
-"""After so many draws in a row that repeat earlier points, there are no others."""
+"""Number of repeated draws in a row after which the space counts as exhausted."""
 MAX_SEED = 2**63
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One run of a sweep: dotted keys with their values as a command line has them."""
+    """One run of a sweep: values by dotted key, as on a command line."""
 
     id: str
     overrides: Mapping[str, str]
@@ -50,12 +50,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """The points of a sweep, and how many more came up that were there already."""
+    """The points of a sweep, and the number of duplicates."""
 
     points: tuple[Point, ...]
     folded: int
     notes: tuple[str, ...]
-    """What a person should know: points that were left out, wishes of the file that have no effect."""
+    """Remarks: points left out, keys of the file without effect."""
 
 
 def expand(sweep: Sweep, *, count: int | None = None, seed: int = 0) -> Expansion:
@@ -89,9 +89,9 @@ def expand(sweep: Sweep, *, count: int | None = None, seed: int = 0) -> Expansio
 
 
 def check(points: Iterable[Point], cls: type[Any], base_words: Sequence[str], places: Mapping[str, str]) -> None:
-    """Let the command's own config judge every point. UsageError names the place of the key, and the point.
+    """Check every point against the command's config. UsageError names the place of the key, and the point.
 
-    places: where each key stands, as Sweep.places has it.
+    places: file and line of each key, as in Sweep.places.
     """
     for point in points:
         try:
@@ -100,7 +100,7 @@ def check(points: Iterable[Point], cls: type[Any], base_words: Sequence[str], pl
             named = [key for key in point.overrides if re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.])", str(error))]
             place = f"{places[named[0]]}: " if named and named[0] in places else ""
             raise UsageError(f"{place}{error} (point {point.id}: {' '.join(point.words)})") from error
-        except SystemExit:  # it would end the caller as if all were well
+        except SystemExit:  # it would end the caller successfully
             raise UsageError(f"{' '.join(base_words)}: --help and --print_config have no place in a sweep") from None
 
 
@@ -109,7 +109,7 @@ def _text(value: Any) -> str:
 
 
 def _canonical(value: Any) -> Any:
-    """Equal for equal numbers; true and 1, which are equal to Python, stay apart in JSON."""
+    """Equal for equal numbers; true and 1, which are equal in Python, differ in JSON."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
@@ -135,7 +135,7 @@ def _random(sweep: Sweep, seed: int) -> Iterator[Point]:
 
 
 def _uniforms(seed: int, key: str) -> Iterator[float]:
-    """Numbers in (0, 1), a stream for each key: another parameter in the file changes nothing of this one's draws."""
+    """Numbers in (0, 1), one stream per key: draws do not depend on other parameters of the file."""
     stream = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
     generator = np.random.Philox(key=np.array([seed, stream], dtype=np.uint64))
     while True:
@@ -143,7 +143,7 @@ def _uniforms(seed: int, key: str) -> Iterator[float]:
 
 
 def _fold(found: Iterable[Point], wanted: int | None) -> tuple[list[Point], int]:
-    """Distinct points in their order, and how many repeated one of them."""
+    """Distinct points in order, and the number of duplicates."""
     points: dict[str, Point] = {}
     folded = fruitless = 0
     for point in found:

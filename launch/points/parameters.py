@@ -1,4 +1,4 @@
-"""The parameters of a sweep file as wandb defines them: what each may be, in a grid and at random.
+"""The parameters of a sweep file as wandb defines them, for grids and random sweeps.
 
 Checked against the schema and the sampling code of wandb's `sweeps` 0.3.0. Three things are our own: numbers that were
 computed are rounded to eight digits, so that they read well and do not depend on the machine's logarithm; a bounded
@@ -25,7 +25,7 @@ from configs.errors import UsageError
 from configs.yaml_text import FLOAT, INT, NULL, TEXT, Entry
 from launch.commands import suggestion
 
-# What each distribution needs, and what it takes besides, with the default.
+# Required fields of each distribution, and optional ones with their defaults.
 DISTRIBUTIONS: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
     "constant": (("value",), {}),
     "categorical": (("values",), {}),
@@ -54,7 +54,7 @@ Number = int | float
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A dotted key of our config, and what a sweep makes of it."""
+    """A dotted key of the config, and the distribution of its values."""
 
     key: str
     where: str
@@ -209,7 +209,7 @@ def _number(entry: Entry) -> Number:
 
 
 def _check_numbers(entry: Entry, distribution: str, numbers: Mapping[str, Number]) -> None:
-    """Refuse what could not be drawn from."""
+    """Refuse numbers that the distribution cannot be drawn from."""
 
     def require(condition: bool, name: str, valid: str) -> None:
         if not condition:

@@ -31,13 +31,13 @@ KEYS = (
     *("program", "command", "method", "metric", "parameters", "name", "description", "project", "entity", "run_cap"),
     *("early_terminate", "kind", "apiVersion", "controller", "job", "image_uri", "metrics", "scheduler"),
 )
-"""What wandb allows at the top."""
+"""Top-level keys that wandb allows."""
 METRIC_KEYS = ("name", "goal", "target", "impute", "impute_while_running")
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What the runs are compared by."""
+    """The metric that compares runs."""
 
     name: str
     goal: Literal["minimize", "maximize"]
@@ -45,7 +45,7 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sweep:
-    """What a sweep file says."""
+    """The content of a sweep file."""
 
     path: str
     method: str
@@ -53,13 +53,13 @@ class Sweep:
     command: str
     """One of commands.SWEPT."""
     base_words: tuple[str, ...]
-    """What stands on the command line before the overrides of a point."""
+    """Options before the overrides of a point."""
     parameters: tuple[Parameter, ...]
     metric: Metric | None
     run_cap: int | None
     """At most this many points."""
     early_terminate: bool
-    """Whether wandb is to stop bad runs, which no job array does."""
+    """Whether wandb should stop bad runs; without its agents this has no effect."""
 
     @property
     def places(self) -> dict[str, str]:
@@ -99,7 +99,7 @@ def read(path: str) -> Sweep:
 
 
 def _distinct(found: Iterable[Parameter]) -> Iterator[Parameter]:
-    """Refuse a key beside itself or beside a section that holds it: on a command line the last one would win."""
+    """Refuse a key that is given twice, also within a section: on a command line the last one would win."""
     seen: list[Parameter] = []
     for parameter in found:
         for other in seen:

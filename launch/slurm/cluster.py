@@ -1,4 +1,4 @@
-"""What a Slurm cluster wants to hear, from a file such as configs/slurm/node.yaml. Free of torch."""
+"""Description of a Slurm job, from a file such as configs/slurm/node.yaml. Free of torch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MEMORY = re.compile(r"\d+[KMGT]?")
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*|[a-z]+_proxy")
 SECRET = re.compile(r"(?:.*_)?(?:KEY|TOKEN|SECRET|PASSWORD)")
 SHORTEST_LEAD, LONGEST_LEAD = 60, 65535
-"""Seconds. Slurm takes no more, and sends the signal up to a minute early."""
+"""Seconds. 65535 is Slurm's limit; it sends the signal up to a minute early."""
 LAUNCHER_MARGIN = 30
-"""Seconds between the launcher's last word to its processes and Slurm's."""
+"""Seconds by which the launcher kills its processes before Slurm does."""
 
-# sbatch options that follow from a key, or that sbatch.py sets for a reason of its own.
+# sbatch options that follow from a key, or that sbatch.py sets itself.
 ELSEWHERE = {
     **{name: name for name in ("partition", "account", "qos", "constraint", "nodes", "mem", "time")},
     **dict.fromkeys(("gres", "gpus", "gpus-per-node", "gpus-per-task"), "gpus"),
@@ -37,7 +37,7 @@ ELSEWHERE = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster:
-    """A kind of job on a cluster: what it asks of Slurm, and what it finds on a node."""
+    """A kind of job: what it requests from Slurm, and how to set up a node."""
 
     time: str
     """Longest time until a job is stopped, [D-]HH:MM:SS. It is queued again and goes on where it was."""
@@ -106,7 +106,7 @@ class Cluster:
 
     @property
     def shutdown_seconds(self) -> int:
-        """How long the launcher waits for processes that were told to leave: less than Slurm does."""
+        """Seconds that the launcher waits for processes that were told to stop: less than Slurm does."""
         return self.signal_seconds - LAUNCHER_MARGIN
 
     def _check_time(self) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of a Slurm that is there. Free of torch."""
+"""Queries and submissions to Slurm. Free of torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from configs.errors import UnavailableError
 
 SECONDS = 120
-"""A busy controller takes a while."""
+"""Timeout; a busy controller is slow."""
 UNKNOWN_JOB = "Invalid job id"
 LARGEST_ARRAY = re.compile(r"^MaxArraySize\s*=\s*(\d+)", re.MULTILINE)
 
@@ -20,11 +20,11 @@ class SlurmError(UnavailableError):
 
 
 def states(jobs: Iterable[str]) -> dict[str, str]:
-    """Return the state of each element of these jobs that is still listed, by JOB_INDEX.
+    """The state of each element of these jobs that is still listed, by JOB_INDEX.
 
     Raises:
         FileNotFoundError: There is no squeue here.
-        SlurmError: It does not answer: what is queued cannot be told.
+        SlurmError: It does not answer, so that the queue is unknown.
     """
     numbers = ",".join(jobs)
     if not numbers:
@@ -36,7 +36,7 @@ def states(jobs: Iterable[str]) -> dict[str, str]:
 
 
 def submit(script: Path) -> str:
-    """Submit a batch script; the number of the job. SlurmError: it was refused, and why."""
+    """Submit a batch script; the number of the job. SlurmError: it was refused."""
     try:
         done = _run(["sbatch", "--parsable", str(script)])
     except FileNotFoundError:
@@ -47,7 +47,7 @@ def submit(script: Path) -> str:
 
 
 def largest_array() -> int | None:
-    """How many elements an array may have; None if Slurm does not say."""
+    """Largest number of elements in an array; None if unknown."""
     try:
         found = LARGEST_ARRAY.search(_run(["scontrol", "show", "config"]).stdout)
     except FileNotFoundError:

@@ -56,12 +56,12 @@ class Array:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What is to be run, and where."""
+    """A job: name, folders and work."""
 
     name: str
     """In Slurm's queue."""
     logs: str
-    """Folder of the logs; absolute, and there when the job is submitted, or Slurm drops them without a word."""
+    """Folder of the logs; absolute. It must exist when the job is submitted, or Slurm drops the logs silently."""
     directory: str
     """Where commands run; absolute."""
     work: Element | Array
@@ -88,18 +88,18 @@ def text(cluster: Cluster, job: Job, *, afterok: Sequence[str] = (), aftercorr: 
 
 
 def element_name(index: int) -> str:
-    """Return the name of an element's file."""
+    """The name of an element's file."""
     return f"element-{index:04d}.sh"
 
 
 def element_text(element: Element) -> str:
-    """Return the content of an element's file: an assignment for bash."""
+    """The content of an element's file: an assignment for bash."""
     words = "".join(f"    {quote(word)}\n" for word in element.words)
     return f"words=(\n{words})\n"
 
 
 def quote(word: str) -> str:
-    """Quote a word for bash, on one line whatever is in it. UsageError: no process can be given a NUL."""
+    """Quote a word for bash, on one line. UsageError: it holds a NUL, which no process can be given."""
     if "\0" in word:
         raise UsageError(f"{word!r} holds a NUL, which no command line can")
     if word.isprintable():
@@ -131,7 +131,7 @@ def _dependencies(afterok: Sequence[str], aftercorr: str | None) -> list[str]:
         require(PARENT.fullmatch(parent) is not None, "dependency", parent, "the number of a job")
     conditions = [":".join(["afterok", *afterok])] if afterok else []
     conditions += [f"aftercorr:{aftercorr}"] if aftercorr is not None else []
-    # Without the second, a job whose parent failed would wait for ever.
+    # Without kill-on-invalid-dep, a job whose parent failed waits forever.
     return [f"dependency={','.join(conditions)}", "kill-on-invalid-dep=yes"] if conditions else []
 
 
@@ -142,7 +142,7 @@ def _setup(cluster: Cluster, job: Job) -> list[str]:
         f"cd {quote(job.directory)}",
         *([f"source {quote(cluster.venv)}/bin/activate"] if cluster.venv else []),
         *(f"export {name}={quote(value)}" for name, value in cluster.environment.items()),
-        "# How long the launcher leaves its processes to save: less than Slurm leaves it.",
+        "# Seconds that processes have to save before the launcher kills them: fewer than Slurm gives the job.",
         f"export TORCH_ELASTIC_SHUTDOWN_TIMEOUT={cluster.shutdown_seconds}",
     ]
 
@@ -165,7 +165,7 @@ def _work(work: Element | Array) -> list[str]:
 def _step(cluster: Cluster) -> list[str]:
     inside = "".join(f"{quote(word)} " for word in cluster.container)
     srun = f"srun --nodes={cluster.nodes} --ntasks-per-node=1 --cpus-per-task={cluster.cpus_per_task} --export=ALL"
-    # A launcher that ends first does not take the others with it: they may be saving.
+    # A launcher that ends must not end the others, which may be saving.
     patience = f" --kill-on-bad-exit=0 --wait={cluster.signal_seconds}" if cluster.nodes > 1 else ""
     return ["code=0", f"{srun}{patience} \\", f'    {inside}python -m "${{words[@]}}" || code=$?']
 

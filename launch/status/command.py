@@ -1,7 +1,7 @@
 """Run folders as one table: python -m launch.status runs/sweeps/digits_kd [--watch] [--sort KEY] [--plot sweep.png]
 
-Every run below the folder is a row, stages of a chain below their chain, points of a sweep that have not been started
-too. `lost` means that the folder says running and its process is gone: start the same command again.
+Every run below the folder is a row; so are stages, below their chain, and points of a sweep that have not begun.
+`lost` means that the folder says running and its process is gone: start the same command again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from launch.status.table import Found
 from train.run_folder.status import STATES
 
 SECONDS = 10.0
-"""Between two looks of --watch."""
+"""Interval of --watch."""
 PICTURES = (".png", ".pdf", ".svg")
 ORDERS: dict[str, Callable[[Run], Any]] = {
     "run": lambda run: str(run.path),
@@ -40,7 +40,7 @@ ORDERS: dict[str, Callable[[Run], Any]] = {
     "left": lambda run: run.left,
     "starts": lambda run: run.starts,
 }
-"""Accuracies begin with the best, everything else with the least."""
+"""Accuracies in descending order, everything else ascending."""
 PIPE_WIDTH = 240
 
 
@@ -99,7 +99,7 @@ def look(folder: Path, order: str | None) -> Found:
 
 
 def watch(folder: Path, order: str | None, seconds: float) -> None:
-    """Show the table anew every so often, until Ctrl-C."""
+    """Show the table again every `seconds`, until Ctrl-C."""
     with suppress(KeyboardInterrupt):
         while True:
             found, console = look(folder, order), _console()
@@ -110,7 +110,7 @@ def watch(folder: Path, order: str | None, seconds: float) -> None:
 
 
 def _order(key: str | None, sweep: bool) -> Callable[[Run], Any]:
-    """What to sort by. Without a key, a sweep begins with its best finished run, other folders go by name."""
+    """The sort key. By default a sweep begins with its best finished run; other folders go by name."""
     if key is None and sweep:
         return lambda run: (run.state != "done", _last(_negative(run.validation)), STATES.index(run.state))
     if key is None or key in ORDERS:
@@ -119,7 +119,7 @@ def _order(key: str | None, sweep: bool) -> Callable[[Run], Any]:
 
 
 def _last(value: Any) -> tuple[bool, Any]:
-    """What is not known comes last."""
+    """Unknown values last."""
     return (value is None, 0 if value is None else value)
 
 

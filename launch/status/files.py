@@ -1,6 +1,6 @@
-"""Files of a run folder, read from outside while a run writes them, after it was killed, or when they are damaged.
+"""Files of a run folder, read while a run writes them, after it was killed, or when damaged. Free of torch.
 
-What is not there says nothing, what cannot be read is named, and nothing raises. Free of torch.
+Nothing raises: a missing or damaged file counts as empty.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 
 TAIL = 65_536
-"""Bytes of metrics.jsonl that are read."""
+"""Bytes read from the end of metrics.jsonl."""
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster
 
 
 def yaml_mapping(path: Path) -> dict[str, Any]:
-    """A YAML mapping; nothing if there is none that can be read."""
+    """A YAML mapping; empty if it cannot be read."""
     try:
         found = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
@@ -29,7 +29,7 @@ def yaml_mapping(path: Path) -> dict[str, Any]:
 
 
 def planned_epochs(config: Path) -> int | None:
-    """The key epochs of a config, without the milliseconds that reading all of it takes."""
+    """The key epochs of a config, found without parsing the file, which takes milliseconds."""
     try:
         found = re.search(r"^epochs: (\d{1,9})$", config.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     except OSError:
@@ -38,7 +38,7 @@ def planned_epochs(config: Path) -> int | None:
 
 
 def last_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The last lines of metrics.jsonl; torn ones are left out."""
+    """The last records of metrics.jsonl; incomplete lines are skipped."""
     try:
         with path.open("rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - TAIL, 0))

@@ -1,6 +1,6 @@
-"""Run folders as they are found from outside: how far each is, and whether somebody still works in it. Free of torch.
+"""Progress of runs, read from their folders. Free of torch.
 
-Nothing here trusts a file: one that is missing says nothing, one that is damaged is named in the run's `fault`.
+A missing file is no error; a damaged one is named in the run's `fault`.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ CLOSED = frozenset(("checkpoints", "wandb", "__pycache__"))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """What a run folder says."""
+    """A run, read from its folder."""
 
     path: Path
     state: State
     model: str | None = None
     epoch: int | None = None
-    """Epochs that are over."""
+    """Finished epochs."""
     epochs: int | None = None
-    """Epochs that are planned."""
+    """Planned epochs."""
     validation: float | None = None
-    """Accuracy on validation: of the chosen epoch once done, of the last one before."""
+    """Accuracy on validation: of the best epoch once done, of the last one before."""
     test: float | None = None
     """Accuracy on test, which is read once, at the end."""
     parameters: int | None = None
     macs: int | None = None
     seconds: float | None = None
-    """Time of the epochs that are over."""
+    """Seconds of the finished epochs."""
     left: float | None = None
     """Seconds to the end of the schedule, at the pace so far."""
     starts: int | None = None
     exit_code: int | None = None
     reason: str | None = None
-    """Why it ended."""
+    """Reason of its end."""
     fault: str | None = None
-    """What could not be read."""
+    """Files that could not be read."""
     agent: bool = False
-    """No run, but a sweep agent that starts runs."""
+    """A sweep agent, which starts runs, and not a run itself."""
     overrides: Mapping[str, str] = field(default_factory=dict)
-    """What a sweep set."""
+    """Overrides of a sweep."""
     stages: tuple[Run, ...] = ()
-    """Run folders inside of this one, in their order."""
+    """Run folders inside this one, in order."""
 
 
 def collect(folder: Path) -> tuple[list[Run], list[str]]:
-    """All runs below a folder, those of a chain within it and points of a sweep that wait, and what cannot be read."""
+    """All runs below a folder, with points of sweeps that have not begun; and faults."""
     faults: list[str] = []
     points: dict[Path, Mapping[str, str]] = {}
     paths = list(_outermost(folder, faults, points))
@@ -73,7 +73,7 @@ def collect(folder: Path) -> tuple[list[Run], list[str]]:
 
 
 def read(folder: Path, faults: list[str]) -> Run:
-    """One run folder and those inside of it. Folders that cannot be looked into are added to `faults`."""
+    """A run folder and those inside it. Folders that cannot be listed are added to `faults`."""
     stages = [read(inner, faults) for child in _folders(folder, faults) for inner in _outermost(child, faults, {})]
     run = _own(folder)
     return _chain(replace(run, stages=tuple(sorted(stages, key=_stage_order)))) if stages else run
@@ -82,7 +82,7 @@ def read(folder: Path, faults: list[str]) -> Run:
 def _outermost(folder: Path, faults: list[str], points: dict[Path, Mapping[str, str]]) -> Iterator[Path]:
     """The folder itself if it is a run's, or else the outermost run folders below it.
 
-    points: the runs that sweeps on the way have, each with what it overrides, are added to them.
+    Runs of sweeps that are found on the way are added to `points`, with their overrides.
     """
     try:
         names = {entry.name for entry in os.scandir(folder)}
@@ -123,7 +123,7 @@ def _stage_order(run: Run) -> tuple[int, str]:
 
 
 def _own(folder: Path) -> Run:
-    """What a folder's own files say."""
+    """A run by the files of its own folder."""
     notes: list[str] = []
     said, result = status.read(folder, notes), json_object(folder / "result.json", notes)
     state, kind = status.state(folder, said), said.get("kind")
@@ -165,7 +165,7 @@ def _left(run: Run) -> float | None:
 
 
 def _chain(run: Run) -> Run:
-    """A run that consists of others: what it does not say itself, they say."""
+    """A chain, completed by the values of its stages."""
     begun = [stage for stage in run.stages if stage.epoch is not None]
     epochs = _chain_epochs(yaml_mapping(run.path / "config.yaml"))
     if run.state == "done" or not begun:
@@ -180,7 +180,7 @@ def _chain(run: Run) -> Run:
 
 
 def _chain_epochs(config: Mapping[str, Any]) -> int | None:
-    """Epochs of all trainings that the config of a chain plans."""
+    """Planned epochs of all trainings of a chain."""
     if isinstance(config.get("prune"), dict):
         steps, each = count(config["prune"], "steps"), count(config, "epochs")
         last = count(config, "final_epochs") or each

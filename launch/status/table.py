@@ -1,4 +1,4 @@
-"""The table of launch.status: what stands in its columns, and what is said below it."""
+"""The table of launch.status, and the lines below it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGEST_REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The runs below a folder, in the order in which they are shown."""
+    """The runs below a folder, in display order."""
 
     folder: Path
     rows: list[Run]
@@ -31,18 +31,18 @@ class Found:
 
     @property
     def varied(self) -> list[str]:
-        """What a sweep overrides with more than one value."""
+        """Keys that a sweep overrides with more than one value."""
         swept = [run.overrides for run in self.rows if run.overrides]
         keys = dict.fromkeys(key for overrides in swept for key in overrides)
         return [key for key in keys if len({overrides.get(key) for overrides in swept}) > 1]
 
     @property
     def counts(self) -> Counter[str]:
-        """How many runs are in each state, stages of chains apart."""
+        """Number of runs in each state; stages of chains do not count."""
         return Counter(run.state for run in self.rows)
 
     def name(self, run: Run) -> str:
-        """The run's folder, as seen from the folder that was asked about."""
+        """The run's path relative to the folder."""
         parts = run.path.relative_to(self.folder).parts or (self.folder.resolve().name,)
         return "/".join(part for part in parts if part != "runs" or not run.overrides)
 
@@ -52,7 +52,7 @@ class Found:
         return {"folder": str(self.folder), **counts, "runs": [_plain(run) for run in self.rows]}
 
     def print(self, console: Console) -> None:
-        """The table, and below it what went wrong."""
+        """Print the table, then reasons and faults."""
         console.print(table(self))
         for name, run in _with_stages(self):
             for text in filter(None, (_end(run), run.fault)):
@@ -66,7 +66,7 @@ class Found:
 
 
 def table(found: Found) -> Table:
-    """A row for each run and each stage; columns in which nothing would stand are left out."""
+    """A row for each run and each stage; empty columns are left out."""
     varied, rows = found.varied, _with_stages(found)
     columns: dict[str, list[str]] = {"run": [name for name, _ in rows], "state": [run.state for _, run in rows]}
     columns |= {key: [run.overrides.get(key, "") for _, run in rows] for key in varied}
@@ -107,7 +107,7 @@ def _plain(run: Run) -> dict[str, Any]:
 
 
 def _end(run: Run) -> str:
-    """How a run ended that did not end well."""
+    """Exit code and reason of a run that failed or was preempted."""
     if run.state not in ("failed", "preempted"):
         return ""
     code = "" if run.exit_code is None else f", exit code {run.exit_code}"

@@ -1,9 +1,9 @@
-"""Sweeps that carry on others: which run follows which, and what each array waits for. Pure, and free of torch.
+"""Sweeps that continue others: parents of runs, and dependencies of arrays. Pure, and free of torch.
 
-Every point of a sweep carries on every run of the sweep before it. In the words of a run,
+Every point of a sweep continues every run of the sweep before it. In the words of a run,
 
-    {parent}        is the folder of the run that it carries on
-    {parent.KEY}    is what that run, or one before it, overrides KEY with
+    {parent}        is the folder of the run that it continues, its parent
+    {parent.KEY}    is the value of KEY that the parent, or a run before it, overrides
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ PLACEHOLDER = re.compile(r"\{parent(?:\.([A-Za-z][\w.]*))?\}")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a run is queued."""
+    """The place of a run in Slurm's queue."""
 
     job: str
     index: int
     alone: bool
-    """No other run is in this job."""
+    """Whether it is the only run of the job."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,13 +35,13 @@ class Part:
     """Runs that become one array."""
 
     runs: Mapping[int, Run] = field(default_factory=dict)
-    """By number in the array."""
+    """Runs by index in the array."""
     afterok: tuple[str, ...] = ()
     aftercorr: str | None = None
 
 
 def carry_on(points: Iterable[Point], parents: Sequence[Run], run_dir: Callable[[str], str]) -> list[Run]:
-    """Return a run for each pair of a run before it and a point. run_dir: the folder of the former, by id."""
+    """A run for each pair of a parent and a point. run_dir: gives the folder of a parent by its id."""
     return [
         Run(
             id=hashlib.sha256(f"{parent.id} {point.id}".encode()).hexdigest()[:ID_LENGTH],
@@ -55,7 +55,7 @@ def carry_on(points: Iterable[Point], parents: Sequence[Run], run_dir: Callable[
 
 
 def fill(word: str, parent: Run, run_dir: str) -> str:
-    """Put the run that is carried on into a word. UsageError: it does not override that key."""
+    """Fill a parent into a word. UsageError: the parent does not override that key."""
 
     def value(found: re.Match[str]) -> str:
         key = found[1]
@@ -70,14 +70,14 @@ def fill(word: str, parent: Run, run_dir: str) -> str:
 
 
 def require_filled(words: Iterable[str]) -> None:
-    """UsageError: a word names a run before it, and there is none."""
+    """UsageError: a word names a parent, and there is none."""
     for word in words:
         if found := PLACEHOLDER.search(word):
             raise UsageError(f"{word}: {found[0]} needs --after, the folder of the sweep that is carried on")
 
 
 def places(sent: Iterable[Sent], queued: Callable[[str], bool]) -> dict[str, Place]:
-    """Where runs are queued, by id; queued: whether an element, JOB_INDEX, is."""
+    """Places of queued runs, by id. queued: whether an element, JOB_INDEX, is queued."""
     found: dict[str, Place] = {}
     for array in sent:
         for index, run_id in array.elements.items():
@@ -87,7 +87,7 @@ def places(sent: Iterable[Sent], queued: Callable[[str], bool]) -> dict[str, Pla
 
 
 def parts(runs: Iterable[Run], parents: Mapping[str, Place]) -> list[Part]:
-    """Divide runs into arrays by what they wait for; a run whose parent has no place waits for nothing.
+    """Divide runs into arrays by the jobs they wait for; a run whose parent has no place waits for none.
 
     Slurm lets an element wait for the element of another array only under the same number (aftercorr).
     """

@@ -42,12 +42,12 @@ WIDTH = 160
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Do what the command line asks for, and say what was done."""
+    """Submit what the command line asks for, and report it."""
     request = parse(argv)
     if request.dry_run:
         show(request, select(request))
         return
-    freeze.merged(request)  # refuses a folder of something else before a lock is put into it
+    freeze.merged(request)  # refuses a folder of something else before it gets a lock
     with locked(request.folder.path):
         selection = select(request)
         freeze.write(request, selection.submission)
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def submit(folder: SweepFolder, submission: Submission, cluster: Cluster, part: Part, code: Version) -> None:
-    """Submit one array, and note it. SlurmError: it was refused."""
+    """Submit one array and record it. SlurmError: it was refused."""
     job_folder = folder.new_job_folder()
     _write_elements(job_folder, folder, submission, part, code, cluster)
     (job_folder / "cluster.yaml").write_text(reader.dump(cluster), encoding="utf-8")
@@ -77,7 +77,7 @@ def submit(folder: SweepFolder, submission: Submission, cluster: Cluster, part: 
 
 
 def batch_text(folder: SweepFolder, submission: Submission, cluster: Cluster, part: Part, job_folder: Path) -> str:
-    """The script of one array, whose element files are in `job_folder`."""
+    """The batch script of one array, whose element files are in `job_folder`."""
     job = Job(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", folder.path.absolute().name).lstrip(".-") or "sweep",
         logs=str(folder.path.absolute() / "logs"),
@@ -90,21 +90,21 @@ def batch_text(folder: SweepFolder, submission: Submission, cluster: Cluster, pa
 def element(
     folder: SweepFolder, submission: Submission, run: Run, cluster: Cluster | None, group: Sequence[str] = ()
 ) -> Element:
-    """One run, for its element file. cluster: None: it runs here."""
+    """The element of one run. cluster: None if it runs on this machine."""
     processes = () if cluster is None else ("--processes", str(cluster.processes))
     words = (submission.command, *run_words(folder, submission, run), *group)
     return Element(words=("launch.run", *processes, *words))
 
 
 def wandb_group(folder: SweepFolder, submission: Submission) -> list[str]:
-    """The option that makes the runs one group in wandb, where they are there and the config names none."""
+    """The option that groups the runs in wandb, if they are tracked and the config names no group."""
     found = run_config(folder, submission, submission.runs[0])
     tracked = found["track.wandb"] != "disabled" and found["track.group"] is None
     return [f"--track.group={folder.path.absolute().name}"] if tracked else []
 
 
 def run_here(request: Request, selection: Selection, code: Version) -> None:
-    """Run all of it, then show the table."""
+    """Run all elements on this machine, then show the table."""
     from launch.status import command  # rich takes a while, as below
 
     for part in selection.parts:
@@ -119,7 +119,7 @@ def run_here(request: Request, selection: Selection, code: Version) -> None:
 
 
 def report(request: Request, selection: Selection) -> None:
-    """How many points there are, and how far they are."""
+    """Print the number of runs in each state."""
     counts = Counter(selection.states.values())
     found = [f"{counts[state]:,} {state}" for state in STATES if counts[state]]
     print(f"{request.folder.path}: {_runs(len(selection.states))}: {', '.join(found)}")
@@ -144,7 +144,7 @@ def _left_out(request: Request, selection: Selection) -> Iterator[str]:
 
 
 def show(request: Request, selection: Selection) -> None:
-    """What would be submitted: the scripts and the points."""
+    """Print the scripts and the points that would be submitted."""
     from rich.console import Console
 
     from configs.tables import plain_table
@@ -167,7 +167,7 @@ def show(request: Request, selection: Selection) -> None:
 def _write_elements(
     job_folder: Path, folder: SweepFolder, submission: Submission, part: Part, code: Version, cluster: Cluster | None
 ) -> None:
-    """Fill a new job folder. It counts for nothing until job.json is in it."""
+    """Fill a new job folder. It does not count as submitted before job.json is written."""
     group = wandb_group(folder, submission)
     for index, run in part.runs.items():
         text = sbatch.element_text(element(folder, submission, run, cluster, group))
@@ -185,14 +185,14 @@ def _record(job_folder: Path, part: Part, job: str | None, code: Version) -> Non
 def _report_version(folder: SweepFolder, code: Version) -> None:
     earlier = [sent.commit for sent in folder.sent()]
     if code.commit is None:
-        print("  the code is in no git checkout: which it was is not noted")
+        print("  the code is in no git checkout: its commit is not recorded")
     elif earlier and earlier[-1] != code.commit:
         print(f"  the code is {code.commit} now; runs of {folder.path} were submitted with {earlier[-1]}")
 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Between sbatch and the note of its job, Ctrl-C waits."""
+    """Block signals between sbatch and the record of its job."""
     asked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, asked)
     try:

@@ -1,4 +1,4 @@
-"""A sweep as it was submitted, kept: files that the words name, points, sweep file. Free of torch."""
+"""Copies of what was submitted: config files, points, sweep file. Free of torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FLAG = "--config="
 
 
 def merged(request: Request) -> Submission:
-    """What the folder is to hold: what it holds, and the new runs. Nothing is written.
+    """The folder's content with the new runs added. Nothing is written.
 
     Raises:
         InputError: The folder holds something else, or the same sweep with another base; what differs is named.
@@ -39,7 +39,7 @@ def merged(request: Request) -> Submission:
 
 
 def differences(folder: SweepFolder, old: Submission, new: Submission) -> list[str]:
-    """`key was old, is now new` for what all runs share; what a run overrides makes another run of it."""
+    """`key was old, is now new` for each key that all runs share; overrides are part of a run's id."""
     keys = ("command", "directory", "after")
     pairs = [(key, getattr(old, key), getattr(new, key)) for key in keys]
     if all(was == now for _, was, now in pairs):
@@ -50,7 +50,7 @@ def differences(folder: SweepFolder, old: Submission, new: Submission) -> list[s
 
 
 def write(request: Request, submission: Submission) -> None:
-    """Keep all of it. Files that are there stay: they say the same, or merged would have refused."""
+    """Write the submission and copies of its files. Existing copies stay: merged has compared them."""
     folder = request.folder
     kept = dict(zip(_kept(request.submission.words, folder), request.submission.words, strict=True))
     for copy, word in kept.items():
@@ -64,7 +64,7 @@ def write(request: Request, submission: Submission) -> None:
 
 
 def _kept(words: Sequence[str], folder: SweepFolder) -> Iterator[str]:
-    """The words with copies for the files of --config; a file of the run that is carried on is there to stay."""
+    """The words with copies for the files of --config, except for files of a parent run."""
     copies = 0
     for before, word in zip(["", *words], words, strict=False):
         flag = FLAG if word.startswith(FLAG) else ""

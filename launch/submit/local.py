@@ -1,4 +1,4 @@
-"""The elements of an array run here, one after another, without Slurm. Free of torch."""
+"""Elements of an array, run on this machine one after another. Free of torch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from configs import stopping
 from configs.errors import UserError
 
 PAUSE = 0.2
-"""Seconds between two looks at whether to stop."""
+"""Seconds between two checks for a signal."""
 SCRIPT = 'source "$1" && exec "$2" -m "${words[@]}"'
 """Of bash: the arguments are an element's file and a Python."""
 
 
 class NotDoneError(UserError):
-    """Runs of a sweep did not come to their end."""
+    """Some runs of a sweep failed or stopped."""
 
 
 def run(elements: Iterable[tuple[str, Path]]) -> None:
-    """Run all elements, given by the run's id and the element's file; one that fails does not stop the others.
+    """Run all elements, given as run ids and element files; a failure does not stop the others.
 
     Raises:
-        NotDoneError: Some did not come to their end; which.
-        StoppedError: A signal asked for an end; the element that ran was told so, and the others wait.
+        NotDoneError: Some failed or stopped; they are named.
+        StoppedError: A signal came; it was passed on to the running element, and the others have not begun.
     """
     stopping.install()
     listed = list(elements)
@@ -52,6 +52,6 @@ def _run(element: Path) -> int:
                 if stopping.requested() and not told:
                     told = True
                     child.terminate()
-            except KeyboardInterrupt:  # the child has heard it as well
+            except KeyboardInterrupt:  # the child has received it as well
                 child.wait()
                 raise

@@ -1,4 +1,4 @@
-"""What a call of launch.submit asks for, checked before anything is written or queued. Free of torch."""
+"""The command line of launch.submit, checked before anything is written or queued. Free of torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROG = "python -m launch.submit"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What is to be in the folder, and how it is to be run."""
+    """A submission: the content of the folder, and where to run it."""
 
     folder: SweepFolder
     submission: Submission
@@ -35,9 +35,9 @@ class Request:
     cluster: Cluster | None
     """None: run here."""
     parent: Submission | None
-    """The sweep that is carried on."""
+    """The sweep that this one continues."""
     notes: tuple[str, ...]
-    """What a person should know of the points."""
+    """Remarks about the points."""
     retry: bool
     dry_run: bool
 
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: Sequence[str] | None = None) -> Request:
-    """Read a command line. UsageError: something is wrong with it, or with any of the points."""
+    """Parse a command line. UsageError: it, or one of the points, is wrong."""
     options = parser().parse_args(argv)
     folder = SweepFolder(options.folder)
     valid = "a path of letters, digits and _ . , : = @ + / -, which is all that #SBATCH lines take"
@@ -136,7 +136,7 @@ def _cluster(options: argparse.Namespace) -> Cluster | None:
 
 
 def _base_words(submission: Submission, run: Run) -> list[str]:
-    """What a run's words begin with; its overrides follow, and then its folder."""
+    """The options of a run before its overrides and its folder."""
     if submission.after is None or run.parent is None:
         return list(submission.words)
     run_dir = str(SweepFolder(Path(submission.after)).run_dir(run.parent))
@@ -145,13 +145,13 @@ def _base_words(submission: Submission, run: Run) -> list[str]:
 
 
 def run_words(folder: SweepFolder, submission: Submission, run: Run) -> list[str]:
-    """What follows the command of a run."""
+    """The options of a run."""
     own = Point(run.id, run.overrides).words
     return [*_base_words(submission, run), *own, f"--run_dir={folder.run_dir(run.id)}"]
 
 
 def run_config(folder: SweepFolder, submission: Submission, run: Run) -> dict[str, Any]:
-    """The config that a run gets, by dotted key. UsageError: its command does not take it."""
+    """The config of a run by dotted key. UsageError: its command refuses it."""
     command = COMMANDS[submission.command]
     return reader.flat(
         reader.read(
@@ -165,7 +165,7 @@ def run_config(folder: SweepFolder, submission: Submission, run: Run) -> dict[st
 
 
 def _check(folder: SweepFolder, submission: Submission, places: Mapping[str, str]) -> None:
-    """Let the command's own config judge every run. UsageError names the place of the key, and the point."""
+    """Check every run against the command's config. UsageError names the place of the key, and the point."""
     for run in submission.runs:
         if not run.overrides:
             run_config(folder, submission, run)

@@ -1,4 +1,4 @@
-"""Which runs of a sweep are submitted now, and in which arrays. Free of torch."""
+"""The runs of a sweep to submit now, and their arrays. Free of torch."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from train.run_folder.status import UNFINISHED, State
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """What there is, and what is to be done."""
+    """The state of a sweep, and the arrays to submit."""
 
     submission: Submission
     states: Mapping[str, State]
-    """Of the runs that were asked for, before anything is submitted."""
+    """States of the requested runs before the submission."""
     parts: tuple[Part, ...]
-    """What becomes an array each."""
+    """One array each."""
     blocked: int
-    """Runs left out because those they carry on are neither done nor queued."""
+    """Number of runs left out because their parents are neither done nor queued."""
     surplus: int
-    """Runs left out because an array takes no more."""
+    """Number of runs left out because an array has no room for them."""
 
 
 def select(request: Request) -> Selection:
-    """Look at the folder and at Slurm, and choose. Nothing is written.
+    """Choose by the folder and Slurm's queue. Nothing is written.
 
     Raises:
         InputError: The folder holds another sweep, or is damaged.
@@ -61,7 +61,7 @@ def select(request: Request) -> Selection:
 
 
 def survey(folder: SweepFolder, submission: Submission) -> tuple[dict[str, State], dict[str, Place]]:
-    """How far each run is, and where those are that are queued or running. Without a squeue, none is."""
+    """The state of each run, and the places of those queued or running; there are none without squeue."""
     sent = folder.sent()
     jobs = {array.job: None for array in sent if array.job is not None}
     try:

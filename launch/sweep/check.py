@@ -1,7 +1,7 @@
-"""Whether a sweep file would work under wandb's agents, found out without a server. Free of torch.
+"""A check of sweep files for wandb's agents that needs no server. Free of torch.
 
-wandb reads the file with PyYAML and hands every value on as Python prints it: --optim.lr=1e-05. So is it tried here,
-value by value and together, on the config of the command that is swept.
+wandb reads the file with PyYAML and passes every value on as Python prints it: --optim.lr=1e-05. The check does the
+same, value by value and in combinations, with the config of the swept command.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from launch.submit import chain
 from launch.sweep.metric_names import RESULT, metric_names
 
 TRIAL = "launch.trial"
-"""What stands before the swept command: it gives each trial a run folder."""
+"""Module before the swept command that gives each trial a run folder."""
 REFUSED = {
     "${args_no_hyphens}": "options begin with --",
     "${args_no_equals}": "a value that begins with -- would be taken for an option",
@@ -43,27 +43,27 @@ BOUNDED = (1e-12, 0.25, 0.5, 0.75, 1 - 1e-12)
 UNBOUNDED = (0.001, 0.25, 0.5, 0.75, 0.999)
 """Quantiles at which distributions are tried."""
 ALL = 128
-"""Up to so many combinations, all are tried."""
+"""Number of combinations up to which all are tried."""
 TOGETHER = 32
-"""Of more, so many at random, and each value by itself."""
+"""Number of random combinations that are tried of more, besides each value by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A sweep file that would work."""
+    """A sweep file that passed the check."""
 
     sweep: Sweep
     config: dict[str, Any]
     """For wandb.sweep."""
     trials: int | None
-    """How many there will be; None: until somebody stops it."""
+    """Number of trials; None: until the sweep is stopped."""
     tried: int
     """Combinations of values that the command's config accepted."""
     notes: tuple[str, ...]
 
 
 def check(path: str) -> Checked:
-    """Read and check a sweep file. UsageError names file, line, key, and what is right."""
+    """Read and check a sweep file. UsageError names file, line, key and what is valid."""
     _check_macros(path)
     sweep = sweep_file.read(path)
     config: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -82,7 +82,7 @@ def check(path: str) -> Checked:
 
 
 def _check_macros(path: str) -> None:
-    """Refuse other ways to hand options on, each for its own reason."""
+    """Refuse macros other than ${args}, each with its reason."""
     for entry in yaml_text.entries(yaml_text.load(path), set(), path):
         if entry.key == "command" and isinstance(entry.node, yaml.SequenceNode):
             for word in (node.value for node in entry.node.value):
@@ -91,7 +91,7 @@ def _check_macros(path: str) -> None:
 
 
 def _check_command(sweep: Sweep, config: Mapping[str, Any]) -> None:
-    """The command must hand the parameters on, to a trial with a folder of its own."""
+    """The command must pass the parameters on to launch.trial."""
     right = f'["${{env}}", python, -m, {TRIAL}, {sweep.command}, --config, FILE, "${{args}}"]'
     if "command" not in config:
         raise UsageError(f"{sweep.path}: command is missing, and wandb would start program as a file; write {right}")
@@ -127,7 +127,7 @@ def _check_metric(sweep: Sweep) -> None:
 
 
 def _values(parameter: Parameter, space: Mapping[str, Any], sweep: Sweep) -> list[Any]:
-    """What wandb may hand on: every value, or a range at its ends and between them."""
+    """Values that wandb may pass on: all of them, or samples of a range."""
     raw = _below(space, parameter.key)
     if parameter.values:
         theirs = list(raw["values"]) if "values" in raw else [raw["value"]]
@@ -151,7 +151,7 @@ def _values(parameter: Parameter, space: Mapping[str, Any], sweep: Sweep) -> lis
 
 
 def _below(space: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """What stands below a dotted key, however its sections are nested."""
+    """The mapping of a dotted key, however its sections are nested."""
     if key in space:
         return dict(space[key])
     outer = next(name for name in space if key.startswith(f"{name}."))
@@ -159,7 +159,7 @@ def _below(space: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _same(ours: Any, theirs: Any) -> bool:
-    """Whether wandb reads a value as we do; 1e-3, which it takes for text, becomes a number on our command line."""
+    """Whether wandb reads a value as we do; 1e-3, text to wandb, becomes a number on our command line."""
     if isinstance(ours, list):
         both = isinstance(theirs, list) and len(ours) == len(theirs)
         return both and all(_same(one, other) for one, other in zip(ours, theirs, strict=True))
@@ -172,7 +172,7 @@ def _same(ours: Any, theirs: Any) -> bool:
 
 
 def _points(values: Mapping[str, Sequence[Any]]) -> Iterator[Point]:
-    """All combinations, or if they are many, each value by itself and some of them together."""
+    """All combinations; if there are many, each value by itself and random combinations."""
     axes = [list(axis) for axis in values.values()]
     if math.prod(map(len, axes)) <= ALL:
         rows = [list(row) for row in product(*axes)]

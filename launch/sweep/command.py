@@ -5,9 +5,9 @@
     python -m launch.sweep FILE --cluster configs/slurm/one_gpu.yaml --count 50
     python -m launch.sweep FILE --cluster ... --join ENTITY/PROJECT/SWEEP
 
-On a cluster, every element of the array is one agent with one trial; launch.agent says what becomes of one that is
-stopped. Ctrl-C here lets the trials save; wandb queues them again, and --join takes them up. A grid or random sweep
-without wandb is launch.submit's.
+On a cluster, every element of the array is one agent with one trial; launch.agent explains what happens when it is
+stopped. On Ctrl-C the trials save, wandb queues them again, and --join resumes them. launch.submit runs grids and
+random sweeps without wandb.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for."""
+    """Check the file, then create the sweep and start agents."""
     options = parser().parse_args(argv)
     site = cluster.read(options.cluster) if options.cluster else None
     _check_options(options, site)
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def say(checked: Checked) -> None:
-    """What the file asks for."""
+    """Print a summary of the file."""
     sweep, trials = checked.sweep, "any number of" if checked.trials is None else f"{checked.trials:,}"
     metric = f", {sweep.metric.goal} {sweep.metric.name}" if sweep.metric else ""
     print(f"{sweep.path}: {trials} trials of {sweep.command}, {sweep.method}{metric}")
@@ -76,7 +76,7 @@ def say(checked: Checked) -> None:
 
 
 def submit(checked: Checked, sweep: str, site: Cluster, count: int) -> None:
-    """An array of agents. SlurmError: it was refused."""
+    """Submit an array of agents. SlurmError: it was refused."""
     folder = trial.sweep_folder(checked.sweep.base_words, sweep.rpartition("/")[2])
     jobs = SweepFolder(folder).new_job_folder()
     logs = folder / "logs"
@@ -92,7 +92,7 @@ def submit(checked: Checked, sweep: str, site: Cluster, count: int) -> None:
 
 
 def batch_text(sweep: str, site: Cluster, count: int, jobs: Path, logs: Path) -> str:
-    """The script. It starts one agent per element; the trial's launch.run then takes all GPUs of the element."""
+    """The batch script: one agent per element, whose trial uses all GPUs of the element."""
     array = Array(folder=str(jobs.absolute()), indices=tuple(range(count)))
     name = f"sweep-{sweep.rpartition('/')[2]}"
     job = Job(name=name, logs=str(logs.absolute()), directory=str(Path.cwd()), work=array)
@@ -110,7 +110,7 @@ def run_here(sweep: str, count: int) -> int:
 
 
 def environments(environment: Mapping[str, str], count: int) -> list[dict[str, str]]:
-    """Those of `count` agents; with GPUs, each sees its share. UsageError: there are fewer GPUs than agents."""
+    """Environments of `count` agents; each sees its share of the GPUs. UsageError: fewer GPUs than agents."""
     gpus = start.visible_gpus(environment, run.installed_gpus()) if count > 1 else 0
     if not gpus:
         return [dict(environment)] * count

@@ -1,4 +1,4 @@
-"""What a sweep may compare its runs by: the names under which a run's numbers are in wandb. Free of torch."""
+"""Names of the metrics that a sweep may compare its runs by. Free of torch."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ RESULT = (
     *("validation_accuracy", "best_epoch", "epochs", "parameters", "nonzero", "macs", "bytes", "seconds"),
     "images_per_second",
 )
-"""Numbers of result.json that compare runs, known once a run is done. Not accuracy, which may be that on test."""
+"""Numbers of result.json, known once a run is done. Without accuracy, which may be measured on test."""
 TERMS = ("train/ce", "train/gradient_norm")
-"""What training logs besides train.track.CURVES, as far as the config asks for it."""
+"""Metrics that training logs besides CURVES, depending on the config."""
 TEACHER_TERMS = ("train/kd", "train/dkd", "train/hint", "train/attention")
-"""What distillation adds."""
+"""Metrics that distillation adds."""
 
 
 def metric_names(command: str) -> tuple[str, ...]:
-    """What the run of a command logs. A chain's is not that of its trainings, which have runs of their own."""
+    """The metrics that a command logs. Trainings of a chain have wandb runs of their own."""
     if command == "train.compress":
         return RESULT
     if command == "train.prune":

@@ -1,4 +1,4 @@
-"""What is asked of a wandb server: whether there is a key for it, and a new sweep."""
+"""Login check and creation of sweeps on a wandb server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ServerError(UnavailableError):
 
 
 def require_login() -> None:
-    """UsageError: wandb is offline here, or knows no key. Nothing is sent, and nobody is asked."""
+    """UsageError: wandb is offline, or has no key. Nothing is sent."""
     mode = os.environ.get("WANDB_MODE", "online")
     if mode != "online":
         raise UsageError(

@@ -35,7 +35,7 @@ PATIENCE = "--export=ALL --kill-on-bad-exit=0 --wait=180 python -m launch.run"
 
 
 def plan(environment=(), processes=None, **place) -> start.Start:
-    place = {"cores": 8, "cores_in_sight": 8} | place
+    place = {"cores": 8, "visible_cores": 8} | place
     return start.plan(Place(environment=dict(environment), **place), DISTILL, processes)
 
 

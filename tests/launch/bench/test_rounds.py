@@ -123,9 +123,14 @@ def test_the_cpu_time_of_living_workers_counts(tmp_path):
     assert rounds.cpu_seconds(tmp_path) == pytest.approx(time.process_time(), abs=0.1), "no worker, nothing to look for"
 
 
-def test_the_stopwatch_waits_for_the_device_at_both_ends():
-    moments = []
-    watch = rounds.Stopwatch(lambda: (time.sleep(0.05), moments.append(time.perf_counter())))
+def test_the_stopwatch_waits_for_the_device_at_both_ends(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def settle() -> None:
+        now[0] += 3
+
+    watch = rounds.Stopwatch(settle)
+    now[0] += 2
     lap = watch.lap(7)
-    assert lap.images == 7 and len(moments) == 2
-    assert 0.05 <= lap.seconds < 0.1 + moments[1] - moments[0]
+    assert (lap.images, lap.seconds, now[0]) == (7, 5, 8)  # the first wait is no part of it, the second is

@@ -1,6 +1,6 @@
 """What is submitted, on the Slurm that answers here; tests/slurm/up.sh brings one up.
 
-python -m pytest -m slurm tests/launch/test_slurm.py --basetemp DIR        (that all nodes see)
+python -m pytest -m slurm tests/launch/slurm/test_queue.py --basetemp DIR        (that all nodes see)
 """
 
 import json

@@ -429,11 +429,11 @@ def test_a_run_dir_of_a_config_file_is_left_to_the_training(home, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_training_and_another_filler_keep_their_status(home, tmp_path, caplog):
+def test_a_training_and_another_filler_keep_their_status(home, tmp_path, capsys):
     config = reader.read(CacheConfig, tiny_digits.words(home, "online"), prog="x", description="x")
     before = (home / "online" / "status.json").read_bytes()
     fill.run(config, str(home / "online"))
     assert (home / "online" / "status.json").read_bytes() == before
     with locks.alone(tmp_path, str):
         fill.run(config, str(tmp_path))
-    assert not (tmp_path / "status.json").exists() and "another process keeps the status" in caplog.text
+    assert not (tmp_path / "status.json").exists() and "another process keeps the status" in capsys.readouterr().err
