@@ -12,7 +12,6 @@ from data_pipes.executors import build
 from data_pipes.executors.build import Executor
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
-from data_pipes.sources import source
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 
@@ -22,14 +21,15 @@ LINE = 20
 PAPER, INK, FAINT = (250, 250, 248), (40, 40, 40), (130, 130, 130)
 
 
-def draw(spec: DataSpec, split: source.Split, images: int, views: int, seed: int) -> Image.Image:
-    """The sheet: `images` samples spread over the split, each in its evaluation view and its first training views."""
-    samples = source.load(spec, split)
-    rows = np.linspace(0, len(samples) - 1, min(images, len(samples))).astype(np.int64)
+def draw(spec: DataSpec, samples: Samples, *, images: int, views: int, seed: int) -> Image.Image:
+    """The sheet: `images` samples spread over the split, each in its evaluation view and its first training views.
+
+    seed: of the plan.
+    """
+    rows = samples.spread(images)
     columns = tiles(spec, samples, rows, views, seed)
     titles = ["evaluation", *(f"view {view}" for view in range(views))]
-    captions = [_caption(samples, int(row)) for row in rows]
-    return compose(columns, titles, captions)
+    return compose(columns, titles, [_caption(samples, int(row)) for row in rows])
 
 
 def tiles(spec: DataSpec, samples: Samples, rows: Rows, views: int, seed: int) -> list[npt.NDArray[np.uint8]]:

@@ -7,25 +7,12 @@ which it does not promise for its distributions (Salmon et al. 2011, "Parallel r
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import numpy as np
 import numpy.typing as npt
 
+from data_pipes.spec import Operator
+
 Floats = npt.NDArray[np.float64]
-
-
-class Operator(IntEnum):
-    """One stream each. The numbers are part of every cache on disk: append, never renumber."""
-
-    ORDER = 0
-    CROP = 1
-    FLIP = 2
-    ROTATION = 3
-    AFFINE = 4
-    ERASE = 5
-    MATCHING = 6
-    MIX = 7
 
 
 def raw(seed: int, view: int, operator: Operator, count: int, attempt: int = 0) -> npt.NDArray[np.uint64]:

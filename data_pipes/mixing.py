@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from data_pipes.draws import Floats, Operator, permutation, uniform
-from data_pipes.geometry import Boxes
-from data_pipes.spec import AugmentSpec
+from data_pipes.boxes import Boxes
+from data_pipes.draws import Floats, permutation, uniform
+from data_pipes.spec import AugmentSpec, Operator
 
 Rows = npt.NDArray[np.int64]
 MAX_ATTEMPTS = 1000

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
-import numpy.typing as npt
 
-from data_pipes import geometry, mixing
-from data_pipes.draws import Floats, Operator, permutation, uniform
-from data_pipes.geometry import Boxes
+from data_pipes import affines, boxes, mixing
+from data_pipes.boxes import Boxes, Sizes
+from data_pipes.draws import Floats, permutation
 from data_pipes.mixing import Rows
-from data_pipes.spec import AugmentSpec
+from data_pipes.spec import AugmentSpec, Operator
 
 SizeHW = tuple[int, int]
 
@@ -56,28 +54,28 @@ class Plan:
         return value
 
 
-def training(seed: int, view: int, spec: AugmentSpec, size_N2: npt.NDArray[np.int32], output_HW: SizeHW) -> Plan:
+def training(seed: int, view: int, spec: AugmentSpec, size_N2: Sizes, output_HW: SizeHW) -> Plan:
     """The random views of a training split whose oriented images have sizes `size_N2` (height, width)."""
     count = len(size_N2)
     partner_N, blend_N, paste_N4 = _unmixed(count)
     if spec.mixes:
         partner_N, blend_N, paste_N4 = mixing.mix(seed, view, spec, count, output_HW)
     return Plan(
-        crop_N4=_crop(seed, view, spec, size_N2),
-        matrix_N23=_matrix(seed, view, spec, count, output_HW),
-        erase_N4=_erase(seed, view, spec, count, output_HW),
+        crop_N4=boxes.crop(seed, view, spec, size_N2),
+        matrix_N23=affines.random_maps(seed, view, spec, count, output_HW),
+        erase_N4=boxes.erase(seed, view, spec, count, output_HW),
         partner_N=partner_N,
         blend_N=blend_N,
         paste_N4=paste_N4,
     )
 
 
-def evaluation(size_N2: npt.NDArray[np.int32], eval_crop: float, output_HW: SizeHW) -> Plan:
+def evaluation(size_N2: Sizes, eval_crop: float, output_HW: SizeHW) -> Plan:
     """The one fixed view: the centred box of `eval_crop` times the largest that fits, nothing random."""
     partner_N, blend_N, paste_N4 = _unmixed(len(size_N2))
     return Plan(
-        crop_N4=geometry.centre_boxes(size_N2, eval_crop, output_HW),
-        matrix_N23=geometry.identity(len(size_N2)),
+        crop_N4=boxes.centre_boxes(size_N2, eval_crop, output_HW),
+        matrix_N23=affines.identity(len(size_N2)),
         erase_N4=np.zeros((len(size_N2), 4), dtype=np.int32),
         partner_N=partner_N,
         blend_N=blend_N,
@@ -116,65 +114,3 @@ def label_share(plan_B: Plan, output_HW: SizeHW) -> Floats:
 
 def _unmixed(count: int) -> tuple[Rows, Floats, Boxes]:
     return np.arange(count, dtype=np.int64), np.ones(count), np.zeros((count, 4), dtype=np.int32)
-
-
-def _crop(seed: int, view: int, spec: AugmentSpec, size_N2: npt.NDArray[np.int32]) -> Boxes:
-    if spec.crop_scale is None:
-        return np.concatenate([np.zeros_like(size_N2), size_N2], axis=1).astype(np.int32)
-
-    def draw(attempt: int) -> Floats:
-        return uniform(seed, view, Operator.CROP, (len(size_N2), 4), attempt)
-
-    box_N4, found = geometry.random_boxes(size_N2, spec.crop_scale, spec.crop_ratio, draw, whole_side=True)
-    return np.where(found[:, None], box_N4, geometry.centred_boxes(size_N2, spec.crop_ratio)).astype(np.int32)
-
-
-def _matrix(seed: int, view: int, spec: AugmentSpec, count: int, size_HW: SizeHW) -> Floats:
-    """Padded crop, flips, rotation, affine, in this order; as destination-to-source matrices they multiply likewise."""
-    steps = []
-    if spec.crop_padding:
-        u = uniform(seed, view, Operator.CROP, (count, 2))
-        shift = np.floor(u * (2 * spec.crop_padding + 1)) - spec.crop_padding
-        steps.append(geometry.translation(shift[:, 1], shift[:, 0]))
-    if spec.horizontal_flip or spec.vertical_flip:
-        u = uniform(seed, view, Operator.FLIP, (count, 2))
-        steps.append(geometry.flips(u[:, 0] < spec.horizontal_flip, u[:, 1] < spec.vertical_flip, size_HW))
-    if spec.rotation:
-        degrees = (2 * uniform(seed, view, Operator.ROTATION, (count, 1))[:, 0] - 1) * spec.rotation
-        steps.append(_rotation(degrees, size_HW))
-    if spec.affine or spec.shear or any(spec.translate) or spec.zoom != (1.0, 1.0):
-        steps.append(_affine(seed, view, spec, count, size_HW))
-    if not steps:
-        return geometry.identity(count)
-    matrix_N23 = reduce(geometry.compose, steps)
-    # sin and cos differ in the last place between machines; plans must not. 2^-24 is far under a pixel.
-    return np.asarray(np.rint(matrix_N23 * 2.0**24) / 2.0**24)
-
-
-def _rotation(degrees_N: Floats, size_HW: SizeHW) -> Floats:
-    zero, one = np.zeros_like(degrees_N), np.ones_like(degrees_N)
-    return geometry.inverse_affine(-degrees_N, zero, one, np.stack([zero, zero], axis=1), size_HW)
-
-
-def _affine(seed: int, view: int, spec: AugmentSpec, count: int, size_HW: SizeHW) -> Floats:
-    u = uniform(seed, view, Operator.AFFINE, (count, 5))
-    height, width = size_HW
-    largest = np.array([spec.translate[0] * width, spec.translate[1] * height])
-    zoom = spec.zoom[0] + (spec.zoom[1] - spec.zoom[0]) * u[:, 1]
-    shift_N2 = np.rint((2 * u[:, 3:] - 1) * largest)  # whole pixels, as torchvision draws them
-    degrees, shear = (2 * u[:, 0] - 1) * spec.affine, (2 * u[:, 2] - 1) * spec.shear
-    return geometry.inverse_affine(degrees, shear, zoom, shift_N2, size_HW)
-
-
-def _erase(seed: int, view: int, spec: AugmentSpec, count: int, size_HW: SizeHW) -> Boxes:
-    if spec.erase == 0:
-        return np.zeros((count, 4), dtype=np.int32)
-    chosen = uniform(seed, view, Operator.ERASE, (count, 1))[:, 0] < spec.erase
-
-    def draw(attempt: int) -> Floats:
-        return uniform(seed, view, Operator.ERASE, (count, 4), attempt + 1)
-
-    size_N2 = np.tile(np.array(size_HW, dtype=np.int32), (count, 1))
-    tall = (1 / spec.erase_ratio[1], 1 / spec.erase_ratio[0])  # torchvision erases with ratio height over width
-    box_N4, found = geometry.random_boxes(size_N2, spec.erase_scale, tall, draw, whole_side=False)
-    return np.where((chosen & found)[:, None], box_N4, 0).astype(np.int32)

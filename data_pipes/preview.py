@@ -47,8 +47,10 @@ def main() -> None:
         other_sections=True,
     )
     from data_pipes import contact_sheet  # torch is loaded only for a config that holds
+    from data_pipes.sources import source
 
-    sheet = contact_sheet.draw(config.data, config.split, config.images, config.views, config.seed)
+    samples = source.load(config.data, config.split)
+    sheet = contact_sheet.draw(config.data, samples, images=config.images, views=config.views, seed=config.seed)
     sheet.save(config.output)
     sys.stdout.write(f"{config.output}: {sheet.width} x {sheet.height} pixels\n")
 

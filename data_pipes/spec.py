@@ -5,14 +5,51 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Literal
+from enum import IntEnum
+from typing import Literal, NamedTuple
 
 from configs import resources
 from configs.errors import require
 
 MAX_SEED = 2**63
 SourceName = Literal["digits", "idx", "cifar10", "cifar10.1", "food11", "folder"]
+
+
+class SourceFacts(NamedTuple):
+    """What is known of a data set by its source alone."""
+
+    files: bool
+    """Whether its images are files to decode, rather than one array."""
+    usual_count: int
+    """Images of its training split, a tenth being validation."""
+    usual_side: int
+    """Longest side, in pixels."""
+    bundled: bool = False
+    """Whether it comes with a package, so that it is always there and the same."""
+
+
+SOURCES: dict[SourceName, SourceFacts] = {
+    "digits": SourceFacts(files=False, usual_count=1_293, usual_side=8, bundled=True),
+    "idx": SourceFacts(files=False, usual_count=54_000, usual_side=28),
+    "cifar10": SourceFacts(files=False, usual_count=45_000, usual_side=32),
+    "cifar10.1": SourceFacts(files=False, usual_count=2_000, usual_side=32),
+    "food11": SourceFacts(files=True, usual_count=9_866, usual_side=500),  # as published, with its own validation
+    "folder": SourceFacts(files=True, usual_count=10_000, usual_side=500),  # nothing is known but photographs
+}
 ExecutorName = Literal["auto", "dali", "host", "resident"]
+
+
+class Operator(IntEnum):
+    """What is drawn at random, each from a stream of its own. The numbers are part of every cache: append only."""
+
+    ORDER = 0
+    CROP = 1
+    FLIP = 2
+    ROTATION = 3
+    AFFINE = 4
+    ERASE = 5
+    MATCHING = 6
+    MIX = 7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +115,21 @@ class AugmentSpec:
     def mixes(self) -> bool:
         """Whether samples are blended in pairs."""
         return (self.mixup > 0 or self.cutmix > 0) and self.mix_probability > 0
+
+    @property
+    def flips(self) -> bool:
+        """Whether images are mirrored."""
+        return self.horizontal_flip > 0 or self.vertical_flip > 0
+
+    @property
+    def affine_step(self) -> bool:
+        """Whether the affine step does anything."""
+        return self.affine > 0 or self.shear > 0 or any(self.translate) or self.zoom != (1.0, 1.0)
+
+    @property
+    def warps(self) -> bool:
+        """Whether images need an interpolating affine map; a flip alone does not."""
+        return self.crop_padding > 0 or self.rotation > 0 or self.affine_step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,6 +223,11 @@ class DataSpec:
         require(self.source in ("idx", "food11"), "data.classes", self.classes, f"null for {self.source}: {why}")
         unique = len(set(self.classes)) == len(self.classes) and all(name.strip() for name in self.classes)
         require(unique and bool(self.classes), "data.classes", self.classes, "names, none of them empty or given twice")
+
+    @property
+    def facts(self) -> SourceFacts:
+        """What the source tells about the data set."""
+        return SOURCES[self.source]
 
     @property
     def channels(self) -> int:

@@ -48,6 +48,17 @@ def affine(image_CHW: torch.Tensor, matrix_23: NDArray[np.float64]) -> torch.Ten
     return warped[0].round().clamp(0, 255).to(torch.uint8)
 
 
+def affine_parameters(matrix_N23: NDArray[np.float64], size_HW: tuple[int, int]) -> dict[str, NDArray[np.float64]]:
+    """Angle, scale, shear and shift of maps in torchvision's convention."""
+    a, b, c, d = matrix_N23[:, 0, 0], matrix_N23[:, 0, 1], matrix_N23[:, 1, 0], matrix_N23[:, 1, 1]
+    angle, zoom = np.arctan2(-c, d), 1 / np.hypot(c, d)
+    tangent = zoom * (b * np.cos(angle) - a * np.sin(angle))
+    centre = np.array([size_HW[1] / 2, size_HW[0] / 2])
+    shift = np.linalg.solve(matrix_N23[:, :, :2], (centre - matrix_N23[:, :, 2])[..., None])[..., 0] - centre
+    shear = np.rad2deg(np.arctan(tangent))
+    return {"angle": np.rad2deg(angle), "zoom": zoom, "shear": shear, "dx": shift[:, 0], "dy": shift[:, 1]}
+
+
 class ListImages:
     """A store of images of different sizes."""
 

@@ -111,6 +111,11 @@ class RunSpec:
         require(minutes is None or minutes > 0, "max_minutes", minutes, "positive, or null")
         require(self.checkpoint_steps >= 0, "checkpoint_steps", self.checkpoint_steps, "at least 0")
 
+    @property
+    def plan_seed(self) -> int:
+        """Seed of the views."""
+        return self.seed if self.view_seed is None else self.view_seed
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:

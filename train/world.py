@@ -152,7 +152,6 @@ def settled(config: Config, accelerator: Accelerator, samples: Samples) -> tuple
 
 def training_loader(config: TrainConfig, accelerator: Accelerator, samples: Samples, layout: Layout) -> PlanLoader:
     """Random views of the training split, as a config that is settled shows them."""
-    seed = config.seed if config.view_seed is None else config.view_seed
     return PlanLoader(
         samples,
         config.data,
@@ -161,5 +160,5 @@ def training_loader(config: TrainConfig, accelerator: Accelerator, samples: Samp
         device=accelerator.device,
         dtype=dtype_of(config.precision),
         image_dtype=image_dtype_of(config.precision),
-        views=Views(seed=seed, count=config.views, first=config.first_epoch),
+        views=Views(seed=config.plan_seed, count=config.views, first=config.first_epoch),
     )

@@ -42,13 +42,17 @@ class Executor(Protocol):
 
 def choose(spec: DataSpec, samples: Samples, device: torch.device) -> Choice:
     """Which executor a split gets on a device, and why."""
-    height, width = canvas.canvas_size(spec, samples)
-    images = choice.Images(
+    return choice.choose(spec, describe(samples), devices.describe(device))
+
+
+def describe(samples: Samples) -> choice.Images:
+    """What the choice depends on in a split."""
+    return choice.Images(
+        count=len(samples),
         largest_side=int(samples.size_N2.max(initial=0)),
-        canvas_bytes=len(samples) * height * width * spec.channels,
+        common_size=samples.common_size,
         encoded=isinstance(samples.images, FileImages),
     )
-    return choice.choose(spec, images, devices.describe(device))
 
 
 def fingerprint(spec: DataSpec, chosen: Choice) -> dict[str, str]:
@@ -73,7 +77,7 @@ def build(
     With `rows`, it is the whole split's executor, but for these samples alone, counted anew from 0.
     """
     chosen = choose(spec, samples, device)
-    size_HW = canvas.canvas_size(spec, samples)
+    size_HW = choice.canvas_size(spec, samples.common_size)
     part = samples if rows is None else samples.select(rows)
     if chosen.name == "dali":
         from data_pipes.executors.dali import DaliExecutor  # an import of half a second that few need

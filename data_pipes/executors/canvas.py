@@ -23,6 +23,7 @@ from configs.errors import UsageError
 from configs.home import cache_folder
 from data_pipes.executors import canvas_file
 from data_pipes.executors.canvas_file import CanvasFile, Writer
+from data_pipes.executors.choice import canvas_size
 from data_pipes.executors.render import RESIZED_MARGIN, Pixels, reduction, resize
 from data_pipes.mixing import Rows
 from data_pipes.plan import SizeHW
@@ -44,18 +45,6 @@ KEPT_FROM = 256  # images; fewer are decoded in half a second
 MEMORY_SHARE = 0.8  # of what is available; the rest is for what else a run holds
 
 
-def canvas_size(spec: DataSpec, samples: Samples) -> SizeHW:
-    """Height and width of every canvas image: the images' own where those are equal and not larger than needed.
-
-    What is larger is shrunk here, with antialias, to `canvas_scale` times the output: one warp cannot do that.
-    """
-    height, width = (round(side * spec.canvas_scale) for side in spec.image_size)
-    size_N2 = samples.size_N2
-    if len(size_N2) and (size_N2 == size_N2[0]).all() and (size_N2[0] <= (height, width)).all():
-        return int(size_N2[0, 0]), int(size_N2[0, 1])
-    return height, width
-
-
 def load(
     spec: DataSpec,
     samples: Samples,
@@ -72,7 +61,7 @@ def load(
 
     Raises UsageError when memory is too small for it, and InputError naming a file that is gone or has changed.
     """
-    size_HW = size_HW or canvas_size(spec, samples)
+    size_HW = size_HW or canvas_size(spec, samples.common_size)
     if isinstance(samples.images, ArrayImages) and samples.images.pixel_NHWC.shape[1:3] == size_HW:
         return _gather(samples.images.pixel_NHWC, samples.row_N, spec.channels)
     shape = (len(samples), *size_HW, spec.channels)
@@ -93,7 +82,7 @@ def load(
 
 def squash(spec: DataSpec, samples: Samples, row_R: Rows, size_HW: SizeHW | None = None) -> torch.Tensor:
     """Some rows of a split on its canvas, decoded by OpenCV in threads: uint8 R x H x W x C."""
-    size_HW = size_HW or canvas_size(spec, samples)
+    size_HW = size_HW or canvas_size(spec, samples.common_size)
     canvas_RHWC = torch.empty((len(row_R), *size_HW, spec.channels), dtype=torch.uint8)
     reduce_R = reduction(samples.size_N2[row_R], size_HW, RESIZED_MARGIN)
 

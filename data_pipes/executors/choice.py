@@ -17,10 +17,12 @@ DEVICE_SHARE = 0.4  # of the free device memory may hold images; the rest is for
 class Images:
     """What the choice depends on in a split."""
 
+    count: int
+    """How many there are."""
     largest_side: int
     """In pixels; 0 if there is no image."""
-    canvas_bytes: int
-    """Size of the split once decoded and squashed."""
+    common_size: tuple[int, int] | None
+    """Height and width of every image; None where they differ."""
     encoded: bool
     """Whether they are files to decode, rather than one array."""
 
@@ -50,6 +52,23 @@ class Choice:
         return f"{self.name} ({self.feed})" if self.name == "dali" else self.name
 
 
+def canvas_size(spec: DataSpec, common_size: tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width of every canvas image: the images' own where those are equal and not larger than needed.
+
+    Larger ones are reduced to `canvas_scale` times the output, with antialias: the warp of a view has none.
+    """
+    height, width = (round(side * spec.canvas_scale) for side in spec.image_size)
+    if common_size is not None and common_size[0] <= height and common_size[1] <= width:
+        return common_size
+    return height, width
+
+
+def canvas_bytes(spec: DataSpec, images: Images) -> int:
+    """Bytes of all images once decoded and squashed."""
+    height, width = canvas_size(spec, images.common_size)
+    return images.count * height * width * spec.channels
+
+
 def dali_installed() -> bool:
     """Whether NVIDIA DALI is installed, which does not import it; its wheels exist for Linux only."""
     return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
@@ -68,8 +87,8 @@ def choose(spec: DataSpec, images: Images, device: Device) -> Choice:
         return Choice(name="resident", feed="canvas", reason=kept)
     # An NVIDIA GPU comes this far with photographs only without DALI.
     lacking = " (NVIDIA DALI is not installed: pip install nvidia-dali-cuda120)" if device.kind == "nvidia" else ""
-    if device.kind != "cpu" and _fits(images, device):
-        kept = f"{_gigabytes(images)} of images fit in the device's memory"
+    if device.kind != "cpu" and _fits(spec, images, device):
+        kept = f"{_gigabytes(spec, images)} of images fit in the device's memory"
         return Choice(name="resident", feed="canvas", reason=kept + lacking)
     reason = f"images of up to {images.largest_side} pixels are decoded as they come"
     return Choice(name="host", feed="files", reason=reason + lacking)
@@ -96,18 +115,20 @@ def _dali(spec: DataSpec, images: Images, device: Device) -> Choice:
         return Choice(name="dali", feed=spec.dali.feed, reason=f"{asked}; data.dali.feed is {spec.dali.feed}")
     if device.kind != "nvidia":  # DALI then works on the CPU
         return Choice(name="dali", feed="files", reason=f"{asked}; files are decoded as they come")
-    if _fits(images, device):
-        return Choice(name="dali", feed="canvas", reason=f"{asked}, in whose memory {_gigabytes(images)} of images fit")
-    reason = f"{asked}; {_gigabytes(images)} of images are more than {DEVICE_SHARE:.0%} of its free memory"
+    if _fits(spec, images, device):
+        return Choice(
+            name="dali", feed="canvas", reason=f"{asked}, in whose memory {_gigabytes(spec, images)} of images fit"
+        )
+    reason = f"{asked}; {_gigabytes(spec, images)} of images are more than {DEVICE_SHARE:.0%} of its free memory"
     return Choice(name="dali", feed="files", reason=f"{reason}, so files are decoded as they come")
 
 
-def _fits(images: Images, device: Device) -> bool:
-    return images.canvas_bytes <= DEVICE_SHARE * device.free_bytes
+def _fits(spec: DataSpec, images: Images, device: Device) -> bool:
+    return canvas_bytes(spec, images) <= DEVICE_SHARE * device.free_bytes
 
 
-def _gigabytes(images: Images) -> str:
-    return f"{images.canvas_bytes / 1e9:.2f} GB"
+def _gigabytes(spec: DataSpec, images: Images) -> str:
+    return f"{canvas_bytes(spec, images) / 1e9:.2f} GB"
 
 
 def pixels(chosen: Choice, spec: DataSpec) -> str:

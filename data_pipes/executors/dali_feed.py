@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from configs.errors import InputError
 from configs.files import write_atomically
 from configs.home import cache_folder
-from data_pipes.executors import dali_graph, dali_kinds
+from data_pipes.executors import dali_kinds
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.sources.images import FileImages
@@ -125,9 +125,9 @@ class CanvasFeed:
 def view_inputs(augment: AugmentSpec, plan_B: Plan) -> dict[str, Any]:
     """What the graph asks for after the crop."""
     inputs: dict[str, Any] = {}
-    if dali_graph.warps(augment):
+    if augment.warps:
         inputs["matrix_B23"] = plan_B.matrix_N23.astype(np.float32)
-    elif dali_graph.flips(augment):
+    elif augment.flips:
         inputs["across_B"] = (plan_B.matrix_N23[:, 0, 0] < 0).astype(np.int32)
         inputs["down_B"] = (plan_B.matrix_N23[:, 1, 1] < 0).astype(np.int32)
     if augment.erase:

@@ -51,17 +51,6 @@ def build(spec: DataSpec, device_id: int | None, dtype: torch.dtype, batch_size:
     return pipeline
 
 
-def warps(augment: AugmentSpec) -> bool:
-    """Whether views need an interpolating affine; flips alone do not."""
-    turned = augment.rotation or augment.affine or augment.shear
-    return bool(turned or any(augment.translate) or augment.zoom != (1.0, 1.0) or augment.crop_padding)
-
-
-def flips(augment: AugmentSpec) -> bool:
-    """Whether views are flipped and need nothing else of the affine."""
-    return bool(augment.horizontal_flip or augment.vertical_flip) and not warps(augment)
-
-
 def _floats(name: str) -> DataNode:
     return fn.external_source(name=name, batch=True, dtype=types.FLOAT)
 
@@ -96,9 +85,9 @@ def _crop_of_canvas(device: str, output_HW: SizeHW) -> DataNode:
 
 
 def _affine(image: DataNode, augment: AugmentSpec) -> DataNode:
-    if warps(augment):
+    if augment.warps:
         return fn.warp_affine(image, matrix=_floats("matrix_B23"), fill_value=0)
-    if flips(augment):
+    if augment.flips:
         return fn.flip(image, horizontal=_integers("across_B"), vertical=_integers("down_B"))
     return image
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_pipes.sources.images import ImageStore
+from data_pipes.sources.split import evenly_spaced
 
 UNLABELLED = -1
 
@@ -51,6 +52,13 @@ class Samples:
         """Whether every sample has a label."""
         return bool((self.label_N != UNLABELLED).all())
 
+    @property
+    def common_size(self) -> tuple[int, int] | None:
+        """Height and width of every image, in pixels; None where they differ or there is none."""
+        if len(self) == 0 or (self.size_N2 != self.size_N2[0]).any():
+            return None
+        return int(self.size_N2[0, 0]), int(self.size_N2[0, 1])
+
     def select(self, rows: NDArray[np.int64], *, split: str | None = None) -> Samples:
         """These rows, in this order, on the same store; under another split's name when one is given."""
         return replace(
@@ -61,6 +69,10 @@ class Samples:
             size_N2=self.size_N2[rows],
             row_N=self.row_N[rows],
         )
+
+    def spread(self, count: int) -> NDArray[np.int64]:
+        """Rows of `count` samples spread over the split, which may be sorted by class; all if there are no more."""
+        return evenly_spaced(len(self), count)
 
     def read(self, i: int, *, channels: int, reduce: int = 1) -> NDArray[np.uint8]:
         """Pixels of sample i, HxWxchannels uint8, upright. See ImageStore.read."""

@@ -29,9 +29,7 @@ def splits(spec: DataSpec) -> tuple[str, ...]:
     """The splits that `load` can give for this spec."""
     if spec.source == "cifar10.1":
         return ("test",)
-    if spec.source not in ("food11", "folder"):
-        return ("train", "validation", "test")
-    return _splits(_listing(spec))
+    return _splits(_listing(spec)) if spec.facts.files else ("train", "validation", "test")
 
 
 def _splits(listing: folders.Listing) -> tuple[str, ...]:
@@ -46,7 +44,7 @@ def load(spec: DataSpec, split: Split) -> Samples:
     Raises UsageError when the data set is not at data.root, InputError for a split that it does not have, for damaged
     data, for bad image files unless data.bad_files is skip, and when skipping them leaves a class of train without any.
     """
-    if spec.source in ("food11", "folder"):
+    if spec.facts.files:
         return _from_files(spec, split)
     _require_split(split, splits(spec), spec)
     samples = _array_samples(spec, "test" if split == "test" else "train")

@@ -1,4 +1,4 @@
-"""A validation split for data sets that bring none."""
+"""Which rows of a data set make up a part of it: a validation split, or a few spread over all."""
 
 from __future__ import annotations
 
@@ -23,3 +23,8 @@ def stratified(label_N: NDArray[np.int64], fraction: float, seed: int) -> tuple[
         count = min(max(int(len(row_M) * fraction + 0.5), 1), len(row_M) - 1)
         validation_N[row_M[np.argsort(bits[row_M], kind="stable")][:count]] = True
     return np.flatnonzero(~validation_N), np.flatnonzero(validation_N)
+
+
+def evenly_spaced(length: int, count: int) -> NDArray[np.int64]:
+    """`count` positions spread over range(length), ascending and distinct; all of them if there are no more."""
+    return np.linspace(0, length - 1, min(count, length)).astype(np.int64)

@@ -144,7 +144,7 @@ def geometric(library: Any, spec: DataSpec) -> list[Callable[[Any], Any]]:
         steps.append(library.RandomVerticalFlip(augment.vertical_flip))
     if augment.rotation:
         steps.append(library.RandomRotation(augment.rotation))
-    if augment.affine or augment.shear or any(augment.translate) or augment.zoom != (1.0, 1.0):
+    if augment.affine_step:
         shift, zoom, shear = augment.translate, augment.zoom, augment.shear
         steps.append(library.RandomAffine(augment.affine, shift, zoom, shear or None))
     return steps

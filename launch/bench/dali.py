@@ -15,7 +15,6 @@ from nvidia.dali import Pipeline, fn, math, types
 from nvidia.dali.data_node import DataNode
 from torch.utils.dlpack import from_dlpack
 
-from data_pipes.executors import dali_graph
 from data_pipes.plan import SizeHW
 from data_pipes.spec import AugmentSpec, DataSpec
 from launch.bench.rounds import Lap, Stopwatch
@@ -102,9 +101,9 @@ def augmented(encoded: DataNode, work: Work) -> DataNode:
             **_decoder(work),
         )
     image = fn.resize(image, size=spec.image_size, antialias=True)
-    if dali_graph.warps(augment):
+    if augment.warps:
         image = fn.warp_affine(image, matrix=matrix(augment, spec.image_size), fill_value=0)
-    elif dali_graph.flips(augment):
+    elif augment.flips:
         across, down = (_coin(p) for p in (augment.horizontal_flip, augment.vertical_flip))
         image = fn.flip(image, horizontal=across, vertical=down)
     if augment.erase:

@@ -12,8 +12,6 @@ from functools import partial
 from itertools import islice, repeat
 from typing import Any
 
-import numpy as np
-
 from configs.errors import UsageError
 from data_pipes.batch import Batch
 from data_pipes.executors import build
@@ -196,8 +194,7 @@ def last_steps(loader: PlanLoader, steps: int) -> Iterator[Batch]:
 def other_loader(loop: Loop, spec: DataSpec) -> PlanLoader:
     """A loader like the loop's own with another executor and only as many images as are measured."""
     samples, layout = loop.train_loader.dataset, loop.layout
-    count = min(len(samples), MOST_STEPS * layout.batch_size)
-    few: Samples = samples.select(np.linspace(0, len(samples) - 1, count).astype(np.int64))
+    few: Samples = samples.select(samples.spread(MOST_STEPS * layout.batch_size))
     precision = loop.config.precision
     with throwaway_cache():
         return PlanLoader(

@@ -44,9 +44,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report. Exit code 1 if there is a problem, which stops every run."""
     options = parser().parse_args(argv)
-    planned = forecast.plan(options.config, options.root)
+    configs = forecast.read_configs(options.config, options.root)
     start_logging(main_process=True)
-    checks, forecasts = examine(planned)
+    checks, forecasts = examine(configs)
     if options.json:
         sys.stdout.write(json.dumps(report(checks, forecasts), indent=2) + "\n")
     else:
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if worst(checks) == "problem" else 0
 
 
-def examine(planned: Sequence[forecast.Planned]) -> tuple[list[Check], list[Forecast]]:
+def examine(configs: Sequence[forecast.TrainingConfig]) -> tuple[list[Check], list[Forecast]]:
     """All checks, and the forecasts if what they need can be imported at all."""
     checks = software.checks()
     folders = {"run folder": Path.cwd()}
@@ -65,7 +65,7 @@ def examine(planned: Sequence[forecast.Planned]) -> tuple[list[Check], list[Fore
     checks += gpus.checks()
     checks += machine.checks(folders, gpus.number())
     device = gpus.training_device()
-    return checks, [forecast.judge(one, device) for one in planned]
+    return checks, [forecast.predict(config, device) for config in configs]
 
 
 def worst(checks: Sequence[Check]) -> str:

@@ -26,60 +26,44 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """The part of a training config that matters here."""
+    """The section of a training config that decides on the executor."""
 
     data: DataSpec
     """Data set and executor."""
 
 
-class Planned(NamedTuple):
-    """A config to judge."""
+class TrainingConfig(NamedTuple):
+    """A config whose executor is asked for."""
 
     name: str
     spec: DataSpec
-    named: bool
-    """Whether the user named it: only then are its files looked at, which takes a while the first time."""
+    given: bool
+    """Whether the user gave it: only then are its files looked at, which takes a while the first time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forecast:
-    """The training split's executor. `executor` is none where a run would stop instead, for the reason given."""
+    """The executor of a config's training split."""
 
     config: str
     source: SourceName
     images: int
-    """How many; 0 where the data could not be read."""
+    """Number of images; 0 where the data could not be read."""
     largest_side: int
     """In pixels."""
     assumed: str
-    """Why number and size are what such data sets usually have; empty where they are this data set's own."""
+    """Why number and size are those that such data sets usually have; empty where they are the data set's own."""
     executor: str
+    """none: a run would stop, for the reason given."""
     reason: str
 
 
-class _Usual(NamedTuple):
-    images: int
-    side: int
-
-
-# Training splits after a tenth went to validation; Food-11's is given. Of a folder nothing is known but photographs.
-USUAL: dict[SourceName, _Usual] = {
-    "digits": _Usual(1_293, 8),
-    "idx": _Usual(54_000, 28),
-    "cifar10": _Usual(45_000, 32),
-    "cifar10.1": _Usual(2_000, 32),
-    "food11": _Usual(9_866, 500),
-    "folder": _Usual(10_000, 500),
-}
-PHOTOGRAPHS: tuple[SourceName, ...] = ("food11", "folder")
-
-
-def plan(files: Sequence[str], root: str | None) -> list[Planned]:
-    """The named configs, or those that come with the code. UsageError for one that is wrong. Free of torch."""
+def read_configs(files: Sequence[str], root: str | None) -> list[TrainingConfig]:
+    """These configs, or without any those that come with the code. UsageError for one that is wrong. Free of torch."""
     if files:
-        return [Planned(file, _read(file, root), True) for file in files]
+        return [TrainingConfig(file, _read(file, root), given=True) for file in files]
     shipped = [file for file in sorted(CONFIGS.glob("*/*.yaml")) if _trains(file)]
-    return [Planned(f"{f.parent.name}/{f.stem}", _read(str(f), root), False) for f in shipped]
+    return [TrainingConfig(f"{f.parent.name}/{f.stem}", _read(str(f), root), given=False) for f in shipped]
 
 
 def _trains(file: Path) -> bool:
@@ -93,72 +77,68 @@ def _read(file: str, root: str | None) -> DataSpec:
     return reader.read(Config, words, prog="python -m launch.doctor", description="", other_sections=True).data
 
 
-def judge(planned: Planned, device: torch.device) -> Forecast:
-    """The executor that a run on `device` would choose. Imports torch and reads the data set of a config by name."""
-    name, spec, named = planned
-    if not named:
-        return _assumed(name, spec, device, _unseen(spec))
+def predict(config: TrainingConfig, device: torch.device) -> Forecast:
+    """The executor that a run on `device` would choose. Imports torch; reads the data set of a given config."""
     from data_pipes.executors import build
     from data_pipes.sources import source
 
-    if spec.source in PHOTOGRAPHS:
+    name, spec, given = config
+    if not given:
+        return _forecast(config, usual_images(spec), device, _why_unread(spec))
+    if spec.facts.files:
         logger.warning("%s: looking at every image of %s; only the first time takes long", name, spec.root)
     try:
-        samples = source.load(spec, "train")
+        images = build.describe(source.load(spec, "train"))
     except UsageError as error:  # not at data.root
-        return _assumed(name, spec, device, str(error))
+        return _forecast(config, usual_images(spec), device, str(error))
     except UserError as error:
-        return _forecast(planned, _Usual(0, 0), "", ("none", str(error)))
-    facts = _Usual(len(samples), int(samples.size_N2.max(initial=0)))
-    try:
-        chosen = build.choose(spec, samples, device)
-    except UserError as error:
-        return _forecast(planned, facts, "", ("none", str(error)))
-    return _forecast(planned, facts, "", (chosen.label, chosen.reason))
+        return _none(config, None, "", error)
+    return _forecast(config, images, device, "")
 
 
-def _unseen(spec: DataSpec) -> str:
-    """Why a data set that nobody named was not looked at."""
-    if spec.source == "digits":
-        return ""  # ships with scikit-learn: always the same
+def usual_images(spec: DataSpec) -> choice.Images:
+    """What is usual in a data set of this source."""
+    facts = spec.facts
+    common_size = None if facts.files else (facts.usual_side, facts.usual_side)
+    return choice.Images(
+        count=facts.usual_count, largest_side=facts.usual_side, common_size=common_size, encoded=facts.files
+    )
+
+
+def _why_unread(spec: DataSpec) -> str:
+    """Why the data set of a config that comes with the code was not looked at; empty if what is usual is exact."""
+    if spec.facts.bundled:
+        return ""
     if spec.root and expand(spec.root).is_dir():
         return f"data at {spec.root} not looked at: name it with --config"
     return f"data not found at {spec.root}"
 
 
-def _assumed(name: str, spec: DataSpec, device: torch.device, why: str) -> Forecast:
+def _forecast(config: TrainingConfig, images: choice.Images, device: torch.device, assumed: str) -> Forecast:
     from data_pipes.executors import devices
 
-    planned = Planned(name, spec, named=False)
-    usual = USUAL[spec.source]
     try:
-        chosen = choice.choose(spec, usual_images(spec), devices.describe(device))
+        chosen = choice.choose(config.spec, images, devices.describe(device))
     except UserError as error:
-        return _forecast(planned, usual, why, ("none", str(error)))
-    return _forecast(planned, usual, why, (chosen.label, chosen.reason))
-
-
-def usual_images(spec: DataSpec) -> choice.Images:
-    """What a data set of this source is known, or assumed, to be, with the canvas that it would get."""
-    count, side = USUAL[spec.source]
-    height, width = (round(length * spec.canvas_scale) for length in spec.image_size)
-    if side <= min(height, width) and spec.source not in PHOTOGRAPHS:
-        height = width = side
-    return choice.Images(
-        largest_side=side,
-        canvas_bytes=count * height * width * spec.channels,
-        encoded=spec.source in PHOTOGRAPHS,
+        return _none(config, images, assumed, error)
+    return Forecast(
+        config=config.name,
+        source=config.spec.source,
+        images=images.count,
+        largest_side=images.largest_side,
+        assumed=assumed,
+        executor=chosen.label,
+        reason=chosen.reason,
     )
 
 
-def _forecast(planned: Planned, facts: _Usual, assumed: str, verdict: tuple[str, str]) -> Forecast:
-    executor, reason = verdict
+def _none(config: TrainingConfig, images: choice.Images | None, assumed: str, error: UserError) -> Forecast:
     return Forecast(
-        config=planned.name,
-        source=planned.spec.source,
-        images=facts.images,
-        largest_side=facts.side,
+        config=config.name,
+        source=config.spec.source,
+        images=images.count if images else 0,
+        largest_side=images.largest_side if images else 0,
         assumed=assumed,
-        executor=executor,
-        reason=reason,
+        executor="none",
+        reason=str(error),
     )

@@ -97,16 +97,19 @@ def test_the_sheet_holds_every_tile_magnified(side_HW, zoom, channels):
     assert (sheet[: gap + line, gap : gap + width] < 100).any()  # the title is there
 
 
-def test_samples_are_spread_over_the_split(monkeypatch):
-    samples, asked = reference.in_memory([reference.noise(8, 8, 1, i) for i in range(30)]), []
-    monkeypatch.setattr("data_pipes.sources.source.load", lambda spec, split: samples)
-    tiles = contact_sheet.tiles
-    monkeypatch.setattr(contact_sheet, "tiles", lambda *a: asked.append(a[2].tolist()) or tiles(*a))
-    config = spec((8, 8), 1, AugmentSpec())
-    contact_sheet.draw(config, "train", 4, 1, 0)
-    contact_sheet.draw(config, "train", 1, 0, 0)
-    contact_sheet.draw(config, "train", 99, 0, 0)
-    assert asked == [[0, 9, 19, 29], [0], list(range(30))]
-    unlabelled = replace(samples, label_N=np.full(30, -1, np.int64))
-    monkeypatch.setattr("data_pipes.sources.source.load", lambda spec, split: unlabelled)
-    contact_sheet.draw(config, "train", 2, 1, 0)
+def test_the_sheet_has_samples_spread_over_the_split_in_their_first_views():
+    samples = reference.in_memory([reference.noise(8, 8, 1, i) for i in range(30)])
+    config = spec((8, 8), 1, replace(MIXED, mixup=0, cutmix=0))
+    columns = contact_sheet.tiles(config, samples, np.array([0, 9, 19, 29]), 2, 7)
+    captions = [f"{row}  class {row % 3}" for row in (0, 9, 19, 29)]
+    expected = contact_sheet.compose(columns, ["evaluation", "view 0", "view 1"], captions)
+    drawn = contact_sheet.draw(config, samples, images=4, views=2, seed=7)
+    assert drawn.tobytes() == expected.tobytes()
+    assert drawn.tobytes() != contact_sheet.draw(config, samples, images=4, views=2, seed=8).tobytes()  # control
+
+
+def test_samples_without_labels_have_a_sheet_too():
+    samples = reference.in_memory([reference.noise(8, 8, 1, i) for i in range(3)])
+    unlabelled, config = replace(samples, label_N=np.full(3, -1, np.int64)), spec((8, 8), 1, AugmentSpec())
+    one, all_three = (contact_sheet.draw(config, unlabelled, images=n, views=0, seed=0) for n in (1, 99))
+    assert all_three.height > 2 * one.height > 0

@@ -1,11 +1,12 @@
 """What the specs refuse, by the key that the user wrote."""
 
 from dataclasses import fields
+from typing import get_args
 
 import pytest
 
 from configs.errors import UsageError
-from data_pipes.spec import AugmentSpec, DataSpec
+from data_pipes.spec import SOURCES, AugmentSpec, DataSpec, Operator, SourceName
 
 GOOD = {"source": "digits", "image_size": (8, 8), "mean": (0.5,), "std": (0.5,)}
 
@@ -39,6 +40,37 @@ def test_augment_names_the_key(key, bad, good):
     with pytest.raises(UsageError, match=f"augment.{key} is "):
         AugmentSpec(**{key: bad})
     AugmentSpec(**{key: good})
+
+
+def test_operator_numbers_are_part_of_caches_on_disk():
+    assert [int(operator) for operator in Operator] == list(range(8))
+    assert [operator.name for operator in Operator][:4] == ["ORDER", "CROP", "FLIP", "ROTATION"]
+    assert [operator.name for operator in Operator][4:] == ["AFFINE", "ERASE", "MATCHING", "MIX"]
+
+
+@pytest.mark.parametrize(
+    ("augment", "expected"),
+    [
+        ({}, []),
+        ({"crop_scale": (0.5, 1.0), "erase": 0.5, "mixup": 1.0}, []),
+        ({"horizontal_flip": 0.1}, ["flips"]),
+        ({"vertical_flip": 0.1}, ["flips"]),
+        ({"crop_padding": 1}, ["warps"]),
+        ({"rotation": 1}, ["warps"]),
+        *(
+            (change, ["affine_step", "warps"])
+            for change in ({"affine": 1}, {"shear": 1}, {"translate": (0, 0.1)}, {"zoom": (1, 1.1)}, {"zoom": (0.9, 1)})
+        ),
+    ],
+)
+def test_what_moves_pixels(augment, expected):
+    spec = AugmentSpec(**augment)
+    assert [name for name in ("flips", "affine_step", "warps") if getattr(spec, name)] == expected
+
+
+def test_each_source_has_its_facts():
+    assert tuple(SOURCES) == get_args(SourceName)
+    assert [name for name, facts in SOURCES.items() if facts.files] == ["food11", "folder"]
 
 
 def test_two_crops_are_one_too_many():

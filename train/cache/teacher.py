@@ -29,6 +29,7 @@ from data_pipes.executors.choice import Choice
 from data_pipes.loader import PlanLoader
 from data_pipes.logits.cache import LogitCache
 from data_pipes.logits.codec import Codec, Encoded
+from data_pipes.sources.split import evenly_spaced
 from models import artefact
 from train.cache.filler import Filler, require_close
 from train.config import DistillConfig
@@ -171,7 +172,7 @@ def open_for_training(config: DistillConfig, filler: Filler, views: range) -> Ca
     there = [view for view in views if view in cache.views]
     _require_sound(cache, there, filler.accelerator)
     if config.distill.verify and there:
-        few = [there[i] for i in np.unique(np.linspace(0, len(there) - 1, FEW_VIEWS).astype(int))]
+        few = [there[i] for i in evenly_spaced(len(there), FEW_VIEWS)]
         difference = filler.compare(few, config.distill.verify, seed=config.seed)
         require_close(difference, folder)
         logger.info(

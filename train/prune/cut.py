@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 
-import numpy as np
 from accelerate import Accelerator
 from rich.table import Table
 from torch import nn
@@ -89,10 +88,9 @@ class Cutter:
     def _images(self, count: int, *, alone: bool) -> Iterator[Iterator[Batch]]:
         """Evaluation views of some training images, spread over the split, for this process or shared by all."""
         train = source.load(self.config.data, "train")
-        rows = np.unique(np.linspace(0, len(train) - 1, min(count, len(train))).astype(np.int64))
-        data = replace(self.config.data, executor="host")
+        few, data = train.select(train.spread(count)), replace(self.config.data, executor="host")
         size = self.config.batch_size // (1 if alone else self.accelerator.num_processes)
-        loader = evaluation_loader(self.accelerator, train.select(rows), data, batch_size=size, alone=alone)
+        loader = evaluation_loader(self.accelerator, few, data, batch_size=size, alone=alone)
         try:
             yield islice(loader.epoch(0), len(loader))
         finally:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from timm.utils import ModelEmaV3
@@ -182,10 +181,9 @@ def _check_teacher(
     recorded = teacher.card.scores.get("validation")
     if count == 0 or recorded is None:
         return
-    # Spread over the split, which may be sorted by class.
-    rows = np.unique(np.linspace(0, len(validation) - 1, min(count, len(validation))).astype(np.int64))
+    few = validation.select(validation.spread(count))
     spec = replace(config.data, executor="host")  # a few images: no canvas
-    loader = evaluation_loader(accelerator, validation.select(rows), spec, dtype_of(config.precision))
+    loader = evaluation_loader(accelerator, few, spec, dtype_of(config.precision))
     scores = evaluate(accelerator, teacher.model, loader.epoch(0), len(validation.classes))
     loader.close()
     guards.require_accuracy(scores.correct, scores.count, recorded.accuracy, "validation")

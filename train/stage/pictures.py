@@ -43,15 +43,11 @@ def write(loop: Loop, scores: Scores) -> dict[str, Path]:
 
 def sheet(config: TrainConfig, samples: Samples) -> bytes:
     """PNG: some training images over the split, each in its evaluation view and its first random views."""
-    rows = np.unique(np.linspace(0, len(samples) - 1, min(IMAGES, len(samples))).astype(np.int64))
-    views = min(VIEWS, len(config.view_numbers))
-    seed = config.seed if config.view_seed is None else config.view_seed
     # The host's executor: a few images are worth no canvas and no GPU.
-    columns = contact_sheet.tiles(replace(config.data, executor="host"), samples, rows, views, seed)
-    titles = ["evaluation", *(f"view {view}" for view in range(views))]
-    captions = [f"{samples.key_N[row]}  {samples.classes[int(samples.label_N[row])]}" for row in rows]
+    spec, views = replace(config.data, executor="host"), min(VIEWS, len(config.view_numbers))
+    picture = contact_sheet.draw(spec, samples, images=IMAGES, views=views, seed=config.plan_seed)
     content = io.BytesIO()
-    contact_sheet.compose(columns, titles, captions).save(content, format="png")
+    picture.save(content, format="png")
     return content.getvalue()
 
 

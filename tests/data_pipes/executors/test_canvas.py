@@ -48,7 +48,6 @@ def spec(size_HW=(28, 28), channels=1, **changes) -> DataSpec:
 def test_small_images_of_one_size_are_kept_exactly(side_HW):
     images = np.stack([reference.noise(*side_HW, 1, seed) for seed in range(9)])
     samples = reference.in_memory(images)
-    assert canvas.canvas_size(spec(side_HW), samples) == side_HW
     assert np.array_equal(canvas.squash(spec(side_HW), samples, np.arange(len(samples))).numpy(), images)
     rgb = canvas.squash(spec(side_HW, channels=3), samples, np.arange(len(samples))).numpy()
     assert rgb.shape == (9, *side_HW, 3) and np.array_equal(rgb, np.repeat(images, 3, axis=3))
@@ -58,18 +57,6 @@ def test_rows_of_a_selection_come_in_its_order():
     images = np.stack([reference.noise(8, 8, 1, seed) for seed in range(9)])
     chosen = reference.in_memory(images).select(np.array([7, 0, 3]))
     assert np.array_equal(canvas.squash(spec(), chosen, np.arange(len(chosen))).numpy(), images[[7, 0, 3]])
-
-
-@pytest.mark.parametrize(("scale", "expected"), [(1.14, (255, 182)), (1.5, (336, 240)), (1.0, (224, 160))])
-def test_photographs_are_squashed_to_a_little_over_the_output(scale, expected):
-    large = reference.in_memory([reference.picture(300, 400), reference.picture(500, 200)])
-    assert canvas.canvas_size(spec((224, 160), canvas_scale=scale), large) == expected
-
-
-def test_images_of_different_sizes_or_over_64_pixels_are_squashed():
-    assert canvas.canvas_size(spec((20, 20)), reference.in_memory([reference.noise(65, 65)] * 2)) == (23, 23)
-    mixed = reference.in_memory([reference.noise(28, 28), reference.noise(28, 27)])
-    assert canvas.canvas_size(spec((20, 20)), mixed) == (23, 23)
 
 
 def test_squashing_is_torchvisions_resize():

@@ -11,8 +11,8 @@ from data_pipes.executors import choice
 from data_pipes.executors.choice import Choice, Device, Images, choose
 from data_pipes.spec import DaliSpec, DataSpec
 
-PHOTOGRAPHS = Images(largest_side=512, canvas_bytes=4_000_000_000, encoded=True)
-DIGITS = Images(largest_side=28, canvas_bytes=47_000_000, encoded=False)
+PHOTOGRAPHS = Images(count=4_000_000, largest_side=512, common_size=None, encoded=True)  # of 1,000 bytes on the canvas
+DIGITS = Images(count=60_000, largest_side=28, common_size=(28, 28), encoded=False)
 CPU = Device(kind="cpu")
 BIG = Device(kind="nvidia", free_bytes=80_000_000_000)
 SMALL = Device(kind="nvidia", free_bytes=8_000_000_000)
@@ -21,7 +21,14 @@ OTHER = Device(kind="other", free_bytes=80_000_000_000)
 
 def spec(executor="auto", feed="auto", source="food11") -> DataSpec:
     grey = {"mean": (0.5,), "std": (0.5,)}
-    return DataSpec(source=source, image_size=(28, 28), executor=executor, dali=DaliSpec(feed=feed), **grey)
+    own = {
+        "source": source,
+        "image_size": (20, 50),
+        "executor": executor,
+        "canvas_scale": 1.0,
+        "dali": DaliSpec(feed=feed),
+    }
+    return DataSpec(**grey, **own)
 
 
 def label(asked: DataSpec, images: Images, device: Device) -> str:
@@ -61,10 +68,11 @@ def test_images_up_to_the_raw_side_are_kept_and_one_pixel_more_is_a_photograph()
         (OTHER, "resident", "host"),
     ],
 )
-def test_images_may_take_their_share_of_the_free_memory_and_not_a_byte_more(device, fits, else_):
-    share = int(choice.DEVICE_SHARE * device.free_bytes)
-    assert label(spec(), replace(PHOTOGRAPHS, canvas_bytes=share), device) == fits
-    assert label(spec(), replace(PHOTOGRAPHS, canvas_bytes=share + 1), device) == else_
+def test_images_may_take_their_share_of_the_free_memory_and_not_an_image_more(device, fits, else_):
+    most = int(choice.DEVICE_SHARE * device.free_bytes) // 1_000
+    assert most * 1_000 == choice.DEVICE_SHARE * device.free_bytes
+    assert label(spec(), replace(PHOTOGRAPHS, count=most), device) == fits
+    assert label(spec(), replace(PHOTOGRAPHS, count=most + 1), device) == else_
 
 
 @pytest.mark.parametrize("device", [CPU, BIG, SMALL, OTHER, replace(BIG, dali=False)])
@@ -142,3 +150,28 @@ def test_dali_is_looked_for_without_importing_it(monkeypatch, present):
     before = set(sys.modules)
     assert choice.dali_installed() is ("nvidia.dali" in present)
     assert not {name for name in set(sys.modules) - before if name.startswith("nvidia")}
+
+
+SMALL_IMAGES = [
+    ((28, 28), (28, 28)),
+    ((31, 20), (31, 20)),
+    ((31, 32), (31, 32)),
+    ((32, 32), (31, 32)),
+    (None, (31, 32)),
+]
+
+
+@pytest.mark.parametrize(("common_size", "expected"), SMALL_IMAGES)
+def test_images_of_one_size_keep_it_up_to_that_of_the_canvas(common_size, expected):
+    scaled = replace(spec(), image_size=(27, 28), canvas_scale=1.14)
+    assert choice.canvas_size(scaled, common_size) == expected
+    images = Images(count=7, largest_side=32, common_size=common_size, encoded=False)
+    assert choice.canvas_bytes(scaled, images) == 7 * expected[0] * expected[1]
+    assert (
+        choice.canvas_bytes(replace(scaled, mean=(0.5,) * 3, std=(0.5,) * 3), images) == 21 * expected[0] * expected[1]
+    )
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(1.14, (255, 182)), (1.5, (336, 240)), (1.0, (224, 160))])
+def test_photographs_are_squashed_to_a_little_over_the_output(scale, expected):
+    assert choice.canvas_size(replace(spec(), image_size=(224, 160), canvas_scale=scale), None) == expected

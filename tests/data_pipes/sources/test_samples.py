@@ -33,6 +33,17 @@ def test_a_selection_shares_the_store():
     assert whole.select(np.array([], np.int64)).size_N2.shape == (0, 2)
 
 
+def test_a_common_size_is_that_of_every_image():
+    mixed = np.array([[4, 6], [4, 6], [4, 6], [4, 6], [4, 5]], np.int32)
+    assert samples().common_size == (4, 6) and samples(size_N2=mixed).common_size is None
+    assert samples(size_N2=mixed).select(np.array([4])).common_size == (4, 5)
+    assert samples().select(np.array([], np.int64)).common_size is None
+
+
+def test_rows_are_spread_over_the_split():
+    assert samples(30).spread(4).tolist() == [0, 9, 19, 29] and samples(3).spread(99).tolist() == [0, 1, 2]
+
+
 def test_labelled():
     assert samples().labelled and not samples(label_N=np.array([0, 1, -1, 0, 1])).labelled
 

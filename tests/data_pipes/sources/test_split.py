@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipes.sources.split import stratified
+from data_pipes.sources.split import evenly_spaced, stratified
 
 labels = st.lists(st.integers(0, 5), min_size=1, max_size=200).map(lambda values: np.array(values, np.int64))
 fractions = st.floats(0.01, 0.99)
@@ -42,3 +42,18 @@ def test_the_seed_fixes_the_cut():
 def test_the_cut_is_the_recorded_one():
     """Written down once with NumPy 2.4: a change here means that everyone's validation split changes."""
     assert stratified(np.arange(20, dtype=np.int64) % 2, 0.3, 0)[1].tolist() == [2, 8, 13, 15, 16, 17]
+
+
+@given(st.integers(0, 3000), st.integers(0, 3000))
+@settings(max_examples=200, deadline=None)
+def test_positions_are_spread_over_the_whole_range(length, count):
+    position = evenly_spaced(length, count)
+    assert position.dtype == np.int64 and len(position) == min(length, count)
+    steps = np.diff(position)
+    assert (steps >= 1).all() and (len(steps) == 0 or steps.max() - steps.min() <= 1)
+    if len(position) > 1:
+        assert (position[0], position[-1]) == (0, length - 1)
+
+
+def test_a_few_positions():
+    assert evenly_spaced(30, 4).tolist() == [0, 9, 19, 29] and evenly_spaced(30, 1).tolist() == [0]

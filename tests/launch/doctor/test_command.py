@@ -96,7 +96,7 @@ def test_lines_stay_within_the_width():
 def test_with_a_problem_the_rest_of_the_machine_is_still_judged_without_torch(monkeypatch):
     monkeypatch.setattr(software, "checks", lambda: [BROKEN])
     monkeypatch.setattr(gpus, "checks", lambda: pytest.fail("torch was asked"))
-    planned = forecast.plan([], None)
+    planned = forecast.read_configs([], None)
     checks, forecasts = doctor.examine(planned)
     assert checks[0] == BROKEN and {"CPU", "memory", "run folder"} <= {check.name for check in checks}
     assert forecasts == [] and "before the problems above are mended" in shown(checks, forecasts)
