@@ -1,4 +1,7 @@
-"""Pictures of a plan, carried out by the executors that feed the network. R rows, H x W pixels, C channels."""
+"""Contact sheets: what a plan shows of some samples, rendered by the executor that feeds the network.
+
+R rows, H x W pixels, C channels.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ PAPER, INK, FAINT = (250, 250, 248), (40, 40, 40), (130, 130, 130)
 
 
 def draw(spec: DataSpec, samples: Samples, *, images: int, views: int, seed: int) -> Image.Image:
-    """The sheet: `images` samples spread over the split, each in its evaluation view and its first training views.
+    """Draw `images` samples spread over the split, one a row: the evaluation view, then the first training views.
 
-    seed: of the plan.
+    seed: the plan's.
     """
     rows = samples.spread(images)
     columns = tiles(spec, samples, rows, views, seed)
@@ -33,7 +36,7 @@ def draw(spec: DataSpec, samples: Samples, *, images: int, views: int, seed: int
 
 
 def tiles(spec: DataSpec, samples: Samples, rows: Rows, views: int, seed: int) -> list[npt.NDArray[np.uint8]]:
-    """One uint8 array R x H x W x C per column: the evaluation view, then training views, mixing included."""
+    """Render each column as uint8 R x H x W x C: the evaluation view, then training views, mixing included."""
     plans = [plan.evaluation(samples.size_N2, spec.eval_crop, spec.image_size)]
     for view in range(views):
         plans.append(plan.training(seed, view, spec.augment, samples.size_N2, spec.image_size))
@@ -48,13 +51,12 @@ def _column(worker: Executor, spec: DataSpec, needed: Rows, rows: Rows, plan_N: 
     both = np.concatenate([rows, plan_N.partner_N[rows]])
     plan_B = plan_N.take(both)
     image_BCHW = worker.submit(np.searchsorted(needed, both), plan_B).result()
-    mate_B = torch.arange(len(rows), 2 * len(rows)).repeat(2)
-    blend_B, paste_B4 = torch.from_numpy(plan_B.blend_N), torch.from_numpy(plan_B.paste_N4)
-    return pixels.levels(pixels.mix(image_BCHW, mate_B, blend_B, paste_B4)[: len(rows)], spec).numpy()
+    place_B = np.tile(np.arange(len(rows), 2 * len(rows)), 2)
+    return pixels.levels(pixels.finish(image_BCHW, plan_B, place_B, spec.augment)[: len(rows)], spec).numpy()
 
 
 def compose(columns: list[npt.NDArray[np.uint8]], titles: list[str], captions: list[str]) -> Image.Image:
-    """Lay tiles out as a table: a title over each column, a caption under each row."""
+    """Arrange tiles in a table: a title over each column, a caption under each row."""
     height, width = columns[0].shape[1:3]
     zoom = max(1, round(TILE / min(height, width)))
     cell_h, cell_w = height * zoom + LINE + GAP, width * zoom + GAP

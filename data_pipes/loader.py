@@ -1,10 +1,11 @@
-"""From a split and a plan to micro-batches on the device, the same ones for any number of processes.
+"""Micro-batches of a split on the device, the same ones for any number of processes.
 
-    order of the epoch, padded to whole steps
-      step s         rows [s G, (s + 1) G)         G: global batch
-      slot a W + r   m of them                     m: micro-batch, a: accumulation index, r: rank of W processes
+The order of an epoch is padded to whole steps and divided like this:
 
-Micro-batches depend on G and m alone, so that BatchNorm, dropout and mixing see the same on one GPU and on eight.
+    step s         rows [s G, (s + 1) G)         G: global batch
+    slot a W + r   m of them                     m: micro-batch, a: accumulation index, r: rank of W processes
+
+Micro-batches depend on G and m only, so that BatchNorm, dropout and mixing see the same on one GPU and on eight.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from data_pipes.executors.build import Pending
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.sources.samples import Samples
-from data_pipes.spec import DataSpec
+from data_pipes.spec import AugmentSpec, DataSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """How a global batch is dealt out."""
+    """How a global batch is divided among processes and micro-batches."""
 
     batch_size: int
     micro_batch_size: int
@@ -43,13 +44,13 @@ class Layout:
         together = self.micro_batch_size * self.world_size
         if self.micro_batch_size < 1 or self.batch_size % together:
             raise UsageError(
-                f"batch_size {self.batch_size} cannot be dealt out to {self.world_size} processes in micro-batches of "
+                f"batch_size {self.batch_size} cannot be divided among {self.world_size} processes in micro-batches of "
                 f"{self.micro_batch_size}: it must be a multiple of {together}"
             )
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches that each process adds up in one step."""
+        """Micro-batches whose gradients each process adds up in one step."""
         return self.batch_size // (self.micro_batch_size * self.world_size)
 
 
@@ -58,20 +59,20 @@ class Views:
     """Which view of the plan an epoch shows."""
 
     seed: int
-    """Of the plan; the order of samples has its own."""
+    """Seed of the plan; the order of samples has its own."""
     count: int | None = None
-    """Different views, shown in turn; None: every epoch has a new one."""
+    """Number of different views, shown in turn; None: a new one every epoch."""
     first: int = 0
-    """Number of epochs, in runs before, that counted from 0: the views and orders begin behind theirs."""
+    """Epochs trained by earlier runs of a chain; views and sample order continue from there."""
 
     def of(self, epoch: int) -> int:
-        """The view of an epoch."""
+        """The view that an epoch shows."""
         return (self.first + epoch) % self.count if self.count else self.first + epoch
 
 
 @dataclass(frozen=True, slots=True)
 class _Ticket:
-    """A micro-batch that an executor is working on."""
+    """A micro-batch in an executor's queue."""
 
     row_B: Rows
     plan_B: Plan
@@ -82,9 +83,9 @@ class _Ticket:
 
 
 class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
-    """Prefetching loader of one split. It is sharded already: never pass it to `accelerator.prepare`.
+    """Prefetching loader of one split, already sharded: never pass it to `accelerator.prepare`.
 
-    As accelerate's own loaders do, it tells GradientState where an epoch ends, so that `gather_for_metrics` is exact.
+    Like accelerate's own loaders it tells GradientState where an epoch ends, so that `gather_for_metrics` is exact.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch; the last one may be partly padding."""
+        """Steps of an epoch; the last one may contain padding."""
         return -(-len(self.dataset) // self._layout.batch_size)
 
     def __len__(self) -> int:
@@ -129,7 +130,7 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         return self.epoch(0)
 
     def epoch(self, number: int, *, first_step: int = 0) -> Iterator[Batch]:
-        """Micro-batches of one epoch from `first_step` on: `accumulation` of them make a step."""
+        """Micro-batches of one epoch from `first_step` on; `accumulation` of them make a step."""
         self.begin()
         try:
             view = -1 if self._seed is None else self.views.of(number)
@@ -140,9 +141,9 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
             self.end()
 
     def part(self, view: int, row_R: Rows) -> Iterator[Batch]:
-        """Micro-batches of some rows of a view, in the order given, all for this process; the last one is padded.
+        """Micro-batches of some rows of a view, in the order given, all in this process; the last one is padded.
 
-        Rows that the view mixes must come as `plan.pairs` has them.
+        Rows that the view mixes must be in the order of `plan.pairs`.
         """
         size, plan_N = self._layout.micro_batch_size, self.plan(view)
         padded = pad(row_R, -(-len(row_R) // size) * size, paired=len(row_R) > 1)
@@ -199,12 +200,12 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         label_B = self._label_N[index_B]
         classes_K = torch.arange(len(self.dataset.classes), device=device)
         target_BK = (label_B[:, None] == classes_K).to(self._dtype)
-        if self._seed is not None and self._spec.augment.mixes:  # whoever is in it, so that strides are always the same
-            mate_B = torch.from_numpy(mates(ticket.row_B, ticket.plan_B.partner_N)).to(device)
-            blend_B = torch.from_numpy(ticket.plan_B.blend_N).to(device)
-            image_BCHW = pixels.mix(image_BCHW, mate_B, blend_B, torch.from_numpy(ticket.plan_B.paste_N4).to(device))
+        augment = AugmentSpec() if self._seed is None else self._spec.augment
+        place_B = partner_places(ticket.row_B, ticket.plan_B.partner_N)
+        image_BCHW = pixels.finish(image_BCHW, ticket.plan_B, place_B, augment)
+        if augment.mixes:
             share_B1 = torch.from_numpy(plan.label_share(ticket.plan_B, self._spec.image_size)).to(target_BK)[:, None]
-            target_BK = share_B1 * target_BK + (1 - share_B1) * target_BK[mate_B]
+            target_BK = share_B1 * target_BK + (1 - share_B1) * target_BK[torch.from_numpy(place_B).to(device)]
         weight_B = torch.zeros(layout.micro_batch_size, dtype=self._dtype, device=device)
         weight_B[: ticket.real] = layout.world_size * layout.accumulation / ticket.step_real
         return Batch(
@@ -213,16 +214,16 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
 
 
 def pad(order_N: Rows, length: int, *, paired: bool) -> Rows:
-    """Repeat the order from its start up to `length`, so that BatchNorm sees real images; pairs stay at even places."""
+    """The order, repeated up to `length` so that BatchNorm sees real images; pairs stay at even positions."""
     lone = len(order_N) % 2 if paired else 0
     body = order_N[: len(order_N) - lone]
-    bridge = order_N[len(body) :][: length - len(order_N)]  # the sample without a partner fills its pair up by itself
+    bridge = order_N[len(body) :][: length - len(order_N)]  # a sample without a partner is paired with itself
     return np.concatenate([order_N, bridge, np.resize(body, length - len(order_N) - len(bridge))])
 
 
-def mates(row_B: Rows, partner_B: Rows) -> Rows:
+def partner_places(row_B: Rows, partner_B: Rows) -> Rows:
     """Position of each row's partner in its micro-batch: the other one of an even-odd pair, or its own."""
     position_B = np.arange(len(row_B), dtype=np.int64)
-    mate_B = np.where(partner_B == row_B, position_B, position_B ^ 1)
-    assert np.array_equal(row_B[mate_B], partner_B), "partners were separated"
-    return mate_B
+    place_B = np.where(partner_B == row_B, position_B, position_B ^ 1)
+    assert np.array_equal(row_B[place_B], partner_B), "partners were separated"
+    return place_B

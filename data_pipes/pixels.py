@@ -1,4 +1,4 @@
-"""What happens to a whole micro-batch on its device: erase, normalise, mix. B samples, C channels, H x W pixels."""
+"""Operations on a whole micro-batch on its device: erase, normalise, mix. B samples, C channels, H x W pixels."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from data_pipes.spec import DataSpec
+from data_pipes.mixing import Rows
+from data_pipes.plan import Plan
+from data_pipes.spec import AugmentSpec, DataSpec
 
 
 def box_mask(box_B4: torch.Tensor, size_HW: tuple[int, int]) -> torch.Tensor:
-    """Bool B x H x W, true inside (y, x, height, width)."""
+    """Mask the boxes (y, x, height, width): bool B x H x W, true inside."""
     y = torch.arange(size_HW[0], device=box_B4.device)[None, :]
     x = torch.arange(size_HW[1], device=box_B4.device)[None, :]
     top, left, height, width = (column[:, None] for column in box_B4.long().unbind(1))
@@ -35,14 +37,14 @@ class Normaliser:
         mean_C, std_C = np.array(spec.mean), np.array(spec.std)
         scale_C, shift_C = (1 / (255 * std_C)).astype(exact), (-mean_C / std_C).astype(exact)
         self.fill_C = np.array(spec.fill_colour) * scale_C + shift_C
-        """What an erased pixel becomes."""
+        """The normalised fill colour of erased pixels."""
         self._transform = np.concatenate([np.diag(scale_C), shift_C[:, None]], axis=1)
         # Whole rows of pixels at once: on a CPU, torch's loop over three channels at a time is ten times slower.
         width = spec.image_size[1]
         self._scale, self._shift = (torch.from_numpy(np.tile(row, width)).to(device) for row in (scale_C, shift_C))
 
     def write(self, level_HWC: npt.NDArray[np.uint8], out_HWC: npt.NDArray[Any]) -> None:
-        """One image on the host, by one thread."""
+        """Normalise one image on the host, in one thread."""
         level_HWC = level_HWC.astype(self._transform.dtype)
         if out_HWC.dtype == self._transform.dtype:
             cv2.transform(level_HWC, self._transform, dst=out_HWC)
@@ -50,22 +52,34 @@ class Normaliser:
             out_HWC[...] = cv2.transform(level_HWC, self._transform).reshape(out_HWC.shape)
 
     def __call__(self, level_BHWC: torch.Tensor) -> torch.Tensor:
-        """B x C x H x W of uint8 B x H x W x C on the device, channels last in memory."""
+        """Normalise uint8 B x H x W x C on the device into B x C x H x W, channels last in memory."""
         row_X = level_BHWC.reshape(-1, len(self._scale)).to(self._scale.dtype).mul_(self._scale).add_(self._shift)
         return row_X.to(self.dtype).view(level_BHWC.shape).permute(0, 3, 1, 2)
 
 
 def levels(image_BCHW: torch.Tensor, spec: DataSpec) -> torch.Tensor:
-    """Back from normalised pixels to uint8 B x H x W x C: for eyes, and for comparing executors."""
+    """Undo the normalisation: uint8 B x H x W x C, to look at and to compare executors by."""
     mean_C, std_C = image_BCHW.new_tensor(spec.mean), image_BCHW.new_tensor(spec.std)
     level_BHWC = (image_BCHW.permute(0, 2, 3, 1) * std_C + mean_C) * 255
     return level_BHWC.round().clamp(0, 255).to(torch.uint8)
 
 
-def mix(image_BCHW: torch.Tensor, mate_B: torch.Tensor, blend_B: torch.Tensor, paste_B4: torch.Tensor) -> torch.Tensor:
-    """Blend each image with the one at position `mate_B`, and paste the mate's box into it."""
-    mate_BCHW = image_BCHW[mate_B]
+def finish(image_BCHW: torch.Tensor, plan_B: Plan, place_B: Rows, augment: AugmentSpec) -> torch.Tensor:
+    """Carry out what executors leave of a plan: the operations on normalised images, of which mixing is the only one.
+
+    place_B: position of each sample's partner in the batch. What is done depends on `augment` and not on the samples in
+    the batch, so that strides are always the same.
+    """
+    if not augment.mixes:
+        return image_BCHW
+    columns = (torch.from_numpy(column).to(image_BCHW.device) for column in (place_B, plan_B.blend_N, plan_B.paste_N4))
+    return mix(image_BCHW, *columns)
+
+
+def mix(image_BCHW: torch.Tensor, place_B: torch.Tensor, blend_B: torch.Tensor, paste_B4: torch.Tensor) -> torch.Tensor:
+    """Blend each image with its partner at position `place_B`, and paste the partner's box into it."""
+    partner_BCHW = image_BCHW[place_B]
     blend = blend_B.to(image_BCHW.dtype)[:, None, None, None]
-    mixed = image_BCHW * blend + mate_BCHW * (1 - blend)
+    mixed = image_BCHW * blend + partner_BCHW * (1 - blend)
     mask_BHW = box_mask(paste_B4, (image_BCHW.shape[2], image_BCHW.shape[3]))
-    return torch.where(mask_BHW[:, None], mate_BCHW, mixed)
+    return torch.where(mask_BHW[:, None], partner_BCHW, mixed)

@@ -1,4 +1,4 @@
-"""Image files of every kind that the index accepts, small and made up."""
+"""Small generated image files of every kind that the index accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The slow, obviously correct torchvision rendering of a plan that judges every executor, and pictures to judge on.
+"""A slow and obviously correct rendering of a plan by torchvision, which executors are compared with, and test images.
 
 H x W pixels, C channels, N images of a split; coordinates are in float64 and one image is rendered at a time.
 """
@@ -21,15 +21,15 @@ from data_pipes.sources.samples import Samples
 Pixels = NDArray[np.uint8]
 
 
-def render(image_HWC: Pixels, view: Plan, output_HW: tuple[int, int], fill_C: Pixels) -> Pixels:
-    """One upright image through a plan of one row, mixing excepted: crop, resize, affine on black, erase."""
-    assert len(view) == 1
-    y, x, h, w = view.crop_N4[0].tolist()
+def render(image_HWC: Pixels, plan_1: Plan, output_HW: tuple[int, int], fill_C: Pixels) -> Pixels:
+    """An upright image rendered by a plan of one row, without mixing: crop, resize, affine on black, erase."""
+    assert len(plan_1) == 1
+    y, x, h, w = plan_1.crop_N4[0].tolist()
     assert y >= 0 and x >= 0 and h > 0 and w > 0 and y + h <= image_HWC.shape[0] and x + w <= image_HWC.shape[1]
     crop_CHW = torch.from_numpy(image_HWC[y : y + h, x : x + w].copy()).permute(2, 0, 1)
     resized_CHW = T.resize(crop_CHW, list(output_HW), antialias=True)
-    warped_CHW = affine(resized_CHW, view.matrix_N23[0])
-    top, left, height, width = view.erase_N4[0].tolist()
+    warped_CHW = affine(resized_CHW, plan_1.matrix_N23[0])
+    top, left, height, width = plan_1.erase_N4[0].tolist()
     warped_CHW[:, top : top + height, left : left + width] = torch.from_numpy(fill_C)[:, None, None]
     return np.ascontiguousarray(warped_CHW.permute(1, 2, 0).numpy())
 
@@ -89,7 +89,7 @@ def in_memory(images: Sequence[Pixels] | Pixels, classes: int = 3) -> Samples:
 
 
 def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> Pixels:
-    """Coarse blobs over a gradient, with a little noise: as smooth as a photograph, and never constant."""
+    """A smooth test image, nowhere constant: coarse blobs over a gradient, with a little noise."""
     rng = np.random.default_rng((seed, height, width))
     coarse = torch.from_numpy(rng.uniform(0, 160, (1, channels, max(2, height // 12), max(2, width // 12))))
     blobs_HWC = F.interpolate(coarse, (height, width), mode="bicubic")[0].permute(1, 2, 0).numpy()
@@ -98,7 +98,7 @@ def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> Pixels
 
 
 def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> Pixels:
-    """White noise: the hardest picture to interpolate."""
+    """White noise, the hardest image to interpolate."""
     return np.random.default_rng((seed, height, width)).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
@@ -109,5 +109,5 @@ def difference(a: Pixels, b: Pixels) -> NDArray[np.int64]:
 
 
 def psnr(a: Pixels, b: Pixels) -> float:
-    """Peak signal to noise in decibels."""
+    """Peak signal-to-noise ratio in decibels."""
     return float(10 * np.log10(255**2 / max(float((difference(a, b) ** 2).mean()), 1e-12)))

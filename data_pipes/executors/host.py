@@ -1,7 +1,7 @@
-"""The plan carried out by OpenCV and torch on the host, several images at a time. B samples, H x W pixels, C channels.
+"""Executor on the host: OpenCV and torch in threads. B samples, P of them in one thread, H x W pixels, C channels.
 
-A view that is only cropped, resized and flipped is the torchvision reference's to one level; for one that is turned too
-a photograph is decoded at a reduced scale that leaves about the output's resolution.
+Images that are only cropped, resized and flipped agree with torchvision to one level. For images that are also warped,
+photographs are decoded at a reduced scale that leaves about the output's resolution.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from data_pipes.executors.render import View, draw, views
+from data_pipes.executors.render import Rendering, render, renderings
 from data_pipes.mixing import Rows
 from data_pipes.pixels import Normaliser
 from data_pipes.plan import Plan
@@ -26,13 +26,13 @@ from data_pipes.sources.images import FileImages
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 
-TOGETHER = 8  # images that one thread takes at a time
-FREE = 2  # references to an array of which nobody outside knows: the list's, and the question's own
+IMAGES_PER_JOB = 8
+FREE = 2  # references to an array that is not in use: the list's and that of getrefcount's argument
 
 
 @dataclass(frozen=True, slots=True)
 class HostBatch:
-    """A micro-batch that is being written by the pool: normalised already, or levels that the device normalises."""
+    """A micro-batch in work: normalised floats on a CPU, or levels that another device normalises."""
 
     batch_BHWC: torch.Tensor
     jobs: Sequence[Future[None]]
@@ -48,16 +48,16 @@ class HostBatch:
 
 
 class Buffers:
-    """Memory for batches that is used again once nobody holds it.
+    """Memory for batches, reused once no tensor refers to it.
 
-    Fresh memory costs a page fault every 4 kB: on photographs a third of the time that warping takes.
+    New memory costs a page fault every 4 kB: on photographs, a third of the time that warping takes.
     """
 
     def __init__(self) -> None:
         self._arrays: list[npt.NDArray[np.uint8]] = []
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        """An uninitialised tensor. It and its views hold on to the array below, which its reference count tells."""
+        """An uninitialised tensor. All tensors that share its memory refer to one array, which counts them."""
         needed = math.prod(shape) * dtype.itemsize
         for place in range(len(self._arrays)):
             if sys.getrefcount(self._arrays[place]) == FREE and self._arrays[place].nbytes >= needed:
@@ -69,7 +69,7 @@ class Buffers:
 
 
 class HostExecutor:
-    """Threads that share one process; every image is independent of its batch."""
+    """Renders images in threads of this process, each independently of its batch."""
 
     def __init__(self, samples: Samples, spec: DataSpec, device: torch.device, dtype: torch.dtype) -> None:
         cv2.setNumThreads(1)  # the pool is the parallelism
@@ -83,32 +83,32 @@ class HostExecutor:
         self._pool = ThreadPoolExecutor(spec.thread_count, thread_name_prefix="host")
 
     def submit(self, row_B: Rows, plan_B: Plan) -> HostBatch:
-        """See `Executor.submit`. A GPU gets levels, out of page-locked memory: a quarter of the bytes."""
+        """See `Executor.submit`. To a GPU go levels in page-locked memory: a quarter of the bytes."""
         shape = (len(row_B), *self._output_HW, self._channels)
         if self._normaliser.device.type == "cpu":
             batch_BHWC = self._buffers.take(shape, self._normaliser.dtype)
         else:
             pin = self._normaliser.device.type == "cuda"
             batch_BHWC = torch.empty(shape, dtype=torch.uint8, pin_memory=pin)
-        view_B = views(plan_B, self._samples.size_N2[row_B], self._output_HW, encoded=self._encoded)
-        parts = [slice(start, start + TOGETHER) for start in range(0, len(row_B), TOGETHER)]
+        rendering_B = renderings(plan_B, self._samples.size_N2[row_B], self._output_HW, encoded=self._encoded)
+        parts = [slice(start, start + IMAGES_PER_JOB) for start in range(0, len(row_B), IMAGES_PER_JOB)]
         batch = batch_BHWC.numpy()
-        jobs = [self._pool.submit(self._render, batch[part], row_B[part].tolist(), view_B[part]) for part in parts]
+        jobs = [self._pool.submit(self._render, batch[part], row_B[part].tolist(), rendering_B[part]) for part in parts]
         return HostBatch(batch_BHWC, jobs, self._normaliser)
 
     def close(self) -> None:
-        """Drop what is queued and end the threads."""
+        """Drop queued work and end the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _render(self, out_PHWC: npt.NDArray[Any], row_P: list[int], view_P: Sequence[View]) -> None:
-        for out_HWC, row, view in zip(out_PHWC, row_P, view_P, strict=True):
-            image_HWC = self._samples.read(row, channels=self._channels, reduce=view.reduce)
-            level_HWC = draw(image_HWC, view, self._output_HW)
+    def _render(self, out_PHWC: npt.NDArray[Any], row_P: list[int], rendering_P: Sequence[Rendering]) -> None:
+        for out_HWC, row, rendering in zip(out_PHWC, row_P, rendering_P, strict=True):
+            image_HWC = self._samples.read(row, channels=self._channels, reduce=rendering.reduce)
+            level_HWC = render(image_HWC, rendering, self._output_HW)
             levels = out_HWC.dtype == np.uint8
             if levels:
                 out_HWC[...] = level_HWC
             else:
                 self._normaliser.write(level_HWC, out_HWC)
-            y, x, h, w = view.erase
+            y, x, h, w = rendering.erase
             if h:
                 out_HWC[y : y + h, x : x + w] = self._fill_C if levels else self._normaliser.fill_C

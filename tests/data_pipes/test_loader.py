@@ -19,7 +19,7 @@ import reference
 from configs.errors import UsageError
 from data_pipes import pixels, plan
 from data_pipes.executors import build
-from data_pipes.loader import Layout, PlanLoader, Views, mates, pad
+from data_pipes.loader import Layout, PlanLoader, Views, pad, partner_places
 from data_pipes.pixels import Normaliser
 from data_pipes.spec import AugmentSpec, DataSpec
 
@@ -230,13 +230,13 @@ def test_mixed_batches_are_the_blend_of_the_unmixed_views(augment, count):
     for batch in epoch(count, 4, 2, number=1, augment=augment):
         torch.testing.assert_close(batch.target_BK.sum(1), torch.ones(2, dtype=torch.float64))
         for i, image, target in zip(batch.index_B.tolist(), batch.image_BCHW, batch.target_BK, strict=True):
-            mate = int(view.partner_N[i])
-            expected = view.blend_N[i] * plain[i] + (1 - view.blend_N[i]) * plain[mate]
+            partner = int(view.partner_N[i])
+            expected = view.blend_N[i] * plain[i] + (1 - view.blend_N[i]) * plain[partner]
             y, x, h, w = view.paste_N4[i]
-            expected[:, y : y + h, x : x + w] = plain[mate][:, y : y + h, x : x + w]
+            expected[:, y : y + h, x : x + w] = plain[partner][:, y : y + h, x : x + w]
             torch.testing.assert_close(image, expected, atol=1e-12, rtol=0)
             onehot = np.eye(CLASSES)
-            soft = share_N[i] * onehot[label_N[i]] + (1 - share_N[i]) * onehot[label_N[mate]]
+            soft = share_N[i] * onehot[label_N[i]] + (1 - share_N[i]) * onehot[label_N[partner]]
             np.testing.assert_allclose(target.numpy(), soft, atol=1e-12)
             changed += not torch.equal(image, plain[i])
         assert (batch.label_B.numpy() == label_N[batch.index_B]).all()
@@ -261,10 +261,10 @@ def test_every_micro_batch_has_the_same_strides():
     feed.close()
 
 
-def test_mates_are_found_and_separated_partners_refused():
-    assert mates(np.array([4, 9, 2, 2]), np.array([9, 4, 2, 2])).tolist() == [1, 0, 2, 3]
+def test_partners_are_found_and_separated_partners_refused():
+    assert partner_places(np.array([4, 9, 2, 2]), np.array([9, 4, 2, 2])).tolist() == [1, 0, 2, 3]
     with pytest.raises(AssertionError, match="partners were separated"):
-        mates(np.array([4, 2, 9, 2]), np.array([9, 2, 4, 2]))
+        partner_places(np.array([4, 2, 9, 2]), np.array([9, 2, 4, 2]))
 
 
 def test_an_odd_micro_batch_cannot_be_mixed():
@@ -396,8 +396,8 @@ def test_partners_that_are_separated_are_refused_in_a_part_too():
 
 
 @pytest.mark.parametrize(("batch", "micro", "world"), [(10, 4, 1), (8, 4, 3), (2, 4, 1), (4, 0, 1)])
-def test_a_batch_that_cannot_be_dealt_out_is_refused(batch, micro, world):
-    with pytest.raises(UsageError, match=f"batch_size {batch} cannot be dealt out to {world} processes"):
+def test_a_batch_that_cannot_be_divided_is_refused(batch, micro, world):
+    with pytest.raises(UsageError, match=f"batch_size {batch} cannot be divided among {world} processes"):
         Layout(batch_size=batch, micro_batch_size=micro, world_size=world)
 
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipes import pixels
-from data_pipes.spec import DataSpec
+from data_pipes import pixels, plan
+from data_pipes.spec import AugmentSpec, DataSpec
 
 boxes = st.lists(
     st.tuples(st.integers(0, 6), st.integers(0, 9), st.integers(0, 8), st.integers(0, 10)), min_size=1, max_size=6
@@ -68,11 +68,11 @@ def test_levels_are_what_was_normalised(channels):
     assert not torch.equal(pixels.levels(image + 0.02, spec(channels)), level)  # control: a level is 1/58
 
 
-def blended(image, mate, share, box):
+def blended(image, partner, share, box):
     """One image of a mixed pair, pixel by pixel."""
-    out = share * image + (1 - share) * mate
+    out = share * image + (1 - share) * partner
     y, x, h, w = box
-    out[:, y : y + h, x : x + w] = mate[:, y : y + h, x : x + w]
+    out[:, y : y + h, x : x + w] = partner[:, y : y + h, x : x + w]
     return out
 
 
@@ -81,13 +81,13 @@ def test_mixup_and_cutmix(dtype):
     torch.manual_seed(0)
     image = torch.randn(6, 3, 7, 10, dtype=dtype)
     before = image.clone()
-    mate_B = torch.tensor([1, 0, 3, 2, 4, 5])
+    place_B = torch.tensor([1, 0, 3, 2, 4, 5])
     blend_B = torch.tensor([0.3, 0.3, 1.0, 1.0, 1.0, 1.0], dtype=torch.float64)
     paste_B4 = torch.tensor([[0, 0, 0, 0]] * 2 + [[2, 3, 4, 5]] * 2 + [[0, 0, 0, 0]] * 2)
-    mixed = pixels.mix(image, mate_B, blend_B, paste_B4)
+    mixed = pixels.mix(image, place_B, blend_B, paste_B4)
     assert mixed.dtype == dtype and torch.equal(image, before)
     for i in range(6):
-        expected = blended(image[i], image[mate_B[i]], blend_B[i].item(), paste_B4[i].tolist())
+        expected = blended(image[i], image[place_B[i]], blend_B[i].item(), paste_B4[i].tolist())
         torch.testing.assert_close(mixed[i], expected)
     assert torch.equal(mixed[4:], image[4:])
     assert torch.equal(mixed[2, :, :2], image[2, :, :2]) and not torch.equal(mixed[2], image[2])  # cutmix is exact
@@ -96,7 +96,19 @@ def test_mixup_and_cutmix(dtype):
 
 def test_mixing_conserves_a_pairs_sum():
     image = torch.rand(2, 1, 8, 8, dtype=torch.float64)
-    mate, box = torch.tensor([1, 0]), torch.tensor([[1, 1, 3, 3]] * 2)
+    place, box = torch.tensor([1, 0]), torch.tensor([[1, 1, 3, 3]] * 2)
     for blend, paste in ((0.2, torch.zeros_like(box)), (1.0, box)):
-        mixed = pixels.mix(image, mate, torch.full((2,), blend, dtype=torch.float64), paste)
+        mixed = pixels.mix(image, place, torch.full((2,), blend, dtype=torch.float64), paste)
         torch.testing.assert_close(mixed.sum(0), image.sum(0))
+
+
+def test_what_is_finished_depends_on_the_config_and_not_on_the_batch():
+    image = torch.randn(4, 3, 6, 6)
+    plan_B = plan.training(0, 0, AugmentSpec(mixup=1.0), np.full((4, 2), 6, np.int32), (6, 6))
+    untouched = plan.evaluation(np.full((4, 2), 6, np.int32), 1.0, (6, 6))
+    assert pixels.finish(image, plan_B, plan_B.partner_N, AugmentSpec(rotation=9)) is image
+    mixed = pixels.finish(image, plan_B, plan_B.partner_N, AugmentSpec(mixup=1.0))
+    columns = (torch.from_numpy(column) for column in (plan_B.partner_N, plan_B.blend_N, plan_B.paste_N4))
+    assert torch.equal(mixed, pixels.mix(image, *columns)) and not torch.equal(mixed, image)
+    whole = pixels.finish(image, untouched, untouched.partner_N, AugmentSpec(cutmix=1.0))
+    assert torch.equal(whole, image) and whole is not image

@@ -55,8 +55,8 @@ def test_the_global_batch_is_dealt_out(processes, micro, expected):
 
 
 @pytest.mark.parametrize(("processes", "batch_size", "micro"), [(5, 12, None), (2, 12, 5), (3, 2, None), (1, 4, 8)])
-def test_a_batch_that_cannot_be_dealt_out_is_refused(processes, batch_size, micro):
-    with pytest.raises(UsageError, match=rf"batch_size {batch_size} cannot be dealt out to {processes} processes"):
+def test_a_batch_that_cannot_be_divided_is_refused(processes, batch_size, micro):
+    with pytest.raises(UsageError, match=rf"batch_size {batch_size} cannot be divided among {processes} processes"):
         training_layout(world(processes), batch_size, micro)
 
 

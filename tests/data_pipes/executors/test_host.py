@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as T
 import reference
 from data_pipes import pixels, plan
 from data_pipes.executors.host import Buffers, HostExecutor
-from data_pipes.executors.render import views
+from data_pipes.executors.render import renderings
 from data_pipes.sources.index import scan
 from data_pipes.spec import AugmentSpec, DataSpec
 
@@ -135,7 +135,7 @@ def test_decoding_at_a_reduced_scale_costs_little(tmp_path, size_HW):
     reduced = []
     for seed in range(6):
         view = plan.training(seed, 0, replace(RECIPE, crop_scale=(0.2, 1.0)), samples.size_N2, (224, 224))
-        reduced.append(views(view, samples.size_N2, (224, 224), encoded=True)[0].reduce)
+        reduced.append(renderings(view, samples.size_N2, (224, 224), encoded=True)[0].reduce)
         ours, expected = carry_out(config, samples, view), rendered(config, [image], view)
         assert reference.difference(ours, expected).mean() < 0.6 and reference.psnr(ours, expected) > 49
     assert min(reduced) > 1  # control: the reduced path was taken
@@ -144,7 +144,7 @@ def test_decoding_at_a_reduced_scale_costs_little(tmp_path, size_HW):
 def test_evaluation_of_a_large_image_is_almost_the_reference(tmp_path):
     samples, image = jpeg(tmp_path, 1501, 2003)
     view = plan.evaluation(samples.size_N2, 0.875, (224, 224))
-    assert views(view, samples.size_N2, (224, 224), encoded=True)[0].reduce == 2
+    assert renderings(view, samples.size_N2, (224, 224), encoded=True)[0].reduce == 2
     ours, expected = carry_out(spec((224, 224)), samples, view), rendered(spec((224, 224)), [image], view)
     assert reference.difference(ours, expected).mean() < 0.4 and reference.psnr(ours, expected) > 52
 

@@ -28,10 +28,10 @@ def one(size_HW, box=None, matrix_23=None) -> Plan:
     )
 
 
-def draw(image, output_HW, size_HW=None, box=None, matrix_23=None):
+def rendered(image, output_HW, size_HW=None, box=None, matrix_23=None):
     size_HW = size_HW or image.shape[:2]
-    [row] = render.views(one(size_HW, box, matrix_23), np.array([size_HW], np.int32), output_HW, encoded=False)
-    return render.draw(image, row, output_HW)
+    [row] = render.renderings(one(size_HW, box, matrix_23), np.array([size_HW], np.int32), output_HW, encoded=False)
+    return render.render(image, row, output_HW)
 
 
 def test_the_reduction_leaves_the_margin_times_the_outputs_resolution():
@@ -56,7 +56,7 @@ def test_the_reduction_leaves_the_margin_times_the_outputs_resolution():
 )
 def test_flips_are_told_from_affine_maps(augment, flips, turned):
     size_N2 = np.tile(np.array([[500, 400]], np.int32), (64, 1))
-    rows = render.views(plan.training(0, 0, augment, size_N2, (224, 200)), size_N2, (224, 200), encoded=True)
+    rows = render.renderings(plan.training(0, 0, augment, size_N2, (224, 200)), size_N2, (224, 200), encoded=True)
     assert {row.flip for row in rows} == flips
     assert any(row.affine_23 is not None for row in rows) is turned
     assert {row.reduce for row in rows} <= ({1, 2} if turned else {1})
@@ -68,7 +68,7 @@ def test_flips_are_exact(code, channels):
     image = reference.noise(20, 31, channels)
     mirrored_23 = np.array([[-1, 0, 31] if code else [1, 0, 0], [0, 1, 0] if code == 1 else [0, -1, 20]])
     expected = image[:: 1 if code == 1 else -1, :: 1 if code == 0 else -1]
-    assert np.array_equal(draw(image, (20, 31), matrix_23=mirrored_23), expected)
+    assert np.array_equal(rendered(image, (20, 31), matrix_23=mirrored_23), expected)
 
 
 def test_resize_is_torchvisions_in_one_three_and_four_channels():
@@ -82,9 +82,9 @@ def test_resize_is_torchvisions_in_one_three_and_four_channels():
 
 def test_an_affine_map_is_black_outside_and_leaves_its_input_alone():
     image = np.full((8, 8, 1), 200, np.uint8)
-    moved = draw(image, (8, 8), matrix_23=[[1, 0, 3], [0, 1, 0]])
+    moved = rendered(image, (8, 8), matrix_23=[[1, 0, 3], [0, 1, 0]])
     assert (moved[:, :5] == 200).all() and (moved[:, 5:] == 0).all() and (image == 200).all()
-    half = draw(image, (8, 8), matrix_23=[[1, 0, 3.5], [0, 1, 0]])
+    half = rendered(image, (8, 8), matrix_23=[[1, 0, 3.5], [0, 1, 0]])
     assert (half[:, 4] == 100).all()
 
 
@@ -102,7 +102,7 @@ def test_a_crop_of_a_smaller_rendering_lies_where_it_should(data):
         (columns, x, w, width, small_HW[1], 1),
     ):
         image = np.round(ramp).astype(np.uint8)[..., None]
-        drawn = draw(image, (out, out), (height, width), (y, x, h, w)).astype(float)
+        drawn = rendered(image, (out, out), (height, width), (y, x, h, w)).astype(float)
         centre = (start + (np.arange(out) + 0.5) * length / out) * small / total - 0.5
         expected = np.clip(centre, 0, small - 1) * 200 / (small - 1)
         level_per_pixel = 200 * length / total / out
@@ -111,14 +111,14 @@ def test_a_crop_of_a_smaller_rendering_lies_where_it_should(data):
 
 
 @pytest.mark.parametrize("side", [1, 2, 3])
-def test_images_of_a_pixel_or_two_are_drawn(side):
+def test_images_of_a_pixel_or_two_are_rendered(side):
     image = np.full((side, side, 3), 90, np.uint8)
-    assert (draw(image, (8, 8)) == 90).all()
-    assert (draw(image, (8, 8), (500, 400), (499, 399, 1, 1)) == 90).all()
+    assert (rendered(image, (8, 8)) == 90).all()
+    assert (rendered(image, (8, 8), (500, 400), (499, 399, 1, 1)) == 90).all()
 
 
 def test_large_shrinks_are_antialiased():
     """White noise of 512 pixels to 32: without antialias its spread would stay, with it almost all averages out."""
     image = reference.noise(512, 512, 1)
-    drawn = draw(image, (32, 32), (1024, 1024), (3, 5, 1000, 1001))
+    drawn = rendered(image, (32, 32), (1024, 1024), (3, 5, 1000, 1001))
     assert drawn.std() < 10 < cv2.resize(image, (32, 32), interpolation=cv2.INTER_LINEAR).std()
