@@ -12,12 +12,13 @@ from dataclasses import fields, is_dataclass
 from typing import Any, NoReturn, TypeVar
 
 import yaml
-from jsonargparse import ArgumentParser
 
-from configs import options, yaml_text
+from configs import yaml_text
 from configs.errors import ExitCode, UsageError, UserError
+from configs.help_text import help_text
 from configs.schema import Section, describe, schema
 from configs.stopping import StoppedError
+from configs.values import typed
 from configs.yaml_text import NULL, Entry
 
 T = TypeVar("T")
@@ -45,10 +46,8 @@ def read(
     """
     words = list(sys.argv[1:] if argv is None else argv)
     root = schema(cls)
-    asked = not {"-h", "--help"}.isdisjoint(words)
-    parser = options.parser(root, prog, description, documented=asked)
-    if asked:
-        parser.print_help()
+    if not {"-h", "--help"}.isdisjoint(words):
+        sys.stdout.write(help_text(root, prog, description))
         raise SystemExit(0)
     flags = [(key, value) for key, value in _flags(words) if not key.startswith("_")]
     files = [_value("config", value, "FILE") for key, value in flags if key == "config"]
@@ -56,7 +55,7 @@ def read(
     for key, value in flags:
         if key != "config" and (key, value) != ("print_config", None):
             entries += _flag_entries(key, value, root)
-    config: T = _build(root, entries, parser)
+    config: T = _build(root, entries)
     if "--print_config" in words:
         utf8 = str(getattr(sys.stdout, "encoding", None)).lower() in ("utf-8", "utf8")
         sys.stdout.write(dump(config, ascii_only=not utf8))
@@ -205,24 +204,24 @@ def _suggestion(key: str, root: Section, dashes: str = "") -> str:
     return f"valid here: {', '.join(dashes + k for k in (level.values() or root.members))}"
 
 
-def _build(root: Section, entries: list[Entry], judge: ArgumentParser) -> Any:
+def _build(root: Section, entries: list[Entry]) -> Any:
     known = {option.key: option for option in root.options()}
     sections = {section.key: section for section in root.sections()}
-    values: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     origin: dict[str, Entry] = {}
     for entry in entries:
         if entry.key in sections and not _closes(entry, sections[entry.key]):
             continue
-        value = options.typed(entry, known[entry.key], judge) if entry.key in known else None
-        values = {key: old for key, old in values.items() if not _rivals(key, entry.key)}
-        values[entry.key], origin[entry.key] = value, entry
+        value = typed(entry, known[entry.key]) if entry.key in known else None
+        given = {key: old for key, old in given.items() if not _rivals(key, entry.key)}
+        given[entry.key], origin[entry.key] = value, entry
     missing = [
-        f"{o.key} is missing: give --{o.key} {describe(o.hint)}, or set it in a file" for o in root.missing(values)
+        f"{o.key} is missing: give --{o.key} {describe(o.hint)}, or set it in a file" for o in root.missing(given)
     ]
     if missing:
         raise UsageError("\n".join(missing))
     try:
-        return root.build(values)
+        return root.build(given)
     except ValueError as error:
         raise UsageError(_located(str(error), origin)) from error
 

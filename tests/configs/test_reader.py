@@ -363,35 +363,13 @@ def test_other_sections_forgive_no_typo(write, extra, words, expected):
 # help, printing, round trips
 
 
-def test_help_is_grouped_and_shows_types_defaults_and_meanings(capsys):
+def test_help_answers_whatever_else_is_wrong(capsys):
     with pytest.raises(SystemExit) as stopped:
         run("--help", "--no_such_key=1")
     text = capsys.readouterr().out
     assert stopped.value.code == 0
     assert text.startswith("usage: python -m train.run [--config FILE ...] [--key value ...]\n\nRun.\n")
-    assert "\noptim:\n  The optimizer.\n" in text
-    assert "  --name text (required)\n        What it is called.\n" in text
     assert "  --optim.lr float = 0.2\n        Peak learning rate; 100 % of it after warm-up.\n" in text
-    assert "  --optim.betas [float, float] = [0.9, 0.999]\n" in text
-    assert "  --mode fast|slow = fast\n" in text
-    assert "\nteacher:\n  The teacher. null unless one of its keys is given.\n" in text
-    assert "class" not in text
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LongRun(Run):
-    """A run with one key more."""
-
-    hours: int = 1
-    """How long."""
-
-
-def test_inherited_keys_keep_their_help(capsys):
-    with pytest.raises(SystemExit):
-        run("--help", cls=LongRun)
-    text = capsys.readouterr().out
-    assert "  --name text (required)\n        What it is called.\n" in text
-    assert "  --hours int = 1\n        How long.\n" in text
 
 
 def test_help_never_imports_torch():
