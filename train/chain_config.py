@@ -11,7 +11,7 @@ from typing import Any
 
 from configs.errors import require
 from data_pipes.spec import AugmentSpec, DataSpec
-from models.pruning.cuts import PruneSpec
+from models.pruning.spec import PruneSpec
 from models.spec import ModelSpec
 from train.config import DistillConfig, DistillSpec, Recipe, RunSpec, TeacherConfig
 

@@ -167,7 +167,7 @@ def distributed(gpus: int) -> Check:
 
 def _run(*words: str) -> str:
     """What a command prints. CalledProcessError, TimeoutExpired or OSError where it fails."""
-    home = Path(__file__).parents[2]  # so that -m launch.doctor.nvjpeg is found from anywhere
+    root = Path(__file__).parents[2]  # where -m finds launch.doctor.nvjpeg
     return subprocess.run(
-        words, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=True, cwd=home
+        words, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=True, cwd=root
     ).stdout

@@ -1,6 +1,6 @@
 """Hardware JPEG decoders of the first GPU: python -m launch.doctor.nvjpeg prints `ENGINES CORES`, cores per engine.
 
-A process of its own, without torch: a broken driver may end it, and its device memory is given back when it ends.
+It runs as a separate process without torch: a broken driver may kill it, and its device memory is freed when it ends.
 """
 
 from __future__ import annotations

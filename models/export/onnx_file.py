@@ -1,6 +1,6 @@
 """ONE .onnx file that explains itself, and the proof that ONNX Runtime computes from it what torch computes.
 
-metadata  classes, mean, std, input_CHW, eval_crop, model, artefact_sha256: JSON values, read back by `read_metadata`
+metadata  classes, mean, std, input_CHW, eval_crop, model, artefact_sha256: JSON values
 graph     image_BCHW, float32, normalised -> logits_BK; any number of images at once
 
 Needs the extra [export]. Shapes: B batch, C channels, H height, W width, K classes.
@@ -127,12 +127,6 @@ def metadata(card: Card, artefact_sha256: str | None = None) -> dict[str, str]:
     }
     fields |= {"artefact_sha256": artefact_sha256} if artefact_sha256 else {}
     return {name: json.dumps(value) for name, value in fields.items()}
-
-
-def read_metadata(path: str | Path) -> dict[str, Any]:
-    """Undo `metadata`, without the weights being run."""
-    proto = onnx.load(str(path), load_external_data=False)
-    return {entry.key: json.loads(entry.value) for entry in proto.metadata_props}
 
 
 def compare(net: nn.Module, card: Card, content: bytes) -> Parity:

@@ -30,11 +30,6 @@ SHAPE = ("widths", "depth", "dropout", "pretrained")
 """The fields of a ModelSpec that a network may take or refuse."""
 
 
-def names() -> list[str]:
-    """Return the names of our own networks."""
-    return list(OWN)
-
-
 def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int]) -> nn.Module:
     """Build the network that `spec` names, in training mode, on the default device.
 

@@ -11,7 +11,6 @@ and the artefact need to know nothing of them.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Self
 
@@ -78,29 +77,9 @@ class Masks:
         """Count the parameter entries that may be non-zero: what the budget counts."""
         return sum(p.numel() for p in module.parameters()) - sum(int(cut.sum()) for _, cut in self._pairs(module))
 
-    def annotated(self, module: nn.Module) -> nn.Module:
-        """Return a copy that torchinfo counts as masked, by its NAME_orig for the parameter and NAME_mask for the mask.
-
-        For torchinfo.summary and nothing else; it is what torch.nn.utils.prune leaves behind.
-        """
-        twin = copy.deepcopy(module)
-        for full, cut in self._cut.items():
-            path, _, name = full.rpartition(".")
-            layer = twin.get_submodule(path)
-            parameter = layer._parameters.pop(name)
-            assert parameter is not None
-            layer.register_parameter(f"{name}_orig", parameter)
-            layer.register_buffer(f"{name}_mask", ~cut)
-            setattr(layer, name, parameter.detach())
-        return twin
-
     def state_dict(self) -> dict[str, Tensor]:
         """Return the masks by parameter name, on the CPU."""
         return {name: cut.cpu() for name, cut in self._cut.items()}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take the masks that `state_dict` gave."""
-        self._cut = {name: cut.bool() for name, cut in state.items()}
 
     def _pairs(self, module: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
         parameters = dict(module.named_parameters())

@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import UsageError
-from models.pruning.cuts import FEWEST, Budget, PruneSpec
 from models.pruning.groups import Integers, Structure
+from models.pruning.spec import Budget, PruneSpec
 
 Floats = NDArray[np.float64]
+FEWEST = 2
+"""No layer is cut to fewer channels than this."""
 REACH = 4
 """The local search moves two groups at a time, by up to so many levels each."""
 ROUNDS = 24

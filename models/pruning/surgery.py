@@ -1,7 +1,7 @@
-"""Carry a cut out on a network, and on whatever follows its shapes: optimizer state, EMA weights, checkpoints.
+"""Apply a cut to a network, and tell which entries of its tensors remain.
 
-Parameters that change are new objects: an optimizer made before goes on stepping the old ones and says nothing. So a
-cut is followed by a new optimizer, `remap_optimizer`, and BatchNorm statistics re-estimated by `recalibrate`.
+Parameters that change are new objects, and an optimizer made before the cut would silently step the old ones. So a cut
+is followed by a new optimizer, and by new BatchNorm statistics (`recalibrate`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from configs.errors import InputError, NonFiniteError, UsageError
 from models.pruning import carve
-from models.pruning.cuts import Cut
 from models.pruning.groups import Integers, Place, Structure
+from models.pruning.plan import Cut
 from models.pruning.tracing import trace
 
 
@@ -113,56 +113,6 @@ def evaluating(net: nn.Module) -> Iterator[None]:
         net.train()  # not by its flags alone: LeViT and its like then drop what they computed of their weights
         for module, training in modes:
             module.training = training
-
-
-def remap_optimizer(
-    old: torch.optim.Optimizer,
-    new: torch.optim.Optimizer,
-    before: Mapping[str, nn.Parameter],
-    net: nn.Module,
-    kept: Kept,
-) -> None:
-    """Fill a new optimizer's state from that of the network before the cut.
-
-    Args:
-        old: The optimizer that stepped the parameters `before`.
-        new: One for the parameters of `net`, of the same kind.
-        before: dict(net.named_parameters()), taken before the cut.
-        net: The network after the cut.
-        kept: What `apply` returned.
-
-    Raises:
-        UsageError: A state is neither one value nor shaped as its parameter, or an optimizer is of another network.
-    """
-    known = {id(parameter) for group in old.param_groups for parameter in group["params"]}
-    fresh = {id(parameter) for group in new.param_groups for parameter in group["params"]}
-    for name, parameter in net.named_parameters():
-        if parameter.requires_grad and not (id(before[name]) in known and id(parameter) in fresh):
-            raise UsageError(
-                f"{name} is not stepped by the optimizers that were given: the old one steps the parameters before the "
-                "cut, the new one those after it"
-            )
-        if before[name] in old.state:
-            state = old.state[before[name]]
-            new.state[parameter] = {key: _cut_state(name, key, value, kept) for key, value in state.items()}
-
-
-def _cut_state(name: str, key: str, value: object, kept: Kept) -> object:
-    if not isinstance(value, Tensor):
-        return value
-    if tuple(value.shape) == kept.shapes[name]:
-        return kept.select(name, value)
-    if value.numel() > 1:
-        raise UsageError(
-            f"the optimizer's {key} of {name} is {list(value.shape)}, unlike the parameter, and cannot be cut with it; "
-            "start this kind of optimizer afresh"
-        )
-    return value.clone()
-
-
-def slice_state_dict(state: Mapping[str, Tensor], kept: Kept) -> dict[str, Tensor]:
-    """Cut the weights of an EMA or a checkpoint as the network was. InputError: a name or shape it did not have."""
-    return {name: kept.select(name, value) for name, value in state.items()}
 
 
 def architecture_hash(net: nn.Module) -> str:

@@ -520,9 +520,9 @@ def in_ascii(code: str, *words: str | bytes, **options) -> subprocess.CompletedP
     """Python in a locale that knows ASCII only, and exists everywhere."""
     environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     environment.pop("PYTHONIOENCODING", None)
-    home = Path(__file__).parents[2]
+    root = Path(__file__).parents[2]
     return subprocess.run(
-        [sys.executable, "-c", code, *words], env=environment, capture_output=True, check=False, cwd=home, **options
+        [sys.executable, "-c", code, *words], env=environment, capture_output=True, check=False, cwd=root, **options
     )
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from configs.errors import InputError, UsageError
-from models import artefact, cost, counting, planner
+from models import artefact, cost, counting
 from models.artefact import Card
-from models.pruning import surgery
-from models.pruning.cuts import Budget, PruneSpec
+from models.pruning import planner, surgery
+from models.pruning.spec import Budget, PruneSpec
 from models.spec import ModelSpec
 from models.zoo import build
 

@@ -12,7 +12,7 @@ import yaml
 from configs import reader
 from configs.errors import UsageError
 from data_pipes.spec import AugmentSpec, DataSpec
-from models.pruning.cuts import Budget, PruneSpec
+from models.pruning.spec import Budget, PruneSpec
 from models.spec import ModelSpec
 from train.chain_config import CompressConfig, CutSpec, CutStage, PruneConfig, StudentStage, TeacherStage
 from train.config import DistillConfig, DistillSpec, OptimSpec, TeacherConfig, TrackSpec

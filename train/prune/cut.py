@@ -17,13 +17,14 @@ from configs.errors import InputError
 from configs.tables import plain_table
 from data_pipes.batch import Batch
 from data_pipes.sources import source
-from models import artefact, planner
+from models import artefact
 from models.artefact import Card
 from models.counting import measure
 from models.networks import checks
-from models.pruning import surgery
-from models.pruning.cuts import Cut, PruneSpec
+from models.pruning import planner, surgery
 from models.pruning.masks import Masks, cubic_schedule, prunable
+from models.pruning.plan import Cut
+from models.pruning.spec import PruneSpec
 from models.pruning.surgery import Kept
 from train import guards, live_teacher
 from train.chain_config import PruneConfig
@@ -45,7 +46,7 @@ class Cutter:
 
         Every process then scores channels alike.
         """
-        if self.config.prune.importance != "taylor":
+        if not self.config.prune.needs_gradients:
             return
         with self._images(TAYLOR_BATCHES * self.config.batch_size, alone=False) as batches:
             for batch in batches:
@@ -123,7 +124,7 @@ def require_reachable(config: PruneConfig, net: nn.Module, input_CHW: tuple[int,
 
 
 def _without_gradients(spec: PruneSpec) -> PruneSpec:
-    return replace(spec, importance="l2") if spec.importance == "taylor" else spec
+    return replace(spec, importance="l2") if spec.needs_gradients else spec
 
 
 def _require_fit(config: PruneConfig, card: Card) -> None:
@@ -141,7 +142,7 @@ def preview(config: PruneConfig) -> Table | str:
     """All cuts, as the weights are now. UsageError: the budget cannot be had."""
     net, card = artefact.load(config.student.name)
     if config.prune.kind == "structured":
-        return planner.table(planner.plan(net, card.input_CHW, config.prune))
+        return planner.plan(net, card.input_CHW, config.prune).table()
     masks, weights = _masks(config, net), prunable(net)
     steps = ", ".join(f"{count:,}" for count in _schedule(config, net))
     shown = plain_table(f"parameters that may be non-zero after each cut: {steps}")

@@ -12,7 +12,7 @@ from models.spec import ModelSpec
 SIZE = (3, 64, 64)
 
 
-@pytest.mark.parametrize("name", architectures.names())
+@pytest.mark.parametrize("name", architectures.OWN)
 def test_every_own_network_builds_in_training_mode_and_returns_logits(name):
     net = architectures.build(ModelSpec(name=name), num_classes=11, input_CHW=SIZE)
     assert net.training
@@ -77,5 +77,7 @@ def test_impossible_tasks_are_refused(classes, size):
 
 
 def test_no_library_is_loaded_before_it_is_needed():
-    script = "import sys, models.architectures; sys.exit('timm' in sys.modules or 'torchvision' in sys.modules)"
+    script = (
+        "import sys, models.networks.architectures; sys.exit('timm' in sys.modules or 'torchvision' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

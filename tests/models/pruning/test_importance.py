@@ -6,8 +6,8 @@ from torch import nn
 
 from configs.errors import NonFiniteError, UsageError
 from models.networks.resnet import resnet_small
-from models.pruning.cuts import Budget, PruneSpec
-from models.pruning.importance import scores
+from models.pruning.importance import MEASURES, scores
+from models.pruning.spec import IMPORTANCES, Budget, PruneSpec
 from models.pruning.tracing import trace
 
 SIZE = (1, 2, 2)
@@ -32,9 +32,13 @@ class Tiny(nn.Module):
         return self.fc(self.pool(self.bn(self.conv(image_BCHW))).flatten(1))
 
 
-def score(net, importance, reduce=None, size=SIZE):
+def score(net, importance, size=SIZE):
     spec = PruneSpec(budget=Budget(parameters=1), importance=importance)
-    return scores(net, trace(net, size), spec, reduce)
+    return scores(net, trace(net, size), spec)
+
+
+def test_every_importance_has_its_measure():
+    assert {*MEASURES, "random"} == set(IMPORTANCES)
 
 
 @pytest.mark.parametrize(
@@ -61,23 +65,6 @@ def test_taylor_is_weight_times_gradient_of_every_parameter():
     assert score(net, "taylor")[0][0] > score(net, "taylor")[0][1]
 
 
-def test_taylor_is_reduced_over_ranks_before_it_is_normalised_and_only_taylor_is():
-    net = Tiny()
-    for parameter in net.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    seen = []
-
-    def reduce(score_N):
-        seen.append(score_N.clone())
-        return (score_N + torch.tensor([7.9, 0.0], dtype=torch.float64)) / 2
-
-    raw = np.array([2.1 + 7.9, 2.2]) / 2
-    assert np.allclose(score(net, "taylor", reduce)[0], raw / raw.mean(), rtol=1e-12)
-    assert np.allclose(seen[0], [2.1, 2.2])
-    score(net, "l2", reduce)
-    assert len(seen) == 1
-
-
 def test_random_scores_depend_on_the_seed_alone():
     net = Tiny()
     first, again = score(net, "random"), score(net, "random")
@@ -92,11 +79,11 @@ def test_random_scores_depend_on_the_seed_alone():
 def test_norms_agree_with_torch_prunings(p):
     net = resnet_small(num_classes=10, input_CHW=(1, 16, 16), depth=8).eval()
     graph = tp.DependencyGraph().build_dependency(net, torch.zeros(2, 1, 16, 16))
-    judge = tp.importance.GroupMagnitudeImportance(p=p)
+    reference = tp.importance.GroupMagnitudeImportance(p=p)
     structure = trace(net, (1, 16, 16))
     for group, ours_U in zip(structure.groups, score(net, f"l{p}", size=(1, 16, 16)), strict=True):
         root = net.get_submodule(group.root)
-        theirs = judge(graph.get_pruning_group(root, tp.prune_conv_out_channels, list(range(root.out_channels))))
+        theirs = reference(graph.get_pruning_group(root, tp.prune_conv_out_channels, list(range(root.out_channels))))
         assert np.allclose(ours_U, theirs.numpy(), rtol=1e-5)
 
 

@@ -6,9 +6,9 @@ import torch
 
 from configs.errors import UsageError
 from models.networks.resnet import resnet_small
-from models.pruning.cuts import Budget, PruneSpec
 from models.pruning.importance import scores
 from models.pruning.search import Problem, fill, greedy, require_reachable
+from models.pruning.spec import Budget, PruneSpec
 from models.pruning.tracing import trace
 
 SIZE = (1, 8, 8)

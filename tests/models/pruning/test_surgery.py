@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from configs.errors import InputError, NonFiniteError, UsageError
-from models import counting, planner
-from models.pruning import surgery
-from models.pruning.cuts import Budget, PruneSpec
+from models import counting
+from models.pruning import planner, surgery
+from models.pruning.spec import Budget, PruneSpec
 from models.pruning.tracing import trace
 from models.spec import ModelSpec
 from models.zoo import build
@@ -93,7 +93,7 @@ def test_what_stays_is_what_was_there():
     root = next(iter(cut.removed))
     stays = kept.indices(f"{root}.weight", 0)
     assert sorted({*stays.tolist(), *cut.removed[root]}) == list(range(before.get_submodule(root).out_channels))
-    sliced = surgery.slice_state_dict(before.state_dict(), kept)
+    sliced = {name: kept.select(name, value) for name, value in before.state_dict().items()}
     assert sliced.keys() == net.state_dict().keys()
     assert all(torch.equal(value, sliced[name]) for name, value in net.state_dict().items())
     net.load_state_dict(sliced, strict=True)
@@ -193,52 +193,14 @@ def test_weights_that_are_not_finite_are_noticed():
         surgery.apply(net, cut)
 
 
-@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
-def test_momentum_follows_its_weights(kind):
-    net = small()
-    options = {"lr": 0.01} | ({"momentum": 0.9} if kind is torch.optim.SGD else {})
-    old = kind(net.parameters(), **options)
-    net(torch.randn(4, 1, 16, 16)).square().sum().backward()
-    old.step()
-    before = dict(net.named_parameters())
-    kept = surgery.apply(net, cut_of(net))
-    new = kind(net.parameters(), **options)
-    surgery.remap_optimizer(old, new, before, net, kept)
-    for name, parameter in net.named_parameters():
-        then, now = old.state[before[name]], new.state[parameter]
-        assert then.keys() == now.keys()
-        for key, value in then.items():
-            assert torch.equal(now[key], kept.select(name, value) if value.dim() else value)
-    net(torch.randn(4, 1, 16, 16)).square().sum().backward()
-    weight = net.conv1.weight.detach().clone()
-    new.step()
-    assert not torch.equal(net.conv1.weight, weight)
-    stale = net.conv1.weight.detach().clone()
-    old.step()  # control: the old optimizer steps parameters that nothing uses any more
-    assert torch.equal(net.conv1.weight, stale)
-
-
-def test_an_optimizer_of_the_wrong_network_or_kind_is_refused():
-    net = small()
-    old = torch.optim.Adafactor(net.parameters())
-    net(torch.randn(4, 1, 16, 16)).square().sum().backward()
-    old.step()
-    before = dict(net.named_parameters())
-    kept = surgery.apply(net, cut_of(net))
-    with pytest.raises(UsageError, match="is not stepped by the optimizers that were given"):
-        surgery.remap_optimizer(old, old, before, net, kept)
-    with pytest.raises(UsageError, match="cannot be cut with it; start this kind of optimizer afresh"):
-        surgery.remap_optimizer(old, torch.optim.Adafactor(net.parameters()), before, net, kept)
-
-
 def test_foreign_names_and_shapes_are_refused():
     net = small()
     state = net.state_dict()
     kept = surgery.apply(net, cut_of(net))
     with pytest.raises(InputError, match=r"has no tensor module\.conv1\.weight"):
-        surgery.slice_state_dict({"module.conv1.weight": state["conv1.weight"]}, kept)
+        kept.select("module.conv1.weight", state["conv1.weight"])
     with pytest.raises(InputError, match=r"conv1\.weight is .* before the cut"):
-        surgery.slice_state_dict({"conv1.weight": state["conv1.weight"][:1]}, kept)
+        kept.select("conv1.weight", state["conv1.weight"][:1])
 
 
 def test_the_hash_is_of_names_and_shapes_only():

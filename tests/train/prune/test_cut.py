@@ -20,8 +20,8 @@ import forked
 from configs import reader
 from models import artefact, artefact_file, counting, zoo
 from models.artefact import Card
-from models.pruning.cuts import IMPORTANCES
 from models.pruning.masks import Masks, cubic_schedule, prunable
+from models.pruning.spec import IMPORTANCES
 from models.spec import ModelSpec
 from train.chain_config import PruneConfig
 from train.prune import __main__ as prune

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from data_pipes.spec import DataSpec
-from models.pruning.cuts import Budget, PruneSpec
+from models.pruning.spec import Budget, PruneSpec
 from models.spec import ModelSpec
 from train.chain_config import PruneConfig
 from train.prune import ledger

@@ -1,65 +1,11 @@
-import json
+"""Settings of pruning, and the targets on the way to a budget."""
+
 from dataclasses import fields, replace
 
 import pytest
 
-from configs.errors import InputError, UsageError
-from models.pruning.cuts import Budget, Cut, PrunePlan, PruneSpec
-
-CUT = Cut(input_CHW=(1, 28, 28), removed={"conv1": (0, 3)}, widths={"conv1": 14}, parameters=90, macs=900)
-PLAN = PrunePlan(
-    budget=Budget(parameters=80, macs=1000),
-    parameters=100,
-    macs=1000,
-    widths={"conv1": 16},
-    cuts=(CUT, replace(CUT, parameters=79, macs=800, widths={"conv1": 12})),
-)
-
-
-def test_cuts_and_plans_travel_as_json():
-    assert Cut.from_json(CUT.to_json()) == CUT
-    assert PrunePlan.from_json(PLAN.to_json()) == PLAN
-    values = json.loads(PLAN.to_json())
-    assert (values["budget"], values["macs_budget"], values["final"], len(values["steps"])) == (80, 1000, 79, 2)
-    assert values["widths"] == {"conv1": 12}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"parameters": True}, "parameters is True; it must be a count"),
-        ({"parameters": 9.5}, "parameters is 9.5"),
-        ({"macs": -1}, "macs is -1"),
-        ({"removed": {}}, "removed is {}"),
-        ({"removed": {"conv1": []}}, r"removed\.conv1 is \[\]"),
-        ({"removed": {"conv1": [3, 0]}}, r"removed\.conv1 is \[3, 0\]"),
-        ({"removed": {"conv1": [0, 0]}}, "each once"),
-        ({"removed": {"conv1": ["0"]}}, "channels"),
-        ({"widths": {"conv1": 0}}, "widths is"),
-        ({"input_CHW": [1, 28]}, "input_CHW is"),
-        ({"extra": 1}, "wrong or missing: extra"),
-    ],
-)
-def test_a_foreign_cut_is_refused_by_key(change, message):
-    values = json.loads(CUT.to_json()) | change
-    with pytest.raises(InputError, match=message):
-        Cut.from_json(json.dumps(values))
-
-
-@pytest.mark.parametrize("text", ["", "[1]", "{}", "null", '{"removed": 1}'])
-def test_what_is_no_cut_or_plan_at_all_is_refused(text):
-    with pytest.raises(InputError):
-        Cut.from_json(text)
-    with pytest.raises(InputError):
-        PrunePlan.from_json(text)
-
-
-@pytest.mark.parametrize(
-    "change", [{"final": 78}, {"widths": {"conv1": 9}}, {"steps": []}, {"steps": [1]}, {"budget": "80"}, {"start": 70}]
-)
-def test_a_plan_that_contradicts_itself_is_refused(change):
-    with pytest.raises(InputError):
-        PrunePlan.from_json(json.dumps(json.loads(PLAN.to_json()) | change))
+from configs.errors import UsageError
+from models.pruning.spec import IMPORTANCES, Budget, PruneSpec
 
 
 @pytest.mark.parametrize(
@@ -76,6 +22,11 @@ def test_a_plan_that_contradicts_itself_is_refused(change):
 def test_a_wrong_setting_is_refused_by_key(change, key):
     with pytest.raises(UsageError, match=key):
         PruneSpec(budget=Budget(parameters=1), **change)
+
+
+def test_only_taylor_needs_gradients():
+    needs = {name: PruneSpec(budget=Budget(parameters=1), importance=name).needs_gradients for name in IMPORTANCES}
+    assert [name for name, needed in needs.items() if needed] == ["taylor"]
 
 
 def test_a_budget_has_a_limit_and_positive_ones():
