@@ -41,7 +41,8 @@ def tiles(spec: DataSpec, samples: Samples, rows: Rows, views: int, seed: int) -
     for view in range(views):
         plans.append(plan.training(seed, view, spec.augment, samples.size_N2, spec.image_size))
     needed = np.unique(np.concatenate([rows, *(view.partner_N[rows] for view in plans)]))
-    worker = build.build(spec, samples, torch.device("cpu"), rows=needed)
+    device = torch.device("cpu")
+    worker = build.build(build.choose(spec, samples, device), spec, samples, device, rows=needed)
     columns = [_column(worker, spec, needed, rows, view) for view in plans]
     worker.close()
     return columns

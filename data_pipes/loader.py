@@ -23,8 +23,7 @@ from accelerate.state import GradientState
 from configs.errors import UsageError
 from data_pipes import pixels, plan
 from data_pipes.batch import Batch
-from data_pipes.executors import build
-from data_pipes.executors.build import Pending
+from data_pipes.executors.build import Executor, Pending
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.sources.samples import Samples
@@ -93,17 +92,18 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         samples: Samples,
         spec: DataSpec,
         layout: Layout,
+        executor: Executor,
         *,
         seed: int | None,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
-        image_dtype: torch.dtype | None = None,
         views: Views | None = None,
     ) -> None:
-        """`seed` makes random training views in random order; None makes the fixed evaluation view, in order.
+        """`executor` makes the images of `samples` and is closed with the loader.
 
+        `seed` makes random training views in random order; None makes the fixed evaluation view, in order.
         `views` says which ones; unless given, the seed's own, a new one every epoch.
-        `dtype` is that of targets and weights, and of images unless `image_dtype` says otherwise.
+        `dtype` is that of targets and weights; that of images is the executor's.
         """
         assert seed is not None or layout.accumulation == 1, "evaluation has nothing to accumulate"
         if seed is not None and spec.augment.mixes and layout.micro_batch_size % 2:
@@ -116,7 +116,7 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         self._dtype = dtype
         self.views = views or Views(seed=seed or 0)
         self._label_N = torch.from_numpy(samples.label_N).to(device)
-        self._executor = build.build(spec, samples, device, image_dtype or dtype)
+        self._executor = executor
 
     @property
     def steps(self) -> int:

@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from configs.errors import UsageError
 from train.cache.config import CacheConfig
-from train.chain_config import CompressConfig, PruneConfig
+from train.compress.config import CompressConfig
 from train.config import DistillConfig, TeacherConfig
-from train.saved_config import EvaluateConfig, PredictConfig
+from train.evaluate.config import EvaluateConfig
+from train.predict.config import PredictConfig
+from train.prune.config import PruneConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

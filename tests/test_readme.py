@@ -18,9 +18,11 @@ from launch.submit import request
 from launch.sweep import check
 from models import planner
 from train.cache.config import CacheConfig
-from train.chain_config import CompressConfig, PruneConfig
+from train.compress.config import CompressConfig
 from train.config import DistillConfig, TeacherConfig
-from train.saved_config import EvaluateConfig, PredictConfig
+from train.evaluate.config import EvaluateConfig
+from train.predict.config import PredictConfig
+from train.prune.config import PruneConfig
 
 ROOT = Path(__file__).parents[1]
 READERS = {

@@ -19,7 +19,7 @@ from models.spec import ModelSpec
 from train.cache import fill as caching
 from train.cache.config import CacheConfig
 from train.config import DistillConfig
-from train.stage import outcome
+from train.stage.run import run as run_stage
 
 DIGITS = Path(__file__).parents[1] / "configs" / "digits"
 CLASSES = tuple("0123456789")
@@ -72,7 +72,7 @@ def words(home: Path, run: str | Path, *options: str) -> list[str]:
 
 def train(home: Path, run: str | Path, *options: str) -> Path:
     """Distil in this process; the folder of the run."""
-    outcome.run(reader.read(DistillConfig, words(home, run, *options), prog="x", description="x"), "distill")
+    run_stage(reader.read(DistillConfig, words(home, run, *options), prog="x", description="x"), "distill")
     return home / run
 
 

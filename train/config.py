@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from configs.errors import require
 from data_pipes.spec import MAX_SEED, DataSpec
 from models.spec import ModelSpec
-
-TeacherSize = Literal["student", "own"]
+from train.loss.config import SUPERVISED, DistillSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,7 +157,7 @@ class TrainConfig(Recipe, RunSpec):
     keep_zeros: bool = False
     """Weights that are zero in the file that training starts from stay zero, as after an unstructured cut."""
     first_epoch: int = 0
-    """Epochs that runs before this one have shown: orders and views go on behind theirs."""
+    """Epochs trained by earlier runs of the chain; sample order and views continue from there."""
     extend: bool = False
     """Go on with a finished run from its last state, up to `epochs` in all. The learning rate follows a new schedule
     over the epochs that are added; only epochs and optim may differ from before."""
@@ -174,6 +173,16 @@ class TrainConfig(Recipe, RunSpec):
     def network(self) -> ModelSpec:
         """The network that is trained."""
         raise NotImplementedError
+
+    @property
+    def loss(self) -> DistillSpec:
+        """The loss: labels alone, unless a stage has a teacher."""
+        return SUPERVISED
+
+    @property
+    def teacher_file(self) -> str | None:
+        """The teacher's .safetensors file; None if the loss needs no teacher."""
+        return None
 
     @property
     def view_numbers(self) -> range:
@@ -194,76 +203,6 @@ class TeacherConfig(TrainConfig):
     def network(self) -> ModelSpec:
         """The network that is trained."""
         return self.model
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DistillSpec:
-    """loss = (1 - alpha) cross-entropy + alpha soft + hint + attention, each a named term in the metrics."""
-
-    alpha: float = 0.5
-    """Weight of the teacher's soft targets; the labels have 1 - alpha. 0: no teacher logits."""
-    soft: Literal["kd", "dkd"] = "kd"
-    """kd: KL divergence at the temperature, times its square. dkd: target and other classes apart."""
-    temperature: float = 4.0
-    """Divides both networks' logits."""
-    dkd_target: float = 1.0
-    """Weight of dkd's target-class part."""
-    dkd_others: float = 8.0
-    """Weight of dkd's part over the other classes."""
-    hint: float = 0.0
-    """Weight of the mean squared error between adapted student features and teacher features."""
-    attention: float = 0.0
-    """Weight of attention transfer between the layer pairs."""
-    layers: tuple[tuple[str, str], ...] = ()
-    """Pairs [student module, teacher module] for hint and attention, for example [[stages.2, layer3]]."""
-    teacher_check: int = 512
-    """Validation images on which the teacher must come near its recorded accuracy before training starts. 0: none."""
-    teacher_size: TeacherSize = "student"
-    """Size of the images that the teacher sees. student: data.image_size, as the student. own: the same views, resized
-    to the size in the teacher's file (bilinear, with antialiasing), which costs the teacher's forward at that size."""
-    teacher_logits: Literal["online", "cached", "write_through"] = "online"
-    """online: the teacher answers every batch. cached: its logits are read from distill.cache, where train.cache put
-    them. write_through: likewise, and a view that is not there yet is put there before its first epoch."""
-    cache: str | None = None
-    """Folder of the teacher's logits."""
-    store: Literal["auto", "float32", "float16", "top_k"] = "auto"
-    """How logits are kept. float32: exactly. float16: relative to the largest. top_k: the 64 largest and what the
-    others come to. auto: float16 up to 256 classes, top_k above."""
-    verify: int = 64
-    """Cached logits that are compared with the teacher's own before training starts. 0: none."""
-
-    def __post_init__(self) -> None:
-        require(0 <= self.alpha <= 1, "distill.alpha", self.alpha, "in [0, 1]")
-        require(self.temperature > 0, "distill.temperature", self.temperature, "positive")
-        for key in ("dkd_target", "dkd_others", "hint", "attention", "teacher_check", "verify"):
-            require(getattr(self, key) >= 0, f"distill.{key}", getattr(self, key), "at least 0")
-        aligned = self.hint > 0 or self.attention > 0
-        valid = "at least one pair [student module, teacher module] when distill.hint or distill.attention is set"
-        require(bool(self.layers) or not aligned, "distill.layers", self.layers, valid)
-        online = self.teacher_logits == "online"
-        why = "online where distill.hint or distill.attention is set: features are too large to cache"
-        require(online or not aligned, "distill.teacher_logits", self.teacher_logits, why)
-        require(online or bool(self.cache), "distill.cache", self.cache, "a folder, unless teacher_logits is online")
-
-    @property
-    def aligns(self) -> bool:
-        """Whether features of layer pairs are compared."""
-        return self.hint > 0 or self.attention > 0
-
-    @property
-    def student_layers(self) -> tuple[str, ...]:
-        """Student modules whose outputs the loss needs."""
-        return tuple(pair[0] for pair in self.layers) if self.aligns else ()
-
-    @property
-    def teacher_layers(self) -> tuple[str, ...]:
-        """Teacher modules whose outputs the loss needs."""
-        return tuple(pair[1] for pair in self.layers) if self.aligns else ()
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether any term asks the teacher."""
-        return self.alpha > 0 or self.aligns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,3 +229,18 @@ class DistillConfig(TrainConfig):
     def network(self) -> ModelSpec:
         """The network that is trained."""
         return self.student
+
+    @property
+    def loss(self) -> DistillSpec:
+        """The loss."""
+        return self.distill
+
+    @property
+    def teacher_file(self) -> str | None:
+        """The teacher's .safetensors file; None if the loss needs no teacher."""
+        return self.teacher if self.distill.needs_teacher else None
+
+
+def field_values(config: object, cls: type) -> dict[str, Any]:
+    """The values that a config has for the fields of another dataclass."""
+    return {declared.name: getattr(config, declared.name) for declared in fields(cls)}

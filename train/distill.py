@@ -10,7 +10,7 @@ def main() -> None:
     """Read the config, then distil."""
     description = "Distil a teacher into a small student."
     config = reader.read(DistillConfig, prog="python -m train.distill", description=description)
-    from train.stage.outcome import run  # torch is loaded only for a config that holds
+    from train.stage.run import run  # torch is loaded only for a config that holds
 
     run(config, "distill")
 

@@ -21,7 +21,7 @@ from models.artefact import Card
 from models.networks import checks
 from models.taps import Taps
 from train import guards
-from train.config import TeacherSize
+from train.loss.config import TeacherSize
 from train.student import Signals
 
 logger = logging.getLogger(__name__)

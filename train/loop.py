@@ -14,6 +14,7 @@ from torch import Tensor
 
 from configs.stopping import StoppedError
 from data_pipes.batch import Batch
+from data_pipes.executors.choice import Choice
 from data_pipes.loader import Layout, PlanLoader
 from data_pipes.sources.samples import Samples
 from models.artefact import Card
@@ -21,6 +22,7 @@ from train import guards
 from train.config import TrainConfig
 from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import Scores
+from train.processes import asked_to_stop, require_going_on
 from train.progress import Bar
 from train.run_folder import status
 from train.run_folder.extension import Extension
@@ -28,7 +30,6 @@ from train.run_folder.run_dir import RunDir
 from train.state import Progress, TrainState
 from train.step import Step
 from train.track.tracker import Tracker
-from train.world import asked_to_stop, require_going_on
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,8 @@ class Loop:
     layout: Layout
     train_loader: PlanLoader
     validation_loader: PlanLoader
+    chosen: Choice
+    """The executor of both loaders and of the one that reads the test split."""
     step: Step
     schedule: Scheduler
     state: TrainState

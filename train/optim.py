@@ -1,15 +1,21 @@
-"""Optimizers and learning-rate schedules. Epochs become steps here, and only here."""
+"""Optimizers, their state by parameter name, and learning-rate schedules. Epochs become steps here, and only here."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.scheduler.scheduler import Scheduler
 from timm.scheduler.step_lr import StepLRScheduler
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from configs.errors import InputError
 from train.config import OptimSpec
+
+NamedState = dict[str, dict[str, Tensor]]
+"""Tensors of an optimizer's state, such as exp_avg, by parameter name: their order in the optimizer means nothing."""
 
 
 def build_optimizer(spec: OptimSpec, module: nn.Module) -> Optimizer:
@@ -22,6 +28,37 @@ def build_optimizer(spec: OptimSpec, module: nn.Module) -> Optimizer:
     if spec.name == "sgd":
         return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.momentum > 0)
     return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999))
+
+
+def named_state(optimizer: Optimizer, module: nn.Module) -> NamedState:
+    """Return the state of a module's parameters by name; parameters that were never stepped have none."""
+    tensors = ((name, optimizer.state.get(parameter, {})) for name, parameter in module.named_parameters())
+    found = {
+        name: {key: value for key, value in values.items() if isinstance(value, Tensor)} for name, values in tensors
+    }
+    return {name: values for name, values in found.items() if values}
+
+
+def load_named_state(optimizer: Optimizer, module: nn.Module, state: NamedState) -> None:
+    """Load what `named_state` returned; hyperparameters stay as they are.
+
+    InputError: the state is of a parameter that the optimizer does not have, or of one with another shape.
+    """
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    numbers = {names[parameter]: number for number, parameter in enumerate(parameters)}
+    for name, values in state.items():
+        if name not in numbers:
+            raise InputError(f"the optimizer's state is of parameter {name}, which the network does not train")
+        shape = parameters[numbers[name]].shape
+        for key, value in values.items():
+            if key != "step" and value.shape != shape:
+                raise InputError(
+                    f"the optimizer's {key} of {name} has shape {tuple(value.shape)}; the parameter's is {tuple(shape)}"
+                )
+    numbered: dict[int, dict[str, Any]] = {numbers[name]: dict(values) for name, values in state.items()}
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": numbered, "param_groups": groups})
 
 
 def build_schedule(

@@ -11,7 +11,7 @@ from torch import nn
 from data_pipes.spec import DataSpec
 from models import artefact
 from models.artefact import Card
-from train.config import TeacherSize
+from train.loss.config import TeacherSize
 from train.run_folder.run_dir import RunDir
 
 

@@ -1,4 +1,4 @@
-"""TrainState: the complete list of what resumption needs.
+"""TrainState: the complete list of what resumption needs, and its form in a checkpoint.
 
 The order of samples, augmentation and dropout are functions of (seed, epoch, step), so no generator's state is in it;
 the learning rate is a function of the step; the teacher is read from its own file.
@@ -6,6 +6,7 @@ the learning rate is a function of the step; the teacher is read from its own fi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch.optim import Optimizer
 
 from configs.errors import InputError
 from models import state_dicts
+from train.optim import NamedState, load_named_state, named_state
 from train.run_folder import checkpoint
 from train.student import Student
 
@@ -67,53 +69,81 @@ class TrainState:
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint; on the main process only."""
-        tensors = _prefixed("student", self.student.state_dict())
-        tensors |= _prefixed("ema", self.ema.module.state_dict()) if self.ema is not None else {}
-        tensors |= _prefixed("best", self.best)
-        tensors |= {
-            f"optimizer/{index}/{name}": value
-            for index, values in self.optimizer.state_dict()["state"].items()
-            for name, value in values.items()
-            if isinstance(value, torch.Tensor)
-        }
-        record = {"progress": asdict(self.progress), "scaler": self.scaler.state_dict() if self.scaler else None}
-        checkpoint.save(folder, self.progress.total_steps, tensors, record)
+        saved = SavedState(
+            student=self.student.state_dict(),
+            ema=self.ema.module.state_dict() if self.ema is not None else {},
+            best=self.best,
+            optimizer=named_state(self.optimizer, self.student),
+            progress=self.progress,
+            scaler=self.scaler.state_dict() if self.scaler else None,
+        )
+        saved.write(folder)
 
     def resume(self, folder: Path) -> bool:
-        """Take up the newest sound checkpoint, on every process; False if there is none."""
-        loaded = checkpoint.load_newest(folder)
-        if loaded is None:
+        """Load the newest sound checkpoint, on every process; False if there is none.
+
+        InputError: it does not fit the network.
+        """
+        saved = SavedState.newest(folder)
+        if saved is None:
             return False
-        tensors, record = loaded
-        _load(self.student, _under("student", tensors), folder)
-        if self.ema is not None:
-            _load(self.ema.module, _under("ema", tensors), folder)
-        self.best = _under("best", tensors)
-        self._load_optimizer(_under("optimizer", tensors))
-        self.progress = Progress(**record["progress"])
-        if self.scaler is not None and record["scaler"]:
-            self.scaler.load_state_dict(record["scaler"])
+        try:
+            state_dicts.load(self.student, saved.student)
+            if self.ema is not None:
+                state_dicts.load(self.ema.module, saved.ema)
+            load_named_state(self.optimizer, self.student, saved.optimizer)
+        except (RuntimeError, InputError) as error:
+            raise InputError(f"the checkpoint in {folder} does not fit the network: {error}") from error
+        self.best, self.progress = saved.best, saved.progress
+        if self.scaler is not None and saved.scaler:
+            self.scaler.load_state_dict(saved.scaler)
         return True
 
-    def _load_optimizer(self, tensors: Tensors) -> None:
-        state: dict[int, dict[str, Any]] = {}
+
+@dataclass(kw_only=True, slots=True)
+class SavedState:
+    """A TrainState in a checkpoint: the only place that knows how its tensors are named there."""
+
+    student: Tensors
+    ema: Tensors
+    """Empty without a moving average."""
+    best: Tensors
+    """Empty before the first validation."""
+    optimizer: NamedState
+    progress: Progress
+    scaler: dict[str, Any] | None
+
+    def write(self, folder: Path) -> None:
+        """Write the checkpoint of `progress.total_steps`."""
+        optimizer = {name: value for name, values in self.optimizer.items() for name, value in _prefixed(name, values)}
+        parts = {"student": self.student, "ema": self.ema, "best": self.best, "optimizer": optimizer}
+        tensors = {name: value for part, own in parts.items() for name, value in _prefixed(part, own)}
+        record = {"progress": asdict(self.progress), "scaler": self.scaler}
+        checkpoint.save(folder, self.progress.total_steps, tensors, record)
+
+    @classmethod
+    def newest(cls, folder: Path) -> SavedState | None:
+        """Read the newest sound checkpoint; None if there is none. InputError as in `checkpoint.load_newest`."""
+        loaded = checkpoint.load_newest(folder)
+        if loaded is None:
+            return None
+        tensors, record = loaded
+        parts: dict[str, Tensors] = {"student": {}, "ema": {}, "best": {}, "optimizer": {}}
         for name, value in tensors.items():
-            index, key = name.split("/")
-            state.setdefault(int(index), {})[key] = value
-        groups = self.optimizer.state_dict()["param_groups"]  # from the config
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+            part, _, rest = name.partition("/")
+            parts[part][rest] = value
+        optimizer: NamedState = {}
+        for name, value in parts.pop("optimizer").items():
+            parameter, _, key = name.rpartition("/")
+            optimizer.setdefault(parameter, {})[key] = value
+        return cls(**parts, optimizer=optimizer, progress=Progress(**record["progress"]), scaler=record["scaler"])
 
 
-def _prefixed(prefix: str, tensors: Tensors) -> Tensors:
-    return {f"{prefix}/{name}": value for name, value in tensors.items()}
+def newest_progress(folder: Path) -> Progress | None:
+    """Read the counters alone of the newest sound checkpoint; None if there is none. InputError as there."""
+    record = checkpoint.newest_record(folder)
+    return None if record is None else Progress(**record["progress"])
 
 
-def _under(prefix: str, tensors: Tensors) -> Tensors:
-    return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{prefix}/")}
-
-
-def _load(module: nn.Module, tensors: Tensors, folder: Path) -> None:
-    try:
-        state_dicts.load(module, tensors)
-    except RuntimeError as error:
-        raise InputError(f"the checkpoint in {folder} does not fit the network: {error}") from error
+def _prefixed(prefix: str, tensors: Tensors) -> Iterator[tuple[str, torch.Tensor]]:
+    return ((f"{prefix}/{name}", value) for name, value in tensors.items())

@@ -35,6 +35,16 @@ class Student(nn.Module):
         self._layers = layers
         self._taps = Taps(net, layers)
 
+    @staticmethod
+    def net_parameter(name: str) -> str:
+        """Name of a parameter of the network in this module."""
+        return f"net.{name}"
+
+    @staticmethod
+    def adapter_weight(pair: int) -> str:
+        """Name of the weight of a layer pair's adapter in this module."""
+        return f"adapters.convolutions.{pair}.weight"
+
     def forward(self, image_BCHW: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """logits_BK, features_L, and features_L with the teacher's channels (empty without adapters)."""
         logits_BK = self.net(image_BCHW)

@@ -10,7 +10,7 @@ def main() -> None:
     """Read the config, then train."""
     description = "Train a network on labels, as a teacher."
     config = reader.read(TeacherConfig, prog="python -m train.teacher", description=description)
-    from train.stage.outcome import run  # torch is loaded only for a config that holds
+    from train.stage.run import run  # torch is loaded only for a config that holds
 
     run(config, "teacher")
 

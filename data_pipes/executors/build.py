@@ -65,6 +65,7 @@ def fingerprint(spec: DataSpec, chosen: Choice) -> dict[str, str]:
 
 
 def build(
+    chosen: Choice,
     spec: DataSpec,
     samples: Samples,
     device: torch.device,
@@ -72,11 +73,10 @@ def build(
     *,
     rows: Rows | None = None,
 ) -> Executor:
-    """The executor for one split on one device; what is kept in memory is decoded here.
+    """The chosen executor for one split on one device; what is kept in memory is decoded here.
 
     With `rows`, it is the whole split's executor, but for these samples alone, counted anew from 0.
     """
-    chosen = choose(spec, samples, device)
     size_HW = choice.canvas_size(spec, samples.common_size)
     part = samples if rows is None else samples.select(rows)
     if chosen.name == "dali":

@@ -29,8 +29,9 @@ class Planned:
     def __init__(self, work: Work, spec: DataSpec) -> None:
         self._work, self._spec = work, spec
         self._view = 0
+        chosen = build.choose(spec, work.samples, work.device)
         with throwaway_cache():
-            self._executor = build.build(spec, work.samples, work.device)
+            self._executor = build.build(chosen, spec, work.samples, work.device)
 
     def lap(self, images: int) -> Lap:
         """See `Variant.lap`. As in training, a view is planned just before its first batch."""

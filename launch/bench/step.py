@@ -15,6 +15,7 @@ from typing import Any
 from configs.errors import UsageError
 from data_pipes.batch import Batch
 from data_pipes.executors import build
+from data_pipes.executors.choice import Choice
 from data_pipes.loader import PlanLoader
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
@@ -24,10 +25,10 @@ from launch.bench.rounds import Goal, Lap, Stopwatch, Variant, measure, progress
 from launch.bench.work import CPU_CANVAS, LeftOut, settle, throwaway_cache
 from train.config import DistillConfig, TrackSpec
 from train.loop import Loop
+from train.processes import dtype_of, image_dtype_of, make_accelerator
 from train.run_folder.run_dir import RunDir
 from train.stage.assembly import assemble
 from train.step import Step
-from train.world import dtype_of, image_dtype_of, make_accelerator
 
 GOAL = 0.97
 LEAST_STEPS = 2  # of a lap
@@ -101,7 +102,7 @@ def prepare(loop: Loop, show: Callable[[str], None]) -> tuple[dict[str, Variant]
             f"batch_size {loop.layout.batch_size} is too large to measure: the {len(own.dataset)} training images must "
             f"be at least {LEAST_STEPS} steps"
         )
-    label = build.choose(spec, own.dataset, device).label
+    label = loop.chosen.label
     constant = next(iter(own.epoch(0)))
     variants: dict[str, Variant] = {
         "constant": Stepping(loop, lambda steps: repeat(constant, steps * loop.layout.accumulation)),
@@ -116,7 +117,7 @@ def prepare(loop: Loop, show: Callable[[str], None]) -> tuple[dict[str, Variant]
                 raise LeftOut(CPU_CANVAS)
             if chosen.label != label:
                 show(f"{name}: starting")
-                variants[name] = Stepping.of(loop, changed)
+                variants[name] = Stepping.of(loop, changed, chosen)
                 notes[name] = f"executor {chosen.label}"
         except (UsageError, LeftOut) as reason:
             left_out[name] = str(reason)
@@ -145,9 +146,9 @@ class Stepping:
         self._step = loop.step if step is None else step
 
     @classmethod
-    def of(cls, loop: Loop, spec: DataSpec) -> Stepping:
+    def of(cls, loop: Loop, spec: DataSpec, chosen: Choice) -> Stepping:
         """Steps fed by another executor, on some of the training images."""
-        loader = other_loader(loop, spec)
+        loader = other_loader(loop, spec, chosen)
         return cls(loop, partial(last_steps, loader), loader.close)
 
     def lap(self, images: int) -> Lap:
@@ -191,21 +192,14 @@ def last_steps(loader: PlanLoader, steps: int) -> Iterator[Batch]:
     return loader.epoch(0, first_step=loader.steps - steps)
 
 
-def other_loader(loop: Loop, spec: DataSpec) -> PlanLoader:
+def other_loader(loop: Loop, spec: DataSpec, chosen: Choice) -> PlanLoader:
     """A loader like the loop's own with another executor and only as many images as are measured."""
     samples, layout = loop.train_loader.dataset, loop.layout
     few: Samples = samples.select(samples.spread(MOST_STEPS * layout.batch_size))
-    precision = loop.config.precision
+    precision, device = loop.config.precision, loop.accelerator.device
     with throwaway_cache():
-        return PlanLoader(
-            few,
-            spec,
-            layout,
-            seed=loop.config.seed,
-            device=loop.accelerator.device,
-            dtype=dtype_of(precision),
-            image_dtype=image_dtype_of(precision),
-        )
+        executor = build.build(chosen, spec, few, device, image_dtype_of(precision))
+    return PlanLoader(few, spec, layout, executor, seed=loop.config.seed, device=device, dtype=dtype_of(precision))
 
 
 def describe(config: StepConfig) -> str:

@@ -15,10 +15,11 @@ from launch.bench.rounds import Goal, measure, progress, ratios
 from launch.bench.step import LEAST_STEPS, Stepping, circumstances, describe, last_steps, quiet
 from train.live_teacher import LiveTeacher
 from train.loop import Loop
-from train.loss.objective import SUPERVISED, Objective
+from train.loss.config import SUPERVISED
+from train.loss.objective import Objective
+from train.processes import dtype_of, make_accelerator
 from train.run_folder.run_dir import RunDir
 from train.stage.assembly import assemble
-from train.world import dtype_of, make_accelerator
 
 GOAL = 0.952
 """An epoch with cached logits takes at most 1.05 times as long as one without a teacher."""
@@ -65,7 +66,7 @@ def run(config: DistillStepConfig, show: Callable[[str], None]) -> Report:
 
 def with_cache(config: DistillStepConfig, folder: str) -> DistillStepConfig:
     """The same run with a cache of its own, which its first epoch fills. UsageError: it has no use for one."""
-    if config.distill.alpha == 0:
+    if not config.distill.needs_logits:
         raise UsageError("distill.alpha is 0; it must be more, or there are no logits to ask the teacher for")
     cached = replace(config.distill, teacher_logits="write_through", cache=str(Path(folder) / "logits"), verify=0)
     made = quiet(replace(config, distill=cached, views=1), folder)

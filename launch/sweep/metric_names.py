@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from train.config import DistillConfig
+from train.loss import config as loss
 from train.track.tracker import CURVES, CUT_CURVES
 
 RESULT = (
@@ -9,9 +11,9 @@ RESULT = (
     "images_per_second",
 )
 """Numbers of result.json, known once a run is done. Without accuracy, which may be measured on test."""
-TERMS = ("train/ce", "train/gradient_norm")
+TERMS = (*(f"train/{term.name}" for term in loss.TERMS if not term.needs), "train/gradient_norm")
 """Metrics that training logs besides CURVES, depending on the config."""
-TEACHER_TERMS = ("train/kd", "train/dkd", "train/hint", "train/attention")
+TEACHER_TERMS = tuple(f"train/{term.name}" for term in loss.TERMS if term.needs)
 """Metrics that distillation adds."""
 
 
@@ -22,4 +24,4 @@ def metric_names(command: str) -> tuple[str, ...]:
     if command == "train.prune":
         return (*CUT_CURVES, "parameters")
     curves = tuple(name for name in CURVES if name != "train/step")
-    return (*RESULT, *curves, *TERMS, *(TEACHER_TERMS if command == "train.distill" else ()))
+    return (*RESULT, *curves, *TERMS, *(TEACHER_TERMS if issubclass(find(command).config, DistillConfig) else ()))

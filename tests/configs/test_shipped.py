@@ -9,9 +9,11 @@ import yaml
 
 from configs import reader
 from data_pipes.preview import PreviewConfig
-from train.chain_config import CompressConfig, PruneConfig
+from train.compress.config import CompressConfig
 from train.config import DistillConfig, RunSpec, TeacherConfig, TrainConfig
-from train.saved_config import EvaluateConfig, PredictConfig
+from train.evaluate.config import EvaluateConfig
+from train.predict.config import PredictConfig
+from train.prune.config import PruneConfig
 
 OTHERS = ("accelerate", "slurm", "sweep")
 FILES = sorted(
@@ -54,7 +56,7 @@ def test_the_recipe_of_the_best_food_student() -> None:
     file = next(file for file in FILES if file.parent.name == "food11" and file.stem == "distill")
     config = reader.read(DistillConfig, ["--config", str(file)], prog="x", description="x")
     augment, distill = config.data.augment, config.distill
-    assert (distill.temperature, distill.alpha, distill.aligns) == (20, 0.5, True)
+    assert (distill.temperature, distill.alpha, distill.needs_features) == (20, 0.5, True)
     assert augment.crop_scale == (0.7, 1.0)
     assert (augment.horizontal_flip, augment.vertical_flip, augment.rotation, augment.affine) == (0.5, 0.5, 180, 30)
     assert (config.optim.clip_norm, config.patience, config.optim.weight_decay) == (10, 60, 1e-5)

@@ -8,6 +8,7 @@ import torch
 
 import reference
 from data_pipes import contact_sheet
+from data_pipes.executors import build
 from data_pipes.loader import Layout, PlanLoader
 from data_pipes.spec import AugmentSpec, DataSpec
 
@@ -26,7 +27,8 @@ def levels(config, samples, view, seed) -> np.ndarray:
     """What PlanLoader feeds the network in one view, by row of the split, as levels again."""
     layout = Layout(batch_size=4, micro_batch_size=4)
     loader_seed = None if view == -1 else seed
-    feed = PlanLoader(samples, config, layout, seed=loader_seed, device=CPU, dtype=torch.float64)
+    executor = build.build(build.choose(config, samples, CPU), config, samples, CPU, torch.float64)
+    feed = PlanLoader(samples, config, layout, executor, seed=loader_seed, device=CPU, dtype=torch.float64)
     image_NHWC = np.zeros((len(samples), *config.image_size, config.channels))
     for batch in feed.epoch(max(view, 0)):
         real = batch.weight_B > 0

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import reference
 from configs.errors import UsageError
+from cpu_loader import cpu_loader
 from data_pipes import pixels, plan
 from data_pipes.executors import build
 from data_pipes.loader import Layout, PlanLoader, Views, pad, partner_places
@@ -42,7 +43,7 @@ def spec(augment=PLAIN, **changes) -> DataSpec:
 
 def loader(count, batch, micro, world=1, rank=0, augment=PLAIN, seed=7, dtype=torch.float64, **changes) -> PlanLoader:
     layout = Layout(batch_size=batch, micro_batch_size=micro, world_size=world, rank=rank)
-    return PlanLoader(split(count), spec(augment, **changes), layout, seed=seed, device=CPU, dtype=dtype)
+    return cpu_loader(split(count), spec(augment, **changes), layout, seed=seed, dtype=dtype)
 
 
 def epoch(count, batch, micro, *, world=1, rank=0, number=0, first_step=0, **changes):
@@ -201,7 +202,7 @@ def levels(batch) -> np.ndarray:
 
 def test_images_are_the_executors_normalised():
     view = plan.training(7, 4, PLAIN, split(11).size_N2, SIDE)
-    worker = build.build(spec(), split(11), CPU)
+    worker = build.build(build.choose(spec(), split(11), CPU), spec(), split(11), CPU)
     expected = pixels.levels(worker.submit(np.arange(11), view).result(), spec()).numpy()
     worker.close()
     for batch in epoch(11, 4, 2, number=4):
@@ -289,7 +290,7 @@ def test_views_go_on_behind_those_before_and_come_again_after_so_many(seed, firs
 def shown(views: Views, number: int, **changes):
     """Rows in the order of an epoch, their images in their own order, and the view."""
     layout = Layout(batch_size=4, micro_batch_size=4)
-    feed = PlanLoader(split(21), spec(MIXED), layout, seed=7, device=CPU, dtype=torch.float64, views=views, **changes)
+    feed = cpu_loader(split(21), spec(MIXED), layout, seed=7, dtype=torch.float64, views=views, **changes)
     batches = list(feed.epoch(number))
     feed.close()
     row_N, image_NCHW = torch.cat([b.index_B for b in batches])[:21], torch.cat([b.image_BCHW for b in batches])[:21]
@@ -316,7 +317,7 @@ def test_views_and_orders_have_seeds_of_their_own():
     one, other = shown(Views(seed=7), 0), shown(Views(seed=8), 0)
     assert one[1] != other[1]
     layout = Layout(batch_size=4, micro_batch_size=4)
-    feed = PlanLoader(split(21), spec(PLAIN), layout, seed=9, device=CPU, views=Views(seed=7))
+    feed = cpu_loader(split(21), spec(PLAIN), layout, seed=9, views=Views(seed=7))
     row_N = torch.cat([batch.index_B for batch in feed.epoch(0)])[:21]
     assert row_N.tolist() == expected_order(21, PLAIN, 0, seed=9).tolist()
     assert feed.plan(0).crc() == plan.training(7, 0, PLAIN, split(21).size_N2, SIDE).crc()
@@ -431,12 +432,12 @@ def test_evaluation_comes_in_order_all_once_and_always_the_same(world):
 def test_unlabelled_samples_have_no_target():
     bare = replace(split(5), label_N=np.full(5, -1, np.int64), classes=())
     layout = Layout(batch_size=4, micro_batch_size=4)
-    feed = PlanLoader(bare, spec(), layout, seed=None, device=CPU)
+    feed = cpu_loader(bare, spec(), layout, seed=None)
     for batch in feed.epoch(0):
         assert (batch.label_B == -1).all() and batch.target_BK.shape == (4, 0)
     feed.close()
     partly = replace(split(5), label_N=np.array([0, -1, 2, -1, 1]))
-    feed = PlanLoader(partly, spec(), layout, seed=None, device=CPU)
+    feed = cpu_loader(partly, spec(), layout, seed=None)
     assert next(feed.epoch(0)).target_BK.sum(1).tolist() == [1, 0, 1, 0]
     feed.close()
 

@@ -80,7 +80,7 @@ conv(torch.randn(16, 16, 64, 64).to(memory_format=torch.channels_last)).sum().ba
 """
 PLAIN = ""
 SAFE = "from models.convolution import make_backward_safe\nmake_backward_safe()\n"
-COMMAND = "from train.world import make_accelerator\nmake_accelerator('float32')\n"
+COMMAND = "from train.processes import make_accelerator\nmake_accelerator('float32')\n"
 
 
 @pytest.mark.parametrize(("begin", "overruns"), [(PLAIN, True), (SAFE, False), (COMMAND, False)])

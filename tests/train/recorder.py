@@ -15,12 +15,12 @@ import torch
 from configs import reader
 from data_pipes.batch import Batch
 from train.config import DistillConfig
+from train.processes import make_accelerator
 from train.run_folder.run_dir import RunDir
 from train.stage import outcome
 from train.stage.assembly import assemble
 from train.step import Step
 from train.student import Signals
-from train.world import make_accelerator
 
 
 class Recorder:

@@ -12,8 +12,10 @@ from configs.errors import UsageError
 from configs.schema import attribute_docs
 from data_pipes.spec import DataSpec
 from models.spec import ModelSpec
-from train.config import DistillConfig, DistillSpec, OptimSpec, TeacherConfig, TrackSpec, TrainConfig, is_project
-from train.saved_config import EvaluateConfig, PredictConfig
+from train.config import DistillConfig, OptimSpec, TeacherConfig, TrackSpec, TrainConfig, is_project
+from train.evaluate.config import EvaluateConfig
+from train.loss.config import DistillSpec
+from train.predict.config import PredictConfig
 
 DATA = DataSpec(source="digits", image_size=(16, 16), mean=(0.3,), std=(0.4,))
 NET = ModelSpec(name="resnet_small", depth=8)
@@ -128,12 +130,12 @@ def test_a_term_on_features_needs_layer_pairs(term):
     with pytest.raises(UsageError, match=r"distill\.layers is \(\); it must be at least one pair"):
         DistillSpec(**{term: 1.0})
     spec = DistillSpec(**{term: 1.0, "layers": PAIR})
-    assert spec.aligns and spec.student_layers == ("layer1",) and spec.teacher_layers == ("layer2",)
+    assert spec.needs_features and spec.student_layers == ("layer1",) and spec.teacher_layers == ("layer2",)
 
 
 def test_layers_are_not_tapped_when_no_term_compares_them():
     spec = DistillSpec(layers=PAIR)
-    assert not spec.aligns and spec.student_layers == () == spec.teacher_layers
+    assert not spec.needs_features and spec.student_layers == () == spec.teacher_layers
 
 
 @pytest.mark.parametrize(
@@ -207,10 +209,13 @@ def test_layer_pairs_are_read_from_the_command_line():
     assert config.distill.student_layers == ("a.0", "c")
 
 
-@pytest.mark.parametrize("name", ["teacher", "distill", "evaluate", "predict"])
+@pytest.mark.parametrize(
+    "name",
+    ["teacher", "distill", *(f"{room}.__main__" for room in ("cache", "compress", "evaluate", "predict", "prune"))],
+)
 def test_a_command_loads_torch_only_for_a_config_that_holds(name):
     code = (
-        f"import sys; from train import {name} as command\n"
+        f"import sys; import train.{name} as command\n"
         "try: command.main()\n"
         "except ValueError: print('torch' in sys.modules)"
     )

@@ -9,6 +9,7 @@ from torch import nn
 
 import reference
 from configs.errors import InputError, NonFiniteError
+from cpu_loader import cpu_loader
 from data_pipes.loader import Layout, PlanLoader
 from data_pipes.spec import AugmentSpec, DataSpec
 from models.networks.resnet import resnet_small
@@ -28,7 +29,7 @@ def net():
 
 def loader(seed=None) -> PlanLoader:
     samples = reference.in_memory([reference.picture(16, 16, 1, seed=i) for i in range(6)])
-    return PlanLoader(samples, SPEC, LAYOUT, seed=seed, device=CPU)
+    return cpu_loader(samples, SPEC, LAYOUT, seed=seed)
 
 
 # ---- logits

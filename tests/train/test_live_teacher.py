@@ -12,16 +12,17 @@ from torch import nn
 
 import reference
 from configs.errors import InputError, UsageError
+from cpu_loader import cpu_loader
 from data_pipes.batch import Batch
-from data_pipes.loader import Layout, PlanLoader
+from data_pipes.loader import Layout
 from data_pipes.spec import AugmentSpec, DataSpec
 from models import artefact
 from models.artefact import Card
 from models.counting import measure
 from models.spec import ModelSpec
 from models.zoo import build
-from train.config import DistillSpec
 from train.live_teacher import LiveTeacher, Renormalise, require_fit
+from train.loss.config import DistillSpec
 from train.loss.objective import Objective
 from train.student import Student
 
@@ -52,9 +53,7 @@ def card(net=None, **changes) -> Card:
 
 def batches(spec: DataSpec, seed=None, dtype=torch.float32) -> list[Batch]:
     samples = reference.in_memory([reference.picture(16, 16, 3, seed=i) for i in range(6)])
-    loader = PlanLoader(
-        samples, spec, Layout(batch_size=6, micro_batch_size=6), seed=seed, device=torch.device("cpu"), dtype=dtype
-    )
+    loader = cpu_loader(samples, spec, Layout(batch_size=6, micro_batch_size=6), seed=seed, dtype=dtype)
     found = list(loader.epoch(0))
     loader.close()
     return found

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 
 import reference
+from cpu_loader import cpu_loader
 from data_pipes.batch import Batch
 from data_pipes.loader import Layout, PlanLoader
 from data_pipes.spec import AugmentSpec, DataSpec
@@ -20,9 +21,9 @@ from models.counting import measure
 from models.networks.resnet import resnet_small
 from models.pruning.masks import Masks
 from models.spec import ModelSpec
-from train.config import DistillSpec
 from train.live_teacher import LiveTeacher
 from train.loss.adapters import Adapters
+from train.loss.config import DistillSpec
 from train.loss.objective import Objective
 from train.step import Step
 from train.student import Student
@@ -72,7 +73,7 @@ def build(
 def loader(batch_size: int, micro: int, size=SIZE, spec=SPEC) -> PlanLoader:
     samples = reference.in_memory([reference.picture(8, 8, 1, seed=i) for i in range(size)])
     layout = Layout(batch_size=batch_size, micro_batch_size=micro)
-    return PlanLoader(samples, spec, layout, seed=4, device=CPU, dtype=torch.float64)
+    return cpu_loader(samples, spec, layout, seed=4, dtype=torch.float64)
 
 
 def one(size=12) -> Batch:

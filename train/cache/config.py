@@ -23,6 +23,6 @@ class CacheConfig(DistillConfig):
         DistillConfig.__post_init__(self)
         valid = "a folder: the one that training will read, with distill.teacher_logits cached"
         require(bool(self.distill.cache), "distill.cache", self.distill.cache, valid)
-        require(self.distill.alpha > 0, "distill.alpha", self.distill.alpha, "above 0, or no logits are asked for")
+        require(self.distill.needs_logits, "distill.alpha", self.distill.alpha, "above 0, or no logits are asked for")
         require(self.verify >= 0, "verify", self.verify, "at least 0")
         require(not (self.verify and self.repair), "repair", True, "left out with verify, which writes nothing")

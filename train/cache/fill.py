@@ -24,9 +24,10 @@ from train.cache import teacher as cached_teacher
 from train.cache.config import CacheConfig
 from train.cache.filler import Difference, Filler, require_close
 from train.live_teacher import LiveTeacher
+from train.loaders import choose_executor, load_splits, training_loader
+from train.processes import dtype_of, start
 from train.run_folder.occupied import recorded
 from train.run_folder.run_dir import RunDir
-from train.world import dtype_of, load_splits, settled, start, training_loader
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +86,10 @@ def prepare(config: CacheConfig, accelerator: Accelerator) -> Filler:
     teacher = LiveTeacher.load(config.teacher, config.data, train.classes, size=size)
     teacher.to(accelerator.device, dtype_of(config.precision))
     guards.require_frozen(teacher.model)
-    config, chosen = settled(config, accelerator, train)
+    chosen = choose_executor(accelerator, config.data, train)
     micro = config.micro_batch_size or max(config.batch_size // accelerator.num_processes, 1)
-    loader = training_loader(config, accelerator, train, Layout(batch_size=micro, micro_batch_size=micro))
+    layout = Layout(batch_size=micro, micro_batch_size=micro)
+    loader = training_loader(config, accelerator, train, layout, chosen)
     logger.info("executor: %s; %s", chosen.label, chosen.reason)
     cache = cached_teacher.open_cache(config, loader, chosen, to_fill=not config.verify)
     return Filler(cache, loader, teacher, accelerator)

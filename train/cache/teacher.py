@@ -32,7 +32,7 @@ from data_pipes.logits.codec import Codec, Encoded
 from data_pipes.sources.split import evenly_spaced
 from models import artefact
 from train.cache.filler import Filler, require_close
-from train.config import DistillConfig
+from train.config import TrainConfig
 from train.student import Signals
 
 logger = logging.getLogger(__name__)
@@ -117,11 +117,11 @@ class CachedTeacher:
         return Stored.of(self._cache.read(view).take(position_N), self._device)
 
 
-def identity(config: DistillConfig, loader: PlanLoader, chosen: Choice) -> dict[str, Any]:
+def identity(config: TrainConfig, loader: PlanLoader, chosen: Choice) -> dict[str, Any]:
     """All that a teacher's logits depend on, as fields that can be compared. InputError: no such teacher."""
-    data, samples = config.data, loader.dataset
-    assert config.teacher is not None
-    card = artefact.read_card(config.teacher)
+    data, samples, teacher = config.data, loader.dataset, config.teacher_file
+    assert teacher is not None
+    card = artefact.read_card(teacher)
     return {
         "plan": {
             "seed": loader.views.seed,
@@ -133,18 +133,18 @@ def identity(config: DistillConfig, loader: PlanLoader, chosen: Choice) -> dict[
         "pixels": build.fingerprint(data, chosen),
         "teacher": {
             "model": card.model.name,
-            "sha256": artefact.sha256(config.teacher),
+            "sha256": artefact.sha256(teacher),
             "mean": card.mean,
             "std": card.std,
             "precision": config.precision,
         }
-        | ({"size": card.input_CHW[1:]} if config.distill.teacher_size == "own" else {}),
+        | ({"size": card.input_CHW[1:]} if config.loss.teacher_size == "own" else {}),
     }
 
 
-def open_cache(config: DistillConfig, loader: PlanLoader, chosen: Choice, *, to_fill: bool) -> LogitCache:
+def open_cache(config: TrainConfig, loader: PlanLoader, chosen: Choice, *, to_fill: bool) -> LogitCache:
     """The cache that a config names, made if it is `to_fill`. InputError: there is none, or it is of something else."""
-    distill, samples = config.distill, loader.dataset
+    distill, samples = config.loss, loader.dataset
     assert distill.cache is not None
     folder, wanted = Path(distill.cache), identity(config, loader, chosen)
     codec = Codec.choose(len(samples.classes), distill.store)
@@ -160,25 +160,25 @@ def open_cache(config: DistillConfig, loader: PlanLoader, chosen: Choice, *, to_
     return cache
 
 
-def open_for_training(config: DistillConfig, filler: Filler, views: range) -> CachedTeacher:
+def open_for_training(config: TrainConfig, filler: Filler, views: range) -> CachedTeacher:
     """The cached teacher of a run, verified. InputError: the cache is of something else, damaged, or lacks a view."""
-    cache, folder = filler.cache, config.distill.cache
+    cache, folder = filler.cache, config.loss.cache
     lacking = sorted(set(views) - set(cache.views))
-    if config.distill.teacher_logits == "cached" and lacking:
+    if config.loss.teacher_logits == "cached" and lacking:
         raise InputError(
             f"{folder} has no view {', '.join(map(str, lacking[:5]))}{' ...' * (len(lacking) > 5)} of the {len(views)} "
             "that this run shows: fill it with `python -m train.cache`, or take distill.teacher_logits write_through"
         )
     there = [view for view in views if view in cache.views]
     _require_sound(cache, there, filler.accelerator)
-    if config.distill.verify and there:
+    if config.loss.verify and there:
         few = [there[i] for i in evenly_spaced(len(there), FEW_VIEWS)]
-        difference = filler.compare(few, config.distill.verify, seed=config.seed)
+        difference = filler.compare(few, config.loss.verify, seed=config.seed)
         require_close(difference, folder)
         logger.info(
             "teacher logits: %d of %s are the teacher's own, to %.2g", difference.samples, folder, difference.largest
         )
-    fill = filler.fill if config.distill.teacher_logits == "write_through" else None
+    fill = filler.fill if config.loss.teacher_logits == "write_through" else None
     return CachedTeacher(cache, filler.loader, filler.accelerator.device, views, fill)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from configs import reader, stopping
-from train.chain_config import CompressConfig
+from train.compress.config import CompressConfig
 
 
 def main() -> None:

@@ -24,17 +24,17 @@ from configs.errors import InputError, UsageError
 from configs.files import write_atomically
 from models import artefact
 from train import table
-from train.chain_config import CompressConfig
 from train.compress import rehearsal
+from train.compress.config import CompressConfig
 from train.evaluate import score_sheet
+from train.evaluate.config import EvaluateConfig
+from train.processes import by_main, require_going_on, start
 from train.prune.chain import carry_out_chain
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
-from train.saved_config import EvaluateConfig
-from train.stage.outcome import carry_out
+from train.stage.run import carry_out
 from train.track import wandb_start
 from train.track.wandb_run import WandbRun
-from train.world import by_main, require_going_on, start
 
 logger = logging.getLogger(__name__)
 EXTRA = ("onnx", "onnxscript", "onnxruntime")

@@ -9,7 +9,7 @@ from data_pipes.sources import source
 from models import zoo
 from models.spec import ModelSpec
 from models.taps import Taps
-from train.chain_config import CompressConfig
+from train.compress.config import CompressConfig
 from train.prune import cut
 from train.run_folder.run_dir import RunDir
 from train.stage import delivery
@@ -30,7 +30,7 @@ def require_possible(config: CompressConfig) -> None:
     for layers in {loss.student_layers for loss in losses}:
         Taps(student, layers).close()
     teaching = config.training()
-    if teaching is not None and any(loss.aligns for loss in losses):
+    if teaching is not None and any(loss.needs_features for loss in losses):
         teacher = _new(teaching.model, config, classes)
         for layers in {loss.teacher_layers for loss in losses}:
             Taps(teacher, layers).close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from configs import reader
+from train.evaluate.config import EvaluateConfig
 from train.run_folder.run_dir import with_own_config
-from train.saved_config import EvaluateConfig
 
 
 def main() -> None:

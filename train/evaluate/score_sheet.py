@@ -17,12 +17,13 @@ from data_pipes.sources import source
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from train import guards, live_teacher, saved
+from train.evaluate.config import EvaluateConfig
 from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import Scores, wilson
 from train.live_teacher import LiveTeacher
+from train.loaders import choose_executor, evaluation_loader
+from train.processes import start
 from train.run_folder.run_dir import RunDir, write_json
-from train.saved_config import EvaluateConfig
-from train.world import evaluation_loader, start
 
 logger = logging.getLogger(__name__)
 WIDEST = 20  # classes of a confusion matrix that still fits a terminal
@@ -55,7 +56,8 @@ def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked
         teacher = LiveTeacher.load(config.teacher, data, samples.classes, size=size)
         teacher.model.to(accelerator.device)
     net.to(accelerator.device)
-    loader = evaluation_loader(accelerator, samples, data, batch_size=config.batch_size)
+    chosen = choose_executor(accelerator, data, samples)
+    loader = evaluation_loader(accelerator, samples, data, chosen, batch_size=config.batch_size)
     scores = evaluate(accelerator, net, loader.epoch(0), len(samples.classes), teacher=teacher)
     loader.close()
     if accelerator.is_main_process:

@@ -1,21 +1,23 @@
-"""What a student is trained on: each loss is a pure function with one value per sample, for the caller to weight.
+"""Losses: pure functions with one value per sample, for the caller to weight. TERMS: those that a config can name.
 
 Half precision inputs are computed in fp32, fp64 ones in fp64, probabilities always as logarithms. Padding rows, even
 of zeros, give finite values and gradients, so that a weight of 0 removes them; a NaN stays in its own row.
 """
 
 # B batch, K classes, R the K - 1 classes other than the target, 2 (the target, all the rest)
-# C channels, H W height and width, N = H * W
+# C channels, H W height and width, N = H * W, L layer pairs
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from configs.errors import InputError, UsageError
+from train.loss.config import DistillSpec
 
 PairLoss = Callable[[Tensor, Tensor], Tensor]
 """A loss between a student's and a teacher's features of one layer pair, per sample."""
@@ -116,7 +118,7 @@ def hint(student_BCHW: Tensor, teacher_BCHW: Tensor) -> Tensor:
     does not depend on the layer's size.
 
     Args:
-        student_BCHW: features that already have the teacher's channels (train.adapters), or BC vectors.
+        student_BCHW: features that already have the teacher's channels (train.loss.adapters), or BC vectors.
         teacher_BCHW: features, or BC vectors.
 
     Returns:
@@ -220,3 +222,62 @@ def _require_same_shape(loss: str, student: Tensor, other: Tensor) -> None:
 
 def _shape(x: Tensor) -> tuple[int, ...]:
     return tuple(x.shape)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inputs:
+    """What a term may use; what it does use is in its row of train.loss.config.TERMS."""
+
+    spec: DistillSpec
+    label_smoothing: float
+    target_BK: Tensor
+    """One-hot or mixed labels."""
+    student_BK: Tensor
+    teacher_BK: Tensor | None
+    """None: no term needs a teacher."""
+    student_L: list[Tensor]
+    adapted_L: list[Tensor]
+    """The student's features with the teacher's channels."""
+    teacher_L: list[Tensor]
+
+    @property
+    def teacher_logits(self) -> Tensor:
+        """Logits of the teacher, which is there if a term needs it."""
+        assert self.teacher_BK is not None, "the term's row in the table does not say that it needs teacher_logits"
+        return self.teacher_BK
+
+
+def _ce(x: Inputs) -> Tensor:
+    return cross_entropy(x.student_BK, x.target_BK, x.label_smoothing)
+
+
+def _kd(x: Inputs) -> Tensor:
+    return kd(x.student_BK, x.teacher_logits, x.spec.temperature)
+
+
+def _dkd(x: Inputs) -> Tensor:
+    weights = (x.spec.dkd_target, x.spec.dkd_others)
+    return dkd(x.student_BK, x.teacher_logits, x.target_BK, x.spec.temperature, *weights)
+
+
+def _hint(x: Inputs) -> Tensor:
+    return _over_layers(hint, x.adapted_L, x.teacher_L)
+
+
+def _attention(x: Inputs) -> Tensor:
+    return _over_layers(attention, x.student_L, x.teacher_L)
+
+
+TERMS: Mapping[str, Callable[[Inputs], Tensor]] = {
+    "ce": _ce,
+    "kd": _kd,
+    "dkd": _dkd,
+    "hint": _hint,
+    "attention": _attention,
+}
+"""Each term of train.loss.config.TERMS by its name: loss_B."""
+
+
+def _over_layers(loss: PairLoss, student_L: list[Tensor], teacher_L: list[Tensor]) -> Tensor:
+    """Mean over the layer pairs, so that the weight does not depend on their number."""
+    return torch.stack([loss(s, t) for s, t in zip(student_L, teacher_L, strict=True)]).mean(dim=0)

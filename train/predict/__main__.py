@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from configs import reader
+from train.predict.config import PredictConfig
 from train.run_folder.run_dir import with_own_config
-from train.saved_config import PredictConfig
 
 
 def main() -> None:

@@ -21,9 +21,10 @@ from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from models.artefact import Card
 from train import saved
+from train.loaders import choose_executor, evaluation_loader
+from train.predict.config import PredictConfig
+from train.processes import start
 from train.run_folder.run_dir import RunDir
-from train.saved_config import PredictConfig
-from train.world import evaluation_loader, start
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ def predict(config: PredictConfig) -> None:
     net, card, data = saved.load(config.run_dir, config.weights, config.data)
     with accelerator.main_process_first():
         samples = _samples(config, data)
-    loader = evaluation_loader(accelerator, samples, data, batch_size=config.batch_size)
+    chosen = choose_executor(accelerator, data, samples)
+    loader = evaluation_loader(accelerator, samples, data, chosen, batch_size=config.batch_size)
     probability_NK = probabilities(accelerator, net.to(accelerator.device), loader)
     loader.close()
     if accelerator.is_main_process:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from configs import reader, stopping
-from train.chain_config import PruneConfig
+from train.prune.config import PruneConfig
 
 
 def main() -> None:

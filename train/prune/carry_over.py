@@ -1,18 +1,16 @@
-"""What a run hands on to the one after a cut: its optimizer's momentum and its adapters, cut as the network was."""
+"""State that a run takes over from the one before a cut: momentum and adapters, cut as the network was."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from models.pruning.surgery import Kept
-from train.run_folder import checkpoint
-from train.state import Progress
-
-Tensors = dict[str, Tensor]
+from train.optim import NamedState
+from train.state import Progress, SavedState
+from train.student import Student
 
 
 def carry_over(before: Path, after: Path, net: nn.Module, kept: Kept, layers: tuple[str, ...]) -> None:
@@ -21,46 +19,43 @@ def carry_over(before: Path, after: Path, net: nn.Module, kept: Kept, layers: tu
     net: the network after the cut, whose weights the run begins with, and its moving average as well.
     layers: the student's layers that adapters are fitted to, in their order.
     """
-    found = checkpoint.load_newest(before)
-    if found is None:
+    old = SavedState.newest(before)
+    if old is None:
         return
-    old, record = found
-    weights = {f"net.{name}": value for name, value in net.state_dict().items()}
-    fitted = [f"adapters.convolutions.{i}.weight" for i in range(len(layers))]
-    outputs = [_outputs(old[f"student/{name}"], layer, kept) for name, layer in zip(fitted, layers, strict=True)]
-    adapters = {
-        name: old[f"student/{name}"].index_select(1, kept_I) for name, kept_I in zip(fitted, outputs, strict=True)
+    weights = {Student.net_parameter(name): value for name, value in net.state_dict().items()}
+    inputs = {
+        name: _inputs(old.student[name], layer, kept)
+        for name, layer in ((Student.adapter_weight(pair), layer) for pair, layer in enumerate(layers))
     }
-    new = {f"student/{name}": value for name, value in (weights | adapters).items()}
-    if any(name.startswith("ema/") for name in old):
-        new |= {f"ema/{name}": value.clone() for name, value in net.state_dict().items()}
-    names = _stepped(net, adapters)
-    for key, value in old.items():
-        place, _, index_and_key = key.partition("/")
-        if place == "optimizer":
-            index, _, moment = index_and_key.partition("/")
-            new[key] = _moment(names[int(index)], moment, value, kept, outputs)
-    checkpoint.save(after, 0, new, {"progress": asdict(Progress()), "scaler": record["scaler"]})
+    new = SavedState(
+        student=weights | {name: old.student[name].index_select(1, kept_I) for name, kept_I in inputs.items()},
+        ema={name: value.clone() for name, value in net.state_dict().items()} if old.ema else {},
+        best={},
+        optimizer=_optimizer(old.optimizer, net, kept, inputs),
+        progress=Progress(),
+        scaler=old.scaler,
+    )
+    new.write(after)
 
 
-def _outputs(weight: Tensor, layer: str, kept: Kept) -> Tensor:
-    """Which of the channels that an adapter reads are left: those of the last tensor of its layer that has as many."""
+def _inputs(weight: Tensor, layer: str, kept: Kept) -> Tensor:
+    """Indices of the input channels that an adapter keeps: those of the last tensor of its layer with as many."""
     channels = weight.shape[1]
     inside = [name for name in kept.shapes if name.startswith(f"{layer}.") and kept.shapes[name][:1] == (channels,)]
     return torch.from_numpy(kept.indices(inside[-1], 0)) if inside else torch.arange(channels)
 
 
-def _stepped(net: nn.Module, adapters: Tensors) -> list[str]:
-    """Names of a student's parameters in the order in which `build_optimizer` numbers them."""
-    trained = [(f"net.{name}", p.ndim) for name, p in net.named_parameters() if p.requires_grad]
-    trained += [(name, weight.ndim) for name, weight in adapters.items()]
-    return [name for name, ndim in trained if ndim > 1] + [name for name, ndim in trained if ndim <= 1]
-
-
-def _moment(name: str, moment: str, value: Tensor, kept: Kept, outputs: list[Tensor]) -> Tensor:
-    """One entry of an optimizer's state; what is not shaped as its parameter, such as a count of steps, stays."""
-    if moment == "step":
-        return value
-    if name.startswith("adapters."):
-        return value.index_select(1, outputs[int(name.split(".")[2])])
-    return kept.select(name.removeprefix("net."), value)
+def _optimizer(old: NamedState, net: nn.Module, kept: Kept, inputs: dict[str, Tensor]) -> NamedState:
+    """The optimizer's state with each tensor cut as its parameter; counts of steps have no such shape and stay."""
+    own = {Student.net_parameter(name): name for name, _ in net.named_parameters()}
+    new: NamedState = {}
+    for name, values in old.items():
+        new[name] = {}
+        for key, value in values.items():
+            if key == "step":
+                new[name][key] = value
+            elif name in inputs:
+                new[name][key] = value.index_select(1, inputs[name])
+            else:
+                new[name][key] = kept.select(own[name], value)
+    return new

@@ -29,19 +29,20 @@ from models import artefact
 from models.counting import measure
 from models.pruning import surgery
 from train import guards
-from train.chain_config import PruneConfig
 from train.config import DistillConfig
 from train.evaluate.evaluation import evaluate
+from train.loaders import choose_executor, evaluation_loader, load_test
+from train.processes import by_main, dtype_of, require_going_on, start
 from train.prune import cut, ledger
 from train.prune.carry_over import carry_over
+from train.prune.config import PruneConfig
 from train.prune.cut import Cutter
 from train.prune.ledger import Entry
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
-from train.stage.outcome import carry_out, summary
+from train.stage.run import carry_out, summary
 from train.track import wandb_start
 from train.track.wandb_run import WandbRun
-from train.world import by_main, dtype_of, evaluation_loader, load_test, require_going_on, start
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class Chain:
                 here.mkdir(parents=True, exist_ok=True)
                 artefact.save(here / "cut.safetensors", net, after)
                 if number > 1:
-                    layers = self.config.distill.student_layers if self.config.distill.hint else ()
+                    layers = self.config.distill.adapted_layers
                     before = self._home(number - 1).checkpoints
                     carry_over(before, self._home(number).checkpoints, net, kept, layers)
                 write_atomically(here / "cut.json", record)
@@ -155,8 +156,9 @@ class Chain:
         here, data = self._home(number).path, self.config.data
         net, _ = artefact.load(here / "cut.safetensors", device=self.accelerator.device)
         samples = source.load(data, "validation")
-        loader = evaluation_loader(self.accelerator, samples, data, dtype_of(self.config.precision))
-        net.to(dtype_of(self.config.precision))
+        chosen, dtype = choose_executor(self.accelerator, data, samples), dtype_of(self.config.precision)
+        loader = evaluation_loader(self.accelerator, samples, data, chosen, dtype)
+        net.to(dtype)
         scores = evaluate(self.accelerator, net, loader.epoch(0), len(samples.classes))
         loader.close()
         if self.accelerator.is_main_process:

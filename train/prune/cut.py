@@ -27,9 +27,9 @@ from models.pruning.plan import Cut
 from models.pruning.spec import PruneSpec
 from models.pruning.surgery import Kept
 from train import guards, live_teacher
-from train.chain_config import PruneConfig
 from train.live_teacher import LiveTeacher
-from train.world import evaluation_loader
+from train.loaders import FEW_IMAGES, evaluation_loader
+from train.prune.config import PruneConfig
 
 TAYLOR_BATCHES = 8
 
@@ -89,9 +89,9 @@ class Cutter:
     def _images(self, count: int, *, alone: bool) -> Iterator[Iterator[Batch]]:
         """Evaluation views of some training images, spread over the split, for this process or shared by all."""
         train = source.load(self.config.data, "train")
-        few, data = train.select(train.spread(count)), replace(self.config.data, executor="host")
+        few, data = train.select(train.spread(count)), self.config.data
         size = self.config.batch_size // (1 if alone else self.accelerator.num_processes)
-        loader = evaluation_loader(self.accelerator, few, data, batch_size=size, alone=alone)
+        loader = evaluation_loader(self.accelerator, few, data, FEW_IMAGES, batch_size=size, alone=alone)
         try:
             yield islice(loader.epoch(0), len(loader))
         finally:
@@ -105,8 +105,8 @@ def require_possible(config: PruneConfig) -> None:
     """
     net, card = artefact.load(config.student.name)
     checks.require_takes(net, card.input_CHW, (card.input_CHW[0], *config.data.image_size), config.student.name)
-    if config.distill.needs_teacher and config.teacher is not None:
-        live_teacher.require_fit(config.teacher, config.data, config.distill.teacher_size)
+    if config.teacher_file is not None:
+        live_teacher.require_fit(config.teacher_file, config.data, config.distill.teacher_size)
     _require_fit(config, card)
     if config.prune.kind == "unstructured":
         _masks(config, net)
@@ -132,10 +132,9 @@ def _require_fit(config: PruneConfig, card: Card) -> None:
     guards.require_classes(card.classes, classes, f"the student {config.student.name}")
     if card.input_CHW[0] != config.data.channels:
         raise InputError(f"the student takes {card.input_CHW[0]} channels and data.mean has {config.data.channels}")
-    if config.distill.needs_teacher:
-        assert config.teacher is not None
+    if config.teacher_file is not None:
         layers, size = config.distill.teacher_layers, config.distill.teacher_size
-        LiveTeacher.load(config.teacher, config.data, classes, layers=layers, size=size)
+        LiveTeacher.load(config.teacher_file, config.data, classes, layers=layers, size=size)
 
 
 def preview(config: PruneConfig) -> Table | str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from configs import reader
 from configs.files import write_atomically
 from configs.tables import plain_table
-from train.chain_config import PruneConfig
+from train.prune.config import PruneConfig
 from train.run_folder.run_dir import RunDir
 from train.track import wandb_start
 from train.track.tracker import CUT_CURVES, CUT_TABLE, Tracker

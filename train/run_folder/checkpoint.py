@@ -23,7 +23,7 @@ from configs.errors import InputError
 from configs.files import flush_folder, write_atomically
 
 logger = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT = 2
 KEEP = 2
 FILES = ("state.safetensors", "state.json")
 
@@ -57,7 +57,8 @@ def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], record: dict
 def load_newest(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
     """Tensors and record of the newest sound checkpoint, or None if there is none at all.
 
-    A damaged one is passed over with a warning that says what is wrong. InputError if all are damaged.
+    A damaged one is passed over with a warning that says what is wrong. InputError if all are damaged, or of a format
+    that this version does not read.
     """
     for leftover in [*folder.glob(".tmp-*"), *folder.glob(".trash-*")]:
         shutil.rmtree(leftover, ignore_errors=True)
@@ -86,6 +87,12 @@ def _newest(folder: Path) -> Path | None:
         if problem is None:
             return path
         logger.warning("checkpoint %s is passed over: %s", path, problem)
+    other = [written for written in map(_format, found) if written not in (None, FORMAT)]
+    if other:
+        raise InputError(
+            f"checkpoints in {folder} have format {other[-1]}, and this version reads format {FORMAT}: finish the "
+            "run with the version that began it, or train afresh in another --run_dir"
+        )
     if found:
         raise InputError(f"all checkpoints in {folder} are damaged; delete the folder to start afresh")
     return None
@@ -93,6 +100,14 @@ def _newest(folder: Path) -> Path | None:
 
 def _steps(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
+
+
+def _format(path: Path) -> Any:
+    """The format that a checkpoint's manifest names; None if the manifest cannot be read."""
+    try:
+        return json.loads((path / "MANIFEST.json").read_text(encoding="utf-8")).get("format")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _problem(path: Path) -> str | None:

@@ -18,8 +18,8 @@ import yaml
 from configs.errors import InputError
 from configs.files import write_atomically
 from models import artefact
-from train.run_folder import checkpoint
 from train.run_folder.run_dir import FREE_KEYS, RunDir, differing_keys, write_json
+from train.state import newest_progress
 
 logger = logging.getLogger(__name__)
 NAME = "extensions.json"
@@ -144,13 +144,13 @@ def _is_finished(folder: RunDir, known: tuple[Extension, ...]) -> bool:
 
 
 def _new(folder: RunDir, old: Settings, new: Settings) -> Extension:
-    record = checkpoint.newest_record(folder.checkpoints)
-    if record is None:
+    progress = newest_progress(folder.checkpoints)
+    if progress is None:
         raise InputError(
             f"{folder.checkpoints} holds no checkpoint, so that the last state of the run is gone. Train its weights "
             f"on in another --run_dir, with student.name (or model.name) {folder.weights}"
         )
-    trained, step = record["progress"]["epoch"], record["progress"]["total_steps"]
+    trained, step = progress.epoch, progress.total_steps
     if new["epochs"] <= trained:
         raise InputError(
             f"{folder.path} has trained {trained} epochs; epochs is {new['epochs']}, and must be more than that to "

@@ -1,20 +1,21 @@
-"""From a config to a loop that is ready to run."""
+"""A loop built from its config, ready to run."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
+from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 
 from configs import reader
 from configs.errors import InputError
 from data_pipes.executors import choice
 from data_pipes.executors.choice import Choice
-from data_pipes.loader import PlanLoader
+from data_pipes.loader import Layout, PlanLoader
 from data_pipes.sources.samples import Samples
 from models import zoo
 from models.artefact import Card
@@ -22,14 +23,25 @@ from models.pruning.masks import Masks
 from train import guards, live_teacher
 from train.cache import teacher as cached_teacher
 from train.cache.filler import Filler
-from train.config import DistillConfig, DistillSpec, TrainConfig
+from train.config import TrainConfig
 from train.evaluate.evaluation import evaluate
 from train.live_teacher import LiveTeacher, Teacher
+from train.loaders import (
+    FEW_IMAGES,
+    choose_executor,
+    evaluation_loader,
+    load_splits,
+    load_test,
+    training_layout,
+    training_loader,
+)
 from train.loop import Loop
 from train.loss.adapters import Adapters
-from train.loss.objective import SUPERVISED, Objective
+from train.loss.objective import Objective
 from train.optim import build_optimizer, build_schedule
+from train.processes import by_main, dtype_of, main_first
 from train.run_folder import extension
+from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
 from train.stage import delivery
 from train.state import Progress, TrainState
@@ -37,109 +49,141 @@ from train.step import Step
 from train.student import Student, example_features
 from train.track import wandb_start
 from train.track.tracker import Tracker
-from train.world import (
-    by_main,
-    dtype_of,
-    evaluation_loader,
-    load_splits,
-    load_test,
-    main_first,
-    settled,
-    training_layout,
-    training_loader,
-)
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """The splits of a run and the loaders of its training."""
+
+    train: Samples
+    validation: Samples
+    test: Samples | None
+    """None: the data set has none, or the config leaves it alone."""
+    chosen: Choice
+    """The executor of all loaders."""
+    train_loader: PlanLoader
+    validation_loader: PlanLoader
+
+
 def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stage: str) -> Loop:
-    """Build everything, take up the newest checkpoint if there is one, and run the guards."""
+    """Build a run, load its newest checkpoint if there is one, and run the guards."""
     layout = training_layout(accelerator, config.batch_size, config.micro_batch_size)
     accelerator.gradient_accumulation_steps = layout.accumulation
-    device, dtype = accelerator.device, dtype_of(config.precision)
-    spec = config.distill if isinstance(config, DistillConfig) else SUPERVISED
-    if spec.needs_teacher and isinstance(config, DistillConfig) and config.teacher is not None:
-        live_teacher.require_fit(config.teacher, config.data, spec.teacher_size)
-    train, validation = load_splits(accelerator, config.data)
-    test = load_test(accelerator, config.data) if config.test else None
-    teacher = _teacher(config, spec, train.classes)
-    student = _student(config, spec, len(train.classes), teacher).to(device=device, dtype=dtype)
-    student.to(memory_format=torch.channels_last)  # batches come so; 1.2 to 2 times faster on a CPU, too
-    masks = Masks.of(student.net) if config.keep_zeros else None
-    config, chosen = settled(config, accelerator, train)
-    train_loader = training_loader(config, accelerator, train, layout)
-    validation_loader = evaluation_loader(accelerator, validation, config.data, dtype)
-    guards.require_repeatable(validation_loader.epoch(0), validation_loader.epoch(0))
-    state = _state(config, student, accelerator)
+    if config.teacher_file is not None:
+        live_teacher.require_fit(config.teacher_file, config.data, config.loss.teacher_size)
+    data = _data(config, accelerator, layout)
+    teacher = _teacher(config, data.train.classes)
+    state = _state(config, data.train.classes, teacher, accelerator)
+    masks = Masks.of(state.student.net) if config.keep_zeros else None  # before a checkpoint is loaded
     extensions = extension.read(folder)
-    first_step = extensions[-1].from_step if extensions else 0
-    pace = {"epochs": config.epochs, "steps_per_epoch": train_loader.steps, "first_step": first_step}
-    schedule = build_schedule(config.optim, state.optimizer, **pace)
-    resumed = main_first(accelerator, lambda: state.resume(folder.checkpoints))  # it clears away what a kill has left
-    extension.require_reached(extensions, state.progress.total_steps, folder)
-    _require_same_images(state.progress, (train, validation), folder)
-    card = by_main(accelerator, lambda: _rehearsed(config, state, train, folder, stage))
-    model, prepared = accelerator.prepare(student, state.optimizer)
-    guards.require_live(state.optimizer, student)
+    schedule = _schedule(config, state, data, extensions)
+    resumed = _resume(state, data, extensions, folder, accelerator)
+    card = by_main(accelerator, lambda: _rehearsed(config, state, data.train, folder, stage))
+    step = _step(config, state, masks, accelerator)
     if teacher is not None:
-        teacher.to(device, dtype)
-        if not resumed:
-            _check_teacher(teacher, spec.teacher_check, accelerator, validation, config)
-    guide = _guide(config, teacher, train_loader, accelerator, chosen)
-    step = Step(
-        accelerator=accelerator,
-        model=model,
-        teacher=guide,
-        objective=Objective(spec, config.label_smoothing),
-        optimizer=prepared,
-        clip_norm=config.optim.clip_norm,
-        seed=config.seed,
-        net=student.net,
-        masks=masks,
-    )
+        step = replace(step, teacher=_ready(teacher, config, data, accelerator, check=not resumed))
     loop = Loop(
         config=config,
         accelerator=accelerator,
         layout=layout,
-        train_loader=train_loader,
-        validation_loader=validation_loader,
+        train_loader=data.train_loader,
+        validation_loader=data.validation_loader,
+        chosen=data.chosen,
         step=step,
         schedule=schedule,
         state=state,
         folder=folder,
         card=card,
-        test=test,
+        test=data.test,
         tracker=_tracker(config, state, folder, stage) if accelerator.is_main_process else None,
         extensions=extensions,
     )
-    _introduce(loop, chosen, resumed)
+    _announce(loop, resumed)
     return loop
 
 
-def _teacher(config: TrainConfig, spec: DistillSpec, classes: tuple[str, ...]) -> LiveTeacher | None:
-    if not spec.needs_teacher:
+def _data(config: TrainConfig, accelerator: Accelerator, layout: Layout) -> Data:
+    train, validation = load_splits(accelerator, config.data)
+    test = load_test(accelerator, config.data) if config.test else None
+    chosen = choose_executor(accelerator, config.data, train)
+    train_loader = training_loader(config, accelerator, train, layout, chosen)
+    validation_loader = evaluation_loader(accelerator, validation, config.data, chosen, dtype_of(config.precision))
+    guards.require_repeatable(validation_loader.epoch(0), validation_loader.epoch(0))
+    return Data(
+        train=train,
+        validation=validation,
+        test=test,
+        chosen=chosen,
+        train_loader=train_loader,
+        validation_loader=validation_loader,
+    )
+
+
+def _teacher(config: TrainConfig, classes: tuple[str, ...]) -> LiveTeacher | None:
+    if config.teacher_file is None:
         return None
-    assert isinstance(config, DistillConfig) and config.teacher is not None
-    return LiveTeacher.load(config.teacher, config.data, classes, layers=spec.teacher_layers, size=spec.teacher_size)
+    layers, size = config.loss.teacher_layers, config.loss.teacher_size
+    return LiveTeacher.load(config.teacher_file, config.data, classes, layers=layers, size=size)
 
 
-def _student(config: TrainConfig, spec: DistillSpec, classes: int, teacher: LiveTeacher | None) -> Student:
-    input_CHW = (config.data.channels, *config.data.image_size)
-    torch.manual_seed(config.seed)
-    net = zoo.build(config.network, num_classes=classes, input_CHW=input_CHW)
-    adapters = None
-    if spec.hint > 0:
-        assert teacher is not None
-        theirs = example_features(teacher.net, spec.teacher_layers, torch.zeros(2, *teacher.input_CHW))
-        ours = example_features(net, spec.student_layers, torch.zeros(2, *input_CHW))
-        adapters = Adapters.fitting(ours, theirs)
-    return Student(net, spec.student_layers, adapters)
-
-
-def _state(config: TrainConfig, student: Student, accelerator: Accelerator) -> TrainState:
+def _state(
+    config: TrainConfig, classes: tuple[str, ...], teacher: LiveTeacher | None, accelerator: Accelerator
+) -> TrainState:
+    student = _student(config, classes, teacher).to(device=accelerator.device, dtype=dtype_of(config.precision))
+    student.to(memory_format=torch.channels_last)  # batches come so; 1.2 to 2 times faster on a CPU, too
     optimizer = build_optimizer(config.optim, student)
     ema = ModelEmaV3(student.net, decay=config.ema, use_warmup=True) if config.ema > 0 else None
     return TrainState(student=student, optimizer=optimizer, ema=ema, scaler=accelerator.scaler)
+
+
+def _student(config: TrainConfig, classes: tuple[str, ...], teacher: LiveTeacher | None) -> Student:
+    input_CHW = (config.data.channels, *config.data.image_size)
+    torch.manual_seed(config.seed)
+    net = zoo.build(config.network, num_classes=len(classes), input_CHW=input_CHW)
+    adapters = None
+    if config.loss.adapted_layers:
+        assert teacher is not None
+        theirs = example_features(teacher.net, config.loss.teacher_layers, torch.zeros(2, *teacher.input_CHW))
+        ours = example_features(net, config.loss.adapted_layers, torch.zeros(2, *input_CHW))
+        adapters = Adapters.fitting(ours, theirs)
+    return Student(net, config.loss.student_layers, adapters)
+
+
+def _schedule(config: TrainConfig, state: TrainState, data: Data, extensions: Sequence[Extension]) -> Scheduler:
+    first_step = extensions[-1].from_step if extensions else 0
+    steps = data.train_loader.steps
+    return build_schedule(
+        config.optim, state.optimizer, epochs=config.epochs, steps_per_epoch=steps, first_step=first_step
+    )
+
+
+def _resume(
+    state: TrainState, data: Data, extensions: tuple[Extension, ...], folder: RunDir, accelerator: Accelerator
+) -> bool:
+    """Load the newest checkpoint if there is one; InputError if the run cannot go on from it with these images."""
+    resumed = main_first(accelerator, lambda: state.resume(folder.checkpoints))  # it clears away what a kill has left
+    extension.require_reached(extensions, state.progress.total_steps, folder)
+    _require_same_images(state.progress, (data.train, data.validation), folder)
+    return resumed
+
+
+def _step(config: TrainConfig, state: TrainState, masks: Masks | None, accelerator: Accelerator) -> Step:
+    """Prepare the student for all processes. The step has no teacher yet."""
+    model, prepared = accelerator.prepare(state.student, state.optimizer)
+    guards.require_live(state.optimizer, state.student)
+    return Step(
+        accelerator=accelerator,
+        model=model,
+        teacher=None,
+        objective=Objective(config.loss, config.label_smoothing),
+        optimizer=prepared,
+        clip_norm=config.optim.clip_norm,
+        seed=config.seed,
+        net=state.student.net,
+        masks=masks,
+    )
 
 
 def _rehearsed(config: TrainConfig, state: TrainState, samples: Samples, folder: RunDir, stage: str) -> Card:
@@ -162,28 +206,29 @@ def _require_same_images(progress: Progress, splits: Sequence[Samples], folder: 
     progress.data = now
 
 
-def _guide(
-    config: TrainConfig, live: LiveTeacher | None, loader: PlanLoader, accelerator: Accelerator, chosen: Choice
-) -> Teacher | None:
-    """The teacher, or what it said: of a live one that is needed no more nothing is kept."""
-    if live is None or not isinstance(config, DistillConfig) or config.distill.teacher_logits == "online":
+def _ready(live: LiveTeacher, config: TrainConfig, data: Data, accelerator: Accelerator, *, check: bool) -> Teacher:
+    """Move the teacher to the device, check its accuracy if asked to, and put the cache in front of it if there is one.
+
+    Nothing keeps a live teacher that a cache replaces.
+    """
+    live.to(accelerator.device, dtype_of(config.precision))
+    if check:
+        _check_teacher(live, config, data.validation, accelerator)
+    if config.loss.teacher_logits == "online":
         return live
-    to_fill = config.distill.teacher_logits == "write_through"
-    cache = cached_teacher.open_cache(config, loader, chosen, to_fill=to_fill)
-    filler = Filler(cache, loader, live, accelerator)
+    to_fill = config.loss.teacher_logits == "write_through"
+    cache = cached_teacher.open_cache(config, data.train_loader, data.chosen, to_fill=to_fill)
+    filler = Filler(cache, data.train_loader, live, accelerator)
     return cached_teacher.open_for_training(config, filler, config.view_numbers)
 
 
-def _check_teacher(
-    teacher: LiveTeacher, count: int, accelerator: Accelerator, validation: Samples, config: TrainConfig
-) -> None:
-    """Refuse a teacher that is far from the accuracy in its file, on some validation images."""
-    recorded = teacher.card.scores.get("validation")
+def _check_teacher(teacher: LiveTeacher, config: TrainConfig, validation: Samples, accelerator: Accelerator) -> None:
+    """InputError if some validation images show a teacher far below the accuracy that its file records."""
+    recorded, count = teacher.card.scores.get("validation"), config.loss.teacher_check
     if count == 0 or recorded is None:
         return
-    few = validation.select(validation.spread(count))
-    spec = replace(config.data, executor="host")  # a few images: no canvas
-    loader = evaluation_loader(accelerator, few, spec, dtype_of(config.precision))
+    few, dtype = validation.select(validation.spread(count)), dtype_of(config.precision)
+    loader = evaluation_loader(accelerator, few, config.data, FEW_IMAGES, dtype)
     scores = evaluate(accelerator, teacher.model, loader.epoch(0), len(validation.classes))
     loader.close()
     guards.require_accuracy(scores.correct, scores.count, recorded.accuracy, "validation")
@@ -195,7 +240,8 @@ def _tracker(config: TrainConfig, state: TrainState, folder: RunDir, stage: str)
     return Tracker(folder.metrics, resume_step=state.progress.total_steps, run=run)
 
 
-def _introduce(loop: Loop, chosen: Choice, resumed: bool) -> None:
+def _announce(loop: Loop, resumed: bool) -> None:
+    chosen = loop.chosen
     parameters = sum(p.numel() for p in loop.state.student.net.parameters())
     config, layout, progress = loop.config, loop.layout, loop.state.progress
     logger.info("executor: %s; %s", chosen.label, chosen.reason)

@@ -13,7 +13,7 @@ from data_pipes.sources.samples import Samples
 from models import artefact, counting, rebuild
 from models.artefact import Card
 from models.spec import ModelSpec
-from train.config import DistillConfig, TrainConfig
+from train.config import TrainConfig
 from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
 from train.run_folder.version import commit
@@ -42,8 +42,8 @@ def card(
 def lineage(config: TrainConfig, samples: Samples, stage: str, extensions: Sequence[Extension] = ()) -> dict[str, str]:
     """Where a run's network will come from. InputError: the teacher's file is gone."""
     known = {"stage": stage, "commit": commit() or "unknown", "data": samples.fingerprint}
-    if isinstance(config, DistillConfig) and config.distill.needs_teacher and config.teacher is not None:
-        known |= {"teacher": config.teacher, "teacher_sha256": artefact.sha256(config.teacher)}
+    if config.teacher_file is not None:
+        known |= {"teacher": config.teacher_file, "teacher_sha256": artefact.sha256(config.teacher_file)}
     if extensions:
         known["extended"] = "; ".join(one.summary for one in extensions)
     return known

@@ -2,63 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
-from accelerate import Accelerator
 from torch import nn
 
-from configs import reader
 from configs.files import write_atomically
 from models import artefact, counting, state_dicts
 from models.artefact import Card, Score
-from train.config import TrainConfig
 from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import Scores, wilson
+from train.loaders import evaluation_loader
 from train.loop import Loop
-from train.run_folder import extension
-from train.run_folder.occupied import occupied
-from train.run_folder.run_dir import RunDir, write_json
+from train.processes import dtype_of
+from train.run_folder.run_dir import write_json
 from train.stage import pictures
-from train.stage.assembly import assemble
-from train.world import dtype_of, evaluation_loader, start
 
 logger = logging.getLogger(__name__)
-
-
-def run(config: TrainConfig, stage: str) -> None:
-    """The whole of a training command: open the folder, train or resume, write what came out."""
-    accelerator = start(config.precision, config.max_minutes)
-    result = carry_out(config, stage, accelerator)
-    logger.info("%s", summary(result))
-    logger.info("%s holds the weights, the result and the metrics", config.run_dir)
-    accelerator.end_training()
-
-
-def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict[str, Any]:
-    """Train, resume or extend one run, unless it is finished; its result."""
-    folder = RunDir.at(config.run_dir)
-    before = extension.begin if config.extend else None
-    with occupied(accelerator, folder, reader.dump(config), before=before):
-        if not folder.done.exists():
-            loop = assemble(config, accelerator, folder, stage)
-            with loop.tracker or nullcontext():
-                loop.fit()
-                finish(loop)
-    return dict(json.loads(folder.result.read_text(encoding="utf-8")))
-
-
-def summary(result: Mapping[str, Any]) -> str:
-    """One line for a person."""
-    low, high = result["accuracy_interval_95"]
-    return (
-        f"{result['accuracy_split']} accuracy {result['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}, "
-        f"{result['accuracy_samples']:,} images), {result['parameters']:,} parameters, {result['macs']:,} MACs"
-    )
 
 
 def finish(loop: Loop) -> None:
@@ -68,7 +30,7 @@ def finish(loop: Loop) -> None:
     state_dicts.load(net, loop.state.best)
     scores = {"validation": loop.validate()}
     if loop.test is not None:
-        loader = evaluation_loader(accelerator, loop.test, config.data, dtype_of(config.precision))
+        loader = evaluation_loader(accelerator, loop.test, config.data, loop.chosen, dtype_of(config.precision))
         scores["test"] = evaluate(accelerator, net, loader.epoch(0), len(loop.test.classes))
         loader.close()
     loop.close()

@@ -49,8 +49,13 @@ def files(folder, images):
     return replace(reference.in_memory(images), size_N2=table.size_N2, images=table.images())
 
 
+def built(config: DataSpec, samples) -> build.Executor:
+    """The executor that a config gets on a CPU."""
+    return build.build(build.choose(config, samples, CPU), config, samples, CPU)
+
+
 def carry_out(config: DataSpec, samples, view: plan.Plan) -> np.ndarray:
-    worker = build.build(config, samples, CPU)
+    worker = built(config, samples)
     image_BCHW = worker.submit(np.arange(len(samples)), view).result()
     worker.close()
     assert image_BCHW.dtype == torch.float32 and image_BCHW.permute(0, 2, 3, 1).is_contiguous()
@@ -69,7 +74,7 @@ def carry_out(config: DataSpec, samples, view: plan.Plan) -> np.ndarray:
     ],
 )
 def test_what_is_asked_for_is_built(name, kind, store):
-    worker = build.build(spec(name), reference.in_memory([reference.noise(8, 8)]), CPU)
+    worker = built(spec(name), reference.in_memory([reference.noise(8, 8)]))
     worker.close()
     assert isinstance(worker, kind)
     assert store is None or isinstance(worker._samples.images, store)
@@ -166,7 +171,7 @@ def running(request, tmp_path_factory):
         samples = files(folder, images) if encoded else reference.in_memory(images)
         config = spec(name, (45, 37), EVERY, 3)
         view = plan.training(0, 0, EVERY, samples.size_N2, (45, 37))
-        worker = build.build(config, samples, CPU)
+        worker = built(config, samples)
         rows = np.arange(24)
         alone = torch.cat([worker.submit(rows[i : i + 1], view.take(rows[i : i + 1])).result() for i in rows])
         yield worker, view, alone, config, samples
@@ -261,7 +266,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 def test_a_file_that_is_gone_is_named_and_the_others_go_on(name, tmp_path):
     samples = four_files(tmp_path)
     view = plan.evaluation(samples.size_N2, 1.0, (28, 28))
-    worker = build.build(spec(name, channels=3), samples, CPU)
+    worker = built(spec(name, channels=3), samples)
     rows = np.arange(4)
     whole = worker.submit(rows, view).result()
     (tmp_path / "2.jpg").unlink()
@@ -277,12 +282,12 @@ def test_resident_names_a_file_that_is_gone_before_it_starts(tmp_path):
     samples = four_files(tmp_path)
     (tmp_path / "2.jpg").unlink()
     with pytest.raises(InputError, match=r"2\.jpg: the file is gone"):
-        build.build(spec("resident", channels=3), samples, CPU)
+        built(spec("resident", channels=3), samples)
 
 
 def test_resident_needs_the_files_only_once(tmp_path):
     samples = four_files(tmp_path)
-    worker = build.build(spec("resident", channels=3), samples, CPU)
+    worker = built(spec("resident", channels=3), samples)
     (tmp_path / "2.jpg").unlink()
     assert worker.submit(np.arange(4), plan.evaluation(samples.size_N2, 1.0, (28, 28))).result().shape == (4, 3, 28, 28)
     worker.close()
@@ -291,7 +296,7 @@ def test_resident_needs_the_files_only_once(tmp_path):
 @pytest.mark.parametrize("name", EVERY_EXECUTOR)
 def test_a_closed_executor_takes_nothing(name):
     samples = reference.in_memory([reference.noise(28, 28, 1)])
-    worker = build.build(spec(name), samples, CPU)
+    worker = built(spec(name), samples)
     worker.close()
     with pytest.raises(RuntimeError, match="shutdown"):
         worker.submit(np.arange(1), plan.evaluation(samples.size_N2, 1.0, (28, 28)))

@@ -33,7 +33,8 @@ def by_torch(config, samples) -> ResidentExecutor:
 
 
 def by_opencv(config, samples):
-    return build.build(config, samples, torch.device("cpu"))
+    device = torch.device("cpu")
+    return build.build(build.choose(config, samples, device), config, samples, device)
 
 
 @pytest.fixture(params=[by_torch, by_opencv])

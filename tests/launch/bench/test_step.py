@@ -13,10 +13,11 @@ from data_pipes.spec import AugmentSpec, DataSpec
 from launch.bench import step
 from launch.bench.config import DistillStepConfig, TeacherStepConfig
 from models.spec import ModelSpec
-from train.config import DistillSpec, OptimSpec, TrackSpec
+from train.config import OptimSpec, TrackSpec
+from train.loss.config import DistillSpec
+from train.processes import make_accelerator
 from train.run_folder.run_dir import RunDir
 from train.stage.assembly import assemble
-from train.world import make_accelerator
 
 DATA = DataSpec(
     source="digits", image_size=(8, 8), mean=(0.3,), std=(0.37,), threads=1, augment=AugmentSpec(rotation=10, mixup=1)
@@ -121,7 +122,7 @@ def test_another_executors_loader_has_few_images_and_leaves_no_canvas(tmp_path, 
     loop = built(config(tmp_path, batch_size=16), tmp_path)
     cache = os.environ["HEARTCUT_CACHE"]
     monkeypatch.setattr(step, "MOST_STEPS", 4)
-    loader = step.other_loader(loop, replace(DATA, executor="resident"))
+    loader = step.other_loader(loop, replace(DATA, executor="resident"), loop.chosen)
     assert len(loader.dataset) == 64 and loader.steps == 4
     assert os.environ["HEARTCUT_CACHE"] == cache and not list(tmp_path.rglob("canvas-*"))
     loader.close()

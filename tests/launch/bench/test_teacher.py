@@ -12,11 +12,12 @@ from launch.bench import teacher
 from launch.bench.config import DistillStepConfig
 from models.spec import ModelSpec
 from train.cache.teacher import CachedTeacher
-from train.config import DistillSpec, OptimSpec
+from train.config import OptimSpec
 from train.live_teacher import LiveTeacher
+from train.loss.config import DistillSpec
+from train.processes import make_accelerator
 from train.run_folder.run_dir import RunDir
 from train.stage.assembly import assemble
-from train.world import make_accelerator
 
 AUGMENT = AugmentSpec(rotation=10, mixup=1)
 DATA = DataSpec(source="digits", image_size=(8, 8), mean=(0.3,), std=(0.37,), threads=1, augment=AUGMENT)

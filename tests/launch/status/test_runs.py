@@ -18,7 +18,7 @@ from configs import locks
 from configs.stopping import StoppedError
 from launch.status import command
 from run_folders import make, printed
-from train import world
+from train import processes
 
 HOLD = "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
 
@@ -63,7 +63,7 @@ def as_in_a_new_process():
 
 def test_a_real_run_stopped_and_finished(tmp_path, monkeypatch, capsys, as_in_a_new_process):
     tiny_digits.save(tmp_path / "teacher.safetensors")
-    steps, real = [0], world.asked_to_stop
+    steps, real = [0], processes.asked_to_stop
 
     def asked(accelerator):
         steps[0] += 1

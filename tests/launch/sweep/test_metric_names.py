@@ -11,10 +11,10 @@ from accelerate.state import AcceleratorState, GradientState
 import tiny_digits
 from configs import reader
 from launch.sweep.metric_names import metric_names
-from train.chain_config import PruneConfig
 from train.config import TeacherConfig
 from train.prune import chain
-from train.stage import outcome
+from train.prune.config import PruneConfig
+from train.stage.run import run as run_stage
 
 EVERYTHING = ["--distill.hint", "1", "--distill.attention", "1", "--distill.layers", "[[layer2, layer2]]"]
 EVERYTHING += ["--optim.clip_norm", "1", "--views", "4", "--epochs", "1"]
@@ -44,7 +44,7 @@ def test_runs_log_what_is_promised(tmp_path):
     tiny += ["--optim.warmup_epochs", "0", "--track.every", "1", "--data.threads", "1"]
     words = ["--config", TEACHER, *tiny, "--model.widths", "[2, 4, 8]", "--optim.clip_norm", "1"]
     words += ["--run_dir", str(tmp_path / "t")]
-    outcome.run(reader.read(TeacherConfig, words, prog="x", description=""), "teacher")
+    run_stage(reader.read(TeacherConfig, words, prog="x", description=""), "teacher")
     assert numbers(tmp_path / "t") == {*metric_names("train.teacher")}
 
     tiny_digits.save(tmp_path / "teacher.safetensors", widths=(2, 4, 8))

@@ -12,8 +12,9 @@ from configs import reader
 from configs.errors import UsageError
 from configs.schema import attribute_docs
 from train.cache.config import CacheConfig
-from train.chain_config import PruneConfig
-from train.config import DistillConfig, DistillSpec
+from train.config import DistillConfig
+from train.loss.config import DistillSpec
+from train.prune.config import PruneConfig
 
 ROOT = Path(__file__).parents[3]
 PRUNE, DISTILL = (str(ROOT / "configs" / "digits" / f"{name}.yaml") for name in ("prune", "distill"))
@@ -111,6 +112,6 @@ def test_every_key_of_its_own_has_help():
 
 def test_no_torch_is_loaded_for_it():
     code = (
-        "import sys, train.cache, train.cache_config; sys.exit('torch' in sys.modules or 'accelerate' in sys.modules)"
+        "import sys, train.cache, train.cache.config; sys.exit('torch' in sys.modules or 'accelerate' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -26,8 +26,8 @@ from train.cache import __main__ as train_cache
 from train.cache import fill
 from train.cache.config import CacheConfig
 from train.cache.filler import Filler
+from train.processes import make_accelerator
 from train.run_folder import status
-from train.world import make_accelerator
 
 ROWS = (64, 64, 64, 64, 31)
 # Samples that a process asked the teacher for, slowly enough for another one to have its share.

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 import reference
 import tiny_digits
 from configs.errors import InputError
+from cpu_loader import cpu_loader
 from data_pipes.batch import Batch
-from data_pipes.loader import Layout, PlanLoader
+from data_pipes.loader import Layout
 from data_pipes.logits.cache import LogitCache
 from data_pipes.logits.codec import Codec
 from data_pipes.spec import AugmentSpec, DataSpec
@@ -29,8 +30,8 @@ from models.counting import measure
 from train.cache import filler
 from train.cache.filler import FAR, Difference, Filler, require_close
 from train.live_teacher import LiveTeacher
+from train.processes import make_accelerator
 from train.student import Signals
-from train.world import make_accelerator
 
 K, ROWS = 5, 8
 PLAIN = AugmentSpec(rotation=20, erase=0.5, horizontal_flip=0.5)
@@ -62,7 +63,7 @@ def images(count: int):
 
 def build(folder: Path, count=37, *, micro=6, augment=MIXED, codec=FLOAT32, teacher=None) -> Filler:
     layout = Layout(batch_size=micro, micro_batch_size=micro)
-    loader = PlanLoader(images(count), replace(SPEC, augment=augment), layout, seed=7, device=torch.device("cpu"))
+    loader = cpu_loader(images(count), replace(SPEC, augment=augment), layout, seed=7)
     cache = LogitCache.create(folder, {}, samples=count, classes=K, codec=codec, rows_per_block=ROWS)
     return Filler(cache, loader, teacher or Teacher(), make_accelerator("float32"))
 

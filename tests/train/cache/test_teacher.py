@@ -25,6 +25,7 @@ import reference
 import tiny_digits
 from configs import reader
 from configs.errors import InputError
+from cpu_loader import cpu_loader
 from data_pipes import mixing
 from data_pipes.executors import canvas
 from data_pipes.loader import Layout, PlanLoader, Views
@@ -38,12 +39,13 @@ from data_pipes.spec import AugmentSpec, DataSpec
 from train.cache import teacher as cached_teacher
 from train.cache.filler import Filler
 from train.cache.teacher import CachedTeacher, Stored
-from train.chain_config import CompressConfig
 from train.compress import chain
+from train.compress.config import CompressConfig
 from train.config import DistillConfig
+from train.loaders import choose_executor, training_loader
+from train.processes import make_accelerator
 from train.prune import ledger
 from train.step import Step
-from train.world import make_accelerator, settled, training_loader
 
 CODECS = [Codec("float32"), Codec("float16"), Codec("top_k", 3)]
 VERIFIED = r"cached logits differ from the teacher's own by up to .* in spite of its manifest"
@@ -370,8 +372,8 @@ def test_every_field_of_the_identity_is_compared_and_named(home, tmp_path):
         DistillConfig, tiny_digits.words(home, "none", "--distill.cache", str(folder)), prog="x", description="x"
     )
     accelerator, layout = make_accelerator("float32"), opened(folder).layout
-    config, chosen = settled(config, accelerator, samples())
-    loader = training_loader(config, accelerator, samples(), Layout(batch_size=64, micro_batch_size=64))
+    chosen = choose_executor(accelerator, config.data, samples())
+    loader = training_loader(config, accelerator, samples(), Layout(batch_size=64, micro_batch_size=64), chosen)
     for to_fill in (False, True):
         cached_teacher.open_cache(config, loader, chosen, to_fill=to_fill)  # the control
     names = [re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, path))) for path in leaves(layout.identity)]
@@ -432,7 +434,7 @@ SPEC = DataSpec(
 def feed(views: Views) -> PlanLoader:
     samples = reference.in_memory(np.stack([reference.noise(*SIDE, 1, seed) for seed in range(COUNT)]), 7)
     layout = Layout(batch_size=4, micro_batch_size=4)
-    return PlanLoader(samples, SPEC, layout, seed=3, device=torch.device("cpu"), views=views)
+    return cpu_loader(samples, SPEC, layout, seed=3, views=views)
 
 
 def known(view: int) -> np.ndarray:

@@ -17,8 +17,8 @@ import forked
 from configs import reader
 from configs.errors import InputError, UsageError
 from models import artefact
-from train.chain_config import CompressConfig
 from train.compress import chain
+from train.compress.config import CompressConfig
 
 DIGITS = Path(__file__).parents[3] / "configs" / "digits" / "compress.yaml"
 STAGES = ("teacher_training", "student", "cut")
@@ -61,7 +61,7 @@ def parsed(path: Path) -> Any:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupts, ONNX file and all; latency, which is not what is tested, is measured twice."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    compress(folder, prelude="from train import compression; compression.ROUNDS = 2")
+    compress(folder, prelude="from train.compress import chain; chain.ROUNDS = 2")
     return folder
 
 
@@ -108,7 +108,7 @@ def test_the_onnx_file_is_that_of_the_last_cut_beside_the_teacher(whole: Path) -
 @pytest.mark.launcher
 def test_a_finished_run_is_left_as_it_is(whole: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
-    again = compress(whole, prelude="from train import outcome; outcome.assemble = None")  # nothing to train with
+    again = compress(whole, prelude="from train.stage import run; run.assemble = None")  # nothing to train with
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == times
     assert "epoch 1" not in again.stderr and "Everything is in" in again.stdout
 
@@ -141,20 +141,20 @@ def test_the_folder_is_a_run_for_evaluate_and_predict(whole: Path, tmp_path: Pat
 # ---- killed
 
 COUNTED = """
-from train import compression
+from train.compress import chain
 def counted(folder, teacher, device):
     print("exported", teacher)
     (folder.path / "model.onnx").write_bytes(b"")
-compression._export = counted
+chain._export = counted
 """
 PLACES = [
     ("in the teacher's training", "train.step:Step.__call__", 5, "teacher/config.yaml", "teacher/checkpoints"),
-    ("after the teacher", "train.outcome:write_atomically", 1, "teacher/result.json", "teacher/done"),
-    ("after the student", "train.cutting:Chain.run", 1, "student/done", "cut/cut-01"),
+    ("after the teacher", "train.stage.outcome:write_atomically", 1, "teacher/result.json", "teacher/done"),
+    ("after the student", "train.prune.chain:Chain.run", 1, "student/done", "cut/cut-01"),
     ("in the chain", "train.step:Step.__call__", 9, "cut/cut-01/done", "cut/cut-02/done"),
-    ("before the evaluation", "train.score_sheet:carry_out", 1, "cut/done", "evaluation-test.json"),
-    ("before the export", "train.compression:_export", 1, "evaluation-test.json", "export.json"),
-    ("before the marker", "train.compression:write_json", 1, "model.onnx", "done"),
+    ("before the evaluation", "train.evaluate.score_sheet:carry_out", 1, "cut/done", "evaluation-test.json"),
+    ("before the export", "train.compress.chain:_export", 1, "evaluation-test.json", "export.json"),
+    ("before the marker", "train.compress.chain:write_json", 1, "model.onnx", "done"),
 ]
 
 
@@ -261,7 +261,7 @@ def test_a_budget_that_cannot_be_had_is_refused_before_the_teacher_is_trained(tm
 
 NOT_EXPORTED = """
 from configs.errors import InputError
-from models import side_by_side
+from models.export import side_by_side
 def run(*_, **__):
     raise InputError("no such operator")
 side_by_side.run = run

@@ -9,8 +9,8 @@ import torch
 
 from configs import reader
 from configs.errors import UsageError, UserError
-from train.chain_config import CompressConfig
 from train.compress import rehearsal
+from train.compress.config import CompressConfig
 
 DIGITS = Path(__file__).parents[3] / "configs" / "digits" / "compress.yaml"
 HINT = ["--student.distill.hint", "1", "--student.distill.layers"]

@@ -21,7 +21,7 @@ from models.networks.resnet import resnet_small
 from models.spec import ModelSpec
 from train.evaluate.evaluation import evaluate
 from train.live_teacher import LiveTeacher
-from train.world import evaluation_loader
+from train.loaders import FEW_IMAGES, evaluation_loader
 
 SPEC = DataSpec(source="digits", image_size=(16, 16), mean=(0.3,), std=(0.4,), threads=1)
 SAMPLES = reference.in_memory([reference.picture(16, 16, 1, seed=i) for i in range(13)])
@@ -54,7 +54,7 @@ def teacher(model: nn.Module) -> LiveTeacher:
 
 
 def loader(accelerator: Accelerator, batch_size: int) -> PlanLoader:
-    return evaluation_loader(accelerator, SAMPLES, SPEC, batch_size=batch_size)
+    return evaluation_loader(accelerator, SAMPLES, SPEC, FEW_IMAGES, batch_size=batch_size)
 
 
 def answers(model: nn.Module) -> np.ndarray:

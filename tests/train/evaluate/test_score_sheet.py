@@ -21,8 +21,8 @@ from models.counting import measure
 from models.spec import ModelSpec
 from models.zoo import build
 from train.evaluate import score_sheet
+from train.evaluate.config import EvaluateConfig
 from train.evaluate.metrics import Scores, wilson
-from train.saved_config import EvaluateConfig
 
 CLASSES = ("cat", "cow", "dog")
 MODEL = ModelSpec(name="resnet_small", widths=(2, 4, 8), depth=8)

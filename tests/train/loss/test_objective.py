@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from data_pipes.batch import Batch
-from train.config import DistillSpec
 from train.loss import losses
+from train.loss.config import DistillSpec
 from train.loss.objective import Objective
 from train.student import Signals
 

@@ -19,9 +19,9 @@ from models.artefact import Card
 from models.counting import measure
 from models.spec import ModelSpec
 from models.zoo import build
+from train.loaders import FEW_IMAGES, evaluation_loader
 from train.predict import prediction
-from train.saved_config import PredictConfig
-from train.world import evaluation_loader
+from train.predict.config import PredictConfig
 
 CLASSES = ("cat", "cow", "dog", "hen, brown", "pig", "rat")
 MODEL = ModelSpec(name="resnet_small", widths=(2, 4, 8), depth=8)
@@ -160,7 +160,7 @@ def test_probabilities_are_one_row_per_sample_without_padding(run):
     samples = reference.in_memory([reference.picture(16, 16, 1, seed=i) for i in range(7)])
     net, card = artefact.load(run / "model.safetensors")
     spec = replace(DATA, image_size=(16, 16), mean=card.mean, std=card.std)
-    loader = evaluation_loader(accelerator, samples, spec, batch_size=3)
+    loader = evaluation_loader(accelerator, samples, spec, FEW_IMAGES, batch_size=3)
     probability_NK = prediction.probabilities(accelerator, net, loader)
     loader.close()
     assert probability_NK.shape == (7, 6)

@@ -26,10 +26,10 @@ from models import artefact
 from models.pruning.masks import Masks, cubic_schedule, prunable
 from models.spec import ModelSpec
 from train import guards
-from train.chain_config import PruneConfig
 from train.config import DistillConfig, TeacherConfig
 from train.prune import chain as cutting
-from train.stage import outcome
+from train.prune.config import PruneConfig
+from train.stage.run import run as run_stage
 from train.step import Step
 
 DIGITS = Path(__file__).parents[3] / "configs" / "digits"
@@ -66,10 +66,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     shape = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--epochs", "2"]
     teacher = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", str(folder / "teacher"), *shape, *TINY]
-    outcome.run(reader.read(TeacherConfig, teacher, prog="x", description="x"), "teacher")
+    run_stage(reader.read(TeacherConfig, teacher, prog="x", description="x"), "teacher")
     student = ["--config", str(DIGITS / "distill.yaml"), "--run_dir", str(folder / "student"), "--epochs", "2", *TINY]
     student += ["--teacher", str(folder / "teacher" / "model.safetensors"), "--student.widths", "[2, 4, 8]"]
-    outcome.run(reader.read(DistillConfig, student, prog="x", description="x"), "distill")
+    run_stage(reader.read(DistillConfig, student, prog="x", description="x"), "distill")
     return folder
 
 
@@ -219,7 +219,7 @@ def test_weights_that_are_not_held_grow_back(whole: dict[str, Path], trained: Pa
     config = read(tmp_path, trained, "--prune.kind", "unstructured")
     training = config.after_cut(2, run_dir=str(tmp_path / "free"), student=str(cut))
     assert training.keep_zeros
-    outcome.run(replace(training, keep_zeros=False), "distill")
+    run_stage(replace(training, keep_zeros=False), "distill")
     assert alive(artefact.load(tmp_path / "free" / "model.safetensors")[0], zeros(cut)) > 500
     assert alive(artefact.load(whole["unstructured"] / "model.safetensors")[0], zeros(cut)) == 0
 
@@ -247,10 +247,10 @@ def test_a_cut_architecture_is_trained_from_scratch(
     config = read(tmp_path, trained).after_cut(1, run_dir=str(tmp_path / "run"), student=str(pruned))
     anew = ModelSpec(name=str(pruned), from_scratch=True)
     if stage == "distill":
-        outcome.run(replace(config, student=anew), stage)
+        run_stage(replace(config, student=anew), stage)
     else:
         shared = {name: getattr(config, name) for name in ("run_dir", "data", "epochs", "batch_size", "optim", "ema")}
-        outcome.run(TeacherConfig(**shared, model=anew), stage)
+        run_stage(TeacherConfig(**shared, model=anew), stage)
     net, own = artefact.load(tmp_path / "run" / "model.safetensors")
     assert shapes(net) == shapes(kept) and own.pruned and own.model == card.model and own.cost.macs == card.cost.macs
     assert not any(torch.equal(weight, dict(kept.named_parameters())[name]) for name, weight in prunable(net).items())
@@ -269,13 +269,13 @@ PLACES = [  # why, the call that is the last and its number, what is there then 
     ("in the first training", "train.step:Step.__call__", 3, "cut-01/checkpoints", "cut-01/done"),
     ("before the second cut", "PLAN", 1, "cut-01/done", "cut-02"),
     ("cut, not written", "models.artefact:save", 1, "ledger.json", "cut-02/cut.safetensors"),
-    ("written, no momentum", "train.cutting:carry_over", 1, "cut-02/cut.safetensors", "cut-02/checkpoints"),
-    ("no marker", "train.cutting:write_atomically", 1, "cut-02/checkpoints", "cut-02/cut.json"),
-    ("cut, not measured", "train.cutting:evaluate", 1, "cut-02/cut.json", "cut-02/before.json"),
+    ("written, no momentum", "train.prune.chain:carry_over", 1, "cut-02/cut.safetensors", "cut-02/checkpoints"),
+    ("no marker", "train.prune.chain:write_atomically", 1, "cut-02/checkpoints", "cut-02/cut.json"),
+    ("cut, not measured", "train.prune.chain:evaluate", 1, "cut-02/cut.json", "cut-02/before.json"),
     ("in training", "train.step:Step.__call__", 3, "cut-02/before.json", "cut-02/done"),
-    ("trained, not in the ledger", "train.ledger:write", 2, "cut-02/done", "model.safetensors"),
-    ("in the ledger, not handed over", "train.cutting:write_atomically", 1, "ledger.png", "model.safetensors"),
-    ("before the marker", "train.ledger:track", 1, "result.json", "done"),
+    ("trained, not in the ledger", "train.prune.ledger:write", 2, "cut-02/done", "model.safetensors"),
+    ("in the ledger, not handed over", "train.prune.chain:write_atomically", 1, "ledger.png", "model.safetensors"),
+    ("before the marker", "train.prune.ledger:track", 1, "result.json", "done"),
 ]
 
 

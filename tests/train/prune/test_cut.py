@@ -23,12 +23,12 @@ from models.artefact import Card
 from models.pruning.masks import Masks, cubic_schedule, prunable
 from models.pruning.spec import IMPORTANCES
 from models.spec import ModelSpec
-from train.chain_config import PruneConfig
+from train.processes import make_accelerator
 from train.prune import __main__ as prune
 from train.prune import chain
 from train.prune import cut as cutter
+from train.prune.config import PruneConfig
 from train.prune.cut import Cutter
-from train.world import make_accelerator
 
 DIGITS = Path(__file__).parents[3] / "configs" / "digits" / "prune.yaml"
 CLASSES = tuple("0123456789")
@@ -110,7 +110,7 @@ def test_one_cut_uses_the_budget_up_whatever_the_importance(student: Path, tmp_p
 GRADIENTS = """
 import os, torch
 from accelerate import Accelerator
-from train.cutter import Cutter
+from train.prune.cut import Cutter
 summed, real, own = Accelerator.reduce, Cutter.add_gradients, []
 def noted(self, tensor, reduction):
     own.append(tensor.clone())

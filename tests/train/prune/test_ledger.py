@@ -12,8 +12,8 @@ from rich.console import Console
 from data_pipes.spec import DataSpec
 from models.pruning.spec import Budget, PruneSpec
 from models.spec import ModelSpec
-from train.chain_config import PruneConfig
 from train.prune import ledger
+from train.prune.config import PruneConfig
 from train.prune.ledger import Entry
 from train.run_folder.run_dir import RunDir
 

@@ -134,6 +134,17 @@ def test_a_newer_format_is_not_guessed_at(tmp_path, caplog):
     assert f"its format is {checkpoint.FORMAT + 1}, this version reads {checkpoint.FORMAT}" in caplog.text
 
 
+def test_a_run_with_checkpoints_of_the_format_before_is_refused_and_left_alone(tmp_path):
+    save(tmp_path, 1, 2)
+    for step in (1, 2):
+        manifest = json.loads((at(tmp_path, step) / "MANIFEST.json").read_text())
+        (at(tmp_path, step) / "MANIFEST.json").write_text(json.dumps(manifest | {"format": 1}))
+    for load in (checkpoint.load_newest, checkpoint.newest_record):
+        with pytest.raises(InputError, match=r"have format 1, and this version reads format 2: finish .* --run_dir"):
+            load(tmp_path)
+    assert at(tmp_path, 1).exists() and at(tmp_path, 2).exists()
+
+
 def test_no_single_flipped_bit_of_the_tensors_or_the_record_is_loaded(tmp_path):
     save(tmp_path / "whole", 1, 2)
     for name in FILES[:2]:
@@ -278,7 +289,7 @@ def test_loading_calls_no_unpickler(tmp_path):
     code = (
         "import pickle, sys\n"
         "from pathlib import Path\n"
-        "from train import checkpoint\n"
+        "from train.run_folder import checkpoint\n"
         "def refuse(*_, **__): raise SystemExit('unpickled')\n"
         "pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
         "print(checkpoint.load_newest(Path(sys.argv[1]))[1]['progress']['total_steps'])\n"

@@ -17,12 +17,12 @@ from configs.errors import InputError, UsageError
 from configs.stopping import StoppedError
 from models import artefact
 from tiny_digits import SMALL_DATA, losses, save, sha, train
-from train.chain_config import PruneConfig
 from train.config import TeacherConfig
 from train.loop import Loop
+from train.prune.config import PruneConfig
 from train.run_folder import checkpoint, extension, status
 from train.run_folder.run_dir import RunDir
-from train.stage import outcome
+from train.stage import run as stage_run
 
 DIGITS = Path(__file__).parents[3] / "configs" / "digits"
 LR, STEPS = 0.01, 5
@@ -33,7 +33,7 @@ def teach(folder: Path, *options: str) -> dict[str, Any]:
     words = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", str(folder), "--model.depth", "8"]
     words += ["--model.widths", "[2, 4, 8]", "--epochs", "2", "--batch_size", "64", "--ema", "0.8", "--test", "false"]
     words += [*SMALL_DATA, "--optim.lr", str(LR), "--optim.warmup_epochs", "0", "--track.every", "1", *options]
-    outcome.run(reader.read(TeacherConfig, words, prog="x", description="x"), "teacher")
+    stage_run.run(reader.read(TeacherConfig, words, prog="x", description="x"), "teacher")
     return dict(json.loads((folder / "result.json").read_text()))
 
 
@@ -268,7 +268,7 @@ def test_a_run_whose_checkpoints_are_gone_is_refused(finished: Path) -> None:
 
 def test_an_older_checkpoint_than_its_beginning_is_refused(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(outcome, "assemble", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(stage_run, "assemble", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             teach(finished, *MORE)
     newest = sorted(finished.glob("checkpoints/step-*"))[-1]

@@ -15,9 +15,11 @@ from configs import reader
 from configs.errors import InputError
 from data_pipes.spec import DataSpec
 from models.spec import ModelSpec
-from train.config import DistillConfig, DistillSpec, OptimSpec, TeacherConfig, TrackSpec
+from train.config import DistillConfig, OptimSpec, TeacherConfig, TrackSpec
+from train.evaluate.config import EvaluateConfig
+from train.loss.config import DistillSpec
+from train.predict.config import PredictConfig
 from train.run_folder.run_dir import FREE_KEYS, RunDir, differing_keys, with_own_config, write_json
-from train.saved_config import EvaluateConfig, PredictConfig
 
 DATA = DataSpec(source="digits", image_size=(16, 16), mean=(0.3,), std=(0.4,))
 CONFIG = TeacherConfig(

@@ -17,10 +17,11 @@ from models.artefact import Card, Score
 from models.counting import measure
 from models.spec import ModelSpec
 from models.zoo import build
-from train.config import DistillConfig, DistillSpec, OptimSpec, TeacherConfig
+from train.config import DistillConfig, OptimSpec, TeacherConfig
+from train.loss.config import DistillSpec
+from train.processes import make_accelerator
 from train.run_folder.run_dir import RunDir
 from train.stage.assembly import assemble
-from train.world import make_accelerator
 
 DATA = DataSpec(source="digits", image_size=(8, 8), mean=(0.3058,), std=(0.3665,), threads=1)
 TINY = ModelSpec(name="resnet_small", widths=(2, 4, 8), depth=8)
@@ -265,6 +266,5 @@ def test_accumulation_and_the_config_come_from_what_was_asked(tmp_path):
     wanted = config(None, distill=DistillSpec(alpha=0.0), micro_batch_size=8, optim=OptimSpec(clip_norm=3.0), seed=5)
     loop = assembled(tmp_path, wanted)
     assert loop.accelerator.gradient_accumulation_steps == 4 == loop.layout.accumulation
-    assert (loop.step.clip_norm, loop.step.seed, replace(loop.config, data=wanted.data)) == (3.0, 5, wanted)
-    assert loop.config.data == replace(wanted.data, executor="resident")  # auto is settled, once for all processes
+    assert (loop.step.clip_norm, loop.step.seed, loop.config) == (3.0, 5, wanted)
     assert loop.train_loader.steps == -(-len(source.load(DATA, "train")) // 32)

@@ -120,7 +120,7 @@ def test_the_lineage_has_the_hash_of_the_teacher_as_it_is_now(tmp_path: Path) ->
 ODD = """
 import torch
 from torch import nn
-from models import architectures
+from models.networks import architectures
 class Odd(nn.Linear):
     def __init__(self, num_classes, input_CHW):
         super().__init__(input_CHW[0], num_classes)

@@ -18,13 +18,14 @@ from configs.errors import InputError, NonFiniteError
 from models import artefact
 from models.counting import measure
 from train.config import DistillConfig, TeacherConfig
+from train.evaluate.config import EvaluateConfig
 from train.evaluate.score_sheet import score
+from train.processes import start
 from train.run_folder.run_dir import RunDir
-from train.saved_config import EvaluateConfig
 from train.stage import outcome
 from train.stage.assembly import assemble
+from train.stage.run import run as run_stage
 from train.state import TrainState
-from train.world import start
 
 DIGITS = Path(__file__).parents[3] / "configs" / "digits"
 TINY = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--data.threads", "1"]
@@ -32,14 +33,14 @@ TINY = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--data.threads", "
 
 def teach(folder: Path, *options: str) -> dict[str, Any]:
     words = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", str(folder), *TINY, *options]
-    outcome.run(reader.read(TeacherConfig, words, prog="x", description="x"), "teacher")
+    run_stage(reader.read(TeacherConfig, words, prog="x", description="x"), "teacher")
     return dict(json.loads((folder / "result.json").read_text()))
 
 
 def distil(folder: Path, teacher: Path, *options: str) -> dict[str, Any]:
     words = ["--config", str(DIGITS / "distill.yaml"), "--run_dir", str(folder), "--teacher", str(teacher)]
     words += ["--epochs", "1", "--data.threads", "1", *options]
-    outcome.run(reader.read(DistillConfig, words, prog="x", description="x"), "distill")
+    run_stage(reader.read(DistillConfig, words, prog="x", description="x"), "distill")
     return dict(json.loads((folder / "result.json").read_text()))
 
 
@@ -136,13 +137,13 @@ def test_fine_tuning_starts_from_a_saved_network(teacher: Path, tmp_path: Path) 
     whole = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", str(tmp_path), "--model.name", str(teacher)]
     config = reader.read(TeacherConfig, [*whole, "--epochs", "1", "--optim.lr", "1e-6"], prog="x", description="x")
     with pytest.raises(Exception, match="depth"):
-        outcome.run(config, "teacher")  # a saved network has its shape already
+        run_stage(config, "teacher")  # a saved network has its shape already
     settings = yaml.safe_load((DIGITS / "teacher.yaml").read_text())
     settings["model"] = {"name": str(teacher)}
     (tmp_path / "tune.yaml").write_text(yaml.safe_dump(settings))
     tuned = ["--config", str(tmp_path / "tune.yaml"), "--run_dir", str(tmp_path / "run"), "--epochs", "1"]
     frozen = ["--optim.lr", "1e-6", "--optim.warmup_epochs", "0"]
-    outcome.run(reader.read(TeacherConfig, [*tuned, *frozen], prog="x", description="x"), "teacher")
+    run_stage(reader.read(TeacherConfig, [*tuned, *frozen], prog="x", description="x"), "teacher")
     before, after = artefact.read_card(teacher), artefact.read_card(tmp_path / "run" / "model.safetensors")
     assert after.model == before.model
     assert abs(after.scores["validation"].accuracy - before.scores["validation"].accuracy) < 0.1
@@ -232,7 +233,7 @@ def test_a_pruned_file_can_be_trained_on_and_is_saved_as_one(teacher: Path, tmp_
     (tmp_path / "tune.yaml").write_text(yaml.safe_dump(settings))
     words = ["--config", str(tmp_path / "tune.yaml"), "--run_dir", str(tmp_path / "run"), "--epochs", "1"]
     config = reader.read(DistillConfig, [*words, "--teacher", str(teacher)], prog="x", description="x")
-    outcome.run(config, "distill")
+    run_stage(config, "distill")
     tuned, after = artefact.load(tmp_path / "run" / "model.safetensors")
     assert after.pruned and after.model == card.model
     assert after.cost.parameters == cut.cost.parameters < card.cost.parameters
@@ -272,7 +273,7 @@ def test_a_network_whose_state_dict_has_a_version_is_delivered_and_resumed(
 
     def train(run: str) -> None:
         words = ["--config", str(tmp_path / "mnasnet.yaml"), "--run_dir", str(tmp_path / run)]
-        outcome.run(reader.read(TeacherConfig, words, prog="x", description="x"), "teacher")
+        run_stage(reader.read(TeacherConfig, words, prog="x", description="x"), "teacher")
 
     train("whole")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,63 @@
+"""How samples are shared out over processes, and who chooses the executor."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import reference
+from configs.errors import UsageError
+from data_pipes.spec import AugmentSpec, DataSpec
+from train.loaders import EVAL_BATCH, FEW_IMAGES, evaluation_loader, training_layout
+
+SPEC = DataSpec(
+    source="digits", image_size=(8, 8), mean=(0.3,), std=(0.4,), threads=1, augment=AugmentSpec(rotation=45)
+)
+
+
+def world(processes: int, rank: int = 0) -> SimpleNamespace:
+    return SimpleNamespace(num_processes=processes, process_index=rank, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("processes", "micro", "expected"),
+    [(1, None, (12, 1)), (2, None, (6, 1)), (2, 3, (3, 2)), (1, 3, (3, 4)), (3, 4, (4, 1))],
+)
+def test_the_global_batch_is_dealt_out(processes, micro, expected):
+    layout = training_layout(world(processes, processes - 1), 12, micro)
+    assert (layout.micro_batch_size, layout.accumulation) == expected
+    assert (layout.batch_size, layout.world_size, layout.rank) == (12, processes, processes - 1)
+
+
+@pytest.mark.parametrize(("processes", "batch_size", "micro"), [(5, 12, None), (2, 12, 5), (3, 2, None), (1, 4, 8)])
+def test_a_batch_that_cannot_be_dealt_out_is_refused(processes, batch_size, micro):
+    with pytest.raises(UsageError, match=rf"batch_size {batch_size} cannot be divided among {processes} processes"):
+        training_layout(world(processes), batch_size, micro)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 5, 12])
+@pytest.mark.parametrize("batch_size", [1, 4, EVAL_BATCH])
+def test_over_all_processes_each_sample_is_evaluated_once(processes, size, batch_size):
+    samples = reference.in_memory([reference.noise(8, 8, 1, seed=i) for i in range(size)])
+    seen = []
+    for rank in range(processes):
+        loader = evaluation_loader(
+            world(processes, rank), samples, SPEC, FEW_IMAGES, torch.float64, batch_size=batch_size
+        )
+        for batch in loader.epoch(0):
+            assert batch.view == -1 and batch.image_BCHW.dtype == torch.float64 and len(batch.index_B) <= batch_size
+            seen += batch.index_B[batch.weight_B > 0].tolist()
+        loader.close()
+    assert sorted(seen) == list(range(size))
+
+
+def test_evaluation_views_have_nothing_random_in_them_and_come_in_order():
+    samples = reference.in_memory([reference.noise(8, 8, 1, seed=i) for i in range(6)])
+    loader = evaluation_loader(world(1), samples, SPEC, FEW_IMAGES)
+    (batch,) = loader.epoch(0)
+    (again,) = loader.epoch(1)
+    loader.close()
+    assert batch.index_B.tolist() == list(range(6)) and torch.equal(batch.image_BCHW, again.image_BCHW)
+    pixels = torch.from_numpy(samples.read(3, channels=1)).permute(2, 0, 1) / 255
+    torch.testing.assert_close(batch.image_BCHW[3], (pixels - 0.3) / 0.4)

@@ -1,0 +1,121 @@
+"""Config of train.compress: all stages from teacher to ONNX file.
+
+Free of torch, so that --help and config errors answer at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from configs.errors import require
+from data_pipes.spec import AugmentSpec, DataSpec
+from models.spec import ModelSpec
+from train.config import DistillConfig, Recipe, RunSpec, TeacherConfig, field_values
+from train.loss.config import DistillSpec
+from train.prune.config import CutSpec, PruneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(Recipe):
+    """A training of a chain; what its stages share stands outside."""
+
+    augment: AugmentSpec | None = None
+    """Other augmentation than data.augment, in this stage alone."""
+
+    def data(self, shared: DataSpec) -> DataSpec:
+        """The data of this stage."""
+        return shared if self.augment is None else replace(shared, augment=self.augment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherStage(Stage):
+    """Supervised training of the teacher."""
+
+    model: ModelSpec
+    """The teacher."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentStage(Stage):
+    """Distillation of the teacher into a student."""
+
+    model: ModelSpec
+    """The student, before any cut."""
+    distill: DistillSpec = field(default_factory=DistillSpec)
+    """The loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutStage(Stage, CutSpec):
+    """Cuts of the student to a budget, each followed by `epochs` of training with the teacher."""
+
+    distill: DistillSpec | None = None
+    """Another loss than student.distill."""
+
+    def __post_init__(self) -> None:
+        Stage.__post_init__(self)
+        CutSpec.__post_init__(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressConfig(RunSpec):
+    """Teacher, student, cuts, evaluation and ONNX file, one after another, each in its own folder below run_dir."""
+
+    teacher: str | None = None
+    """The .safetensors file of a teacher that is there already; or give teacher_training."""
+    teacher_training: TeacherStage | None = None
+    """The teacher, and how it is trained."""
+    student: StudentStage
+    """The student, and how the teacher is distilled into it."""
+    cut: CutStage
+    """The budget, and how the student is cut to it."""
+    onnx: bool = True
+    """Write model.onnx too, proved equal, and measure latency beside the teacher's (needs the extra [export])."""
+
+    def __post_init__(self) -> None:
+        RunSpec.__post_init__(self)
+        require(
+            (self.teacher is None) != (self.teacher_training is None),
+            "teacher",
+            self.teacher,
+            "a .safetensors file where there is no section teacher_training, and left out where there is one",
+        )
+        self.cutting()  # whatever is wrong with a later stage is said before the first begins
+
+    @property
+    def teacher_weights(self) -> str:
+        """The teacher's file."""
+        return self.teacher or str(Path(self.run_dir) / "teacher" / "model.safetensors")
+
+    def training(self) -> TeacherConfig | None:
+        """train.teacher of this chain; None if the teacher is there already."""
+        stage = self.teacher_training
+        return None if stage is None else TeacherConfig(**self._shared(stage, "teacher"), model=stage.model)
+
+    def distillation(self) -> DistillConfig:
+        """train.distill of this chain."""
+        own = self._shared(self.student, "student")
+        return DistillConfig(
+            **own, student=self.student.model, teacher=self.teacher_weights, distill=self.student.distill
+        )
+
+    def cutting(self) -> PruneConfig:
+        """train.prune of this chain."""
+        return PruneConfig(
+            **self._shared(self.cut, "cut"),
+            **field_values(self.cut, CutSpec),
+            student=ModelSpec(name=str(Path(self.run_dir) / "student" / "model.safetensors")),
+            teacher=self.teacher_weights,
+            distill=self.cut.distill or self.student.distill,
+            first_epoch=self.student.epochs,
+        )
+
+    def _shared(self, stage: Stage, name: str) -> dict[str, Any]:
+        own = {
+            "run_dir": str(Path(self.run_dir) / name),
+            "data": stage.data(self.data),
+            "track": replace(self.track, group=self.track.group or Path(self.run_dir).name),
+        }
+        return field_values(self, RunSpec) | field_values(stage, Recipe) | own

@@ -1,0 +1,89 @@
+"""The splits of a data set and their loaders, shared out over the processes of a run."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from accelerate import Accelerator
+
+from data_pipes.executors import build
+from data_pipes.executors.choice import Choice
+from data_pipes.loader import Layout, PlanLoader, Views
+from data_pipes.sources import source
+from data_pipes.sources.samples import Samples
+from data_pipes.spec import DataSpec
+from train.config import TrainConfig
+from train.processes import by_main, dtype_of, image_dtype_of, main_first
+
+logger = logging.getLogger(__name__)
+EVAL_BATCH = 256
+FEW_IMAGES = Choice(name="host", feed="files", reason="a few images are not worth a canvas")
+"""The executor for a handful of images of a split."""
+
+
+def load_splits(accelerator: Accelerator, spec: DataSpec) -> tuple[Samples, Samples]:
+    """Load the training and the validation split."""
+    train, validation = main_first(
+        accelerator, lambda: (source.load(spec, "train"), source.load(spec, "validation"))
+    )  # the others then find its index
+    logger.info("data: %s train, %s validation images", f"{len(train):,}", f"{len(validation):,}")
+    return train, validation
+
+
+def load_test(accelerator: Accelerator, spec: DataSpec) -> Samples | None:
+    """Load the test split and check its files; None if the data set has none."""
+    return main_first(accelerator, lambda: source.load(spec, "test") if "test" in source.splits(spec) else None)
+
+
+def choose_executor(accelerator: Accelerator, spec: DataSpec, samples: Samples) -> Choice:
+    """Choose an executor on the main process, for all: free memory differs from process to process. Collective.
+
+    UsageError: data.executor names one that cannot be had here.
+    """
+    return by_main(accelerator, lambda: build.choose(spec, samples, accelerator.device))
+
+
+def training_layout(accelerator: Accelerator, batch_size: int, micro_batch_size: int | None) -> Layout:
+    """Divide the global batch among the processes; without a micro-batch size, one micro-batch each."""
+    world = accelerator.num_processes
+    micro = micro_batch_size or max(batch_size // world, 1)
+    return Layout(batch_size=batch_size, micro_batch_size=micro, world_size=world, rank=accelerator.process_index)
+
+
+def training_loader(
+    config: TrainConfig, accelerator: Accelerator, samples: Samples, layout: Layout, chosen: Choice
+) -> PlanLoader:
+    """Load random views of the training split with the chosen executor."""
+    device, image_dtype = accelerator.device, image_dtype_of(config.precision)
+    return PlanLoader(
+        samples,
+        config.data,
+        layout,
+        build.build(chosen, config.data, samples, device, image_dtype),
+        seed=config.seed,
+        device=device,
+        dtype=dtype_of(config.precision),
+        views=Views(seed=config.plan_seed, count=config.views, first=config.first_epoch),
+    )
+
+
+def evaluation_loader(
+    accelerator: Accelerator,
+    samples: Samples,
+    spec: DataSpec,
+    chosen: Choice,
+    dtype: torch.dtype = torch.float32,
+    *,
+    batch_size: int = EVAL_BATCH,
+    alone: bool = False,
+) -> PlanLoader:
+    """Load fixed views of a split with the chosen executor, `batch_size` samples at a time on each process.
+
+    alone: this process takes all of them; by default they are shared out over all processes.
+    """
+    world, rank = (1, 0) if alone else (accelerator.num_processes, accelerator.process_index)
+    micro = max(min(batch_size, -(-len(samples) // world)), 1)
+    layout = Layout(batch_size=micro * world, micro_batch_size=micro, world_size=world, rank=rank)
+    executor = build.build(chosen, spec, samples, accelerator.device, dtype)
+    return PlanLoader(samples, spec, layout, executor, seed=None, device=accelerator.device, dtype=dtype)
