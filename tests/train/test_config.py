@@ -72,25 +72,6 @@ def test_both_training_commands_refuse(cls, key, value, valid):
         cls(**{**REQUIRED, **own, key: value})
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "valid"),
-    [
-        ("alpha", -0.01, r"in \[0, 1\]"),
-        ("alpha", 1.01, r"in \[0, 1\]"),
-        ("alpha", NAN, r"in \[0, 1\]"),
-        ("temperature", 0.0, "positive"),
-        ("dkd_target", -1.0, "at least 0"),
-        ("dkd_others", -1.0, "at least 0"),
-        ("hint", -1.0, "at least 0"),
-        ("attention", -1.0, "at least 0"),
-        ("teacher_check", -1, "at least 0"),
-    ],
-)
-def test_distill_refuses(key, value, valid):
-    with pytest.raises(UsageError, match=rf"distill\.{key} is {value}; it must be {valid}"):
-        DistillSpec(**{key: value})
-
-
 @pytest.mark.parametrize("name", ["a/b", "50%", "why?", "a:b", "#1", "back\\slash", "x" * 129, "", "  "])
 def test_a_project_that_wandb_would_refuse_is_refused_before_the_run(monkeypatch, name):
     with pytest.raises(UsageError, match=r"track\.project is .*; it must be a name of 1 to 128 characters, none of / "):
@@ -123,19 +104,6 @@ def test_the_edges_of_every_range_are_allowed():
     TeacherConfig(**REQUIRED, model=NET, label_smoothing=0.0, ema=0.0, micro_batch_size=1, batch_size=1)
     for alpha in (0.0, 1.0):
         DistillSpec(alpha=alpha, teacher_check=0)
-
-
-@pytest.mark.parametrize("term", ["hint", "attention"])
-def test_a_term_on_features_needs_layer_pairs(term):
-    with pytest.raises(UsageError, match=r"distill\.layers is \(\); it must be at least one pair"):
-        DistillSpec(**{term: 1.0})
-    spec = DistillSpec(**{term: 1.0, "layers": PAIR})
-    assert spec.needs_features and spec.student_layers == ("layer1",) and spec.teacher_layers == ("layer2",)
-
-
-def test_layers_are_not_tapped_when_no_term_compares_them():
-    spec = DistillSpec(layers=PAIR)
-    assert not spec.needs_features and spec.student_layers == () == spec.teacher_layers
 
 
 @pytest.mark.parametrize(

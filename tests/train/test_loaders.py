@@ -1,15 +1,20 @@
 """How samples are shared out over processes, and who chooses the executor."""
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+import forked
 import reference
 from configs.errors import UsageError
+from data_pipes.executors.choice import Choice
 from data_pipes.spec import AugmentSpec, DataSpec
 from train.loaders import EVAL_BATCH, FEW_IMAGES, evaluation_loader, training_layout
 
+DIGITS = Path(__file__).parents[2] / "configs" / "digits" / "teacher.yaml"
 SPEC = DataSpec(
     source="digits", image_size=(8, 8), mean=(0.3,), std=(0.4,), threads=1, augment=AugmentSpec(rotation=45)
 )
@@ -61,3 +66,37 @@ def test_evaluation_views_have_nothing_random_in_them_and_come_in_order():
     assert batch.index_B.tolist() == list(range(6)) and torch.equal(batch.image_BCHW, again.image_BCHW)
     pixels = torch.from_numpy(samples.read(3, channels=1)).permute(2, 0, 1) / 255
     torch.testing.assert_close(batch.image_BCHW[3], (pixels - 0.3) / 0.4)
+
+
+def test_the_executor_that_was_chosen_is_the_one_that_is_built():
+    """Whatever data.executor says by then: the loader does not choose again."""
+    samples = reference.in_memory([reference.noise(8, 8, 1, seed=i) for i in range(3)])
+    resident = Choice(name="resident", feed="canvas", reason="a test")
+    kinds = []
+    for chosen in (FEW_IMAGES, resident):
+        loader = evaluation_loader(world(1), samples, replace(SPEC, executor="auto"), chosen)
+        kinds.append(type(loader._executor._samples.images) is type(samples.images))
+        loader.close()
+    assert kinds == [True, False]
+
+
+COUNTED = """
+import os
+from data_pipes.executors import build
+real = build.choose
+def counted(*args):
+    with open("chosen", "a") as file:
+        file.write(os.environ["RANK"])
+    return real(*args)
+build.choose = counted
+"""
+
+
+@pytest.mark.launcher
+def test_the_main_process_chooses_once_for_all_loaders_of_a_run(tmp_path):
+    words = ["--config", str(DIGITS), "--run_dir", "run", "--epochs", "1", "--model.depth", "8"]
+    words += ["--model.widths", "[2, 4, 8]", "--data.image_size", "[8, 8]", "--data.threads", "1"]
+    ended = forked.run_world(2, "train.teacher", *words, prelude=COUNTED, cwd=tmp_path)
+    assert [process.code for process in ended] == [0, 0], ended[0].stderr[-3000:]
+    # The pictures at the end are drawn on the CPU by an executor of their own.
+    assert (tmp_path / "chosen").read_text() == "00" and "executor: resident" in ended[0].stderr

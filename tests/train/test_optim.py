@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from configs.errors import InputError
 from models.networks.resnet import resnet_small
 from train.config import OptimSpec
 from train.loss.adapters import Adapters
-from train.optim import build_optimizer, build_schedule
+from train.optim import build_optimizer, build_schedule, load_named_state, named_state
 from train.student import Student
 
 EPOCHS, STEPS = 5, 8
@@ -137,3 +138,44 @@ def test_resumed_at_any_step_the_rate_is_the_same(name, schedule):
 def test_a_warm_up_longer_than_the_run_is_all_there_is(schedule):
     rate = rates(OptimSpec(lr=0.4, schedule=schedule, warmup_epochs=100.0))
     assert all(a < b < 0.4 for a, b in pairwise(rate))
+
+
+# ---- state by name
+
+
+def stepped(spec: OptimSpec) -> tuple[nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    module = net()
+    optimizer = build_optimizer(spec, module)
+    for seed in range(2):
+        torch.manual_seed(seed)
+        module(torch.randn(4, 1, 16, 16)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return module, optimizer
+
+
+@pytest.mark.parametrize("spec", [OptimSpec(), OptimSpec(name="sgd"), OptimSpec(name="sgd", momentum=0.0)], ids=str)
+def test_state_finds_its_parameter_whatever_the_order_of_the_optimizer(spec):
+    """The same parameters in one group, backwards: by number, each would get another's moments."""
+    module, optimizer = stepped(spec)
+    saved = named_state(optimizer, module)
+    assert len(saved) == (len(list(module.parameters())) if spec.momentum else 0)
+    backwards = type(optimizer)(reversed(list(module.parameters())), lr=0.5)
+    load_named_state(backwards, module, saved)
+    assert backwards.param_groups[0]["lr"] == 0.5
+    again = named_state(backwards, module)
+    assert again.keys() == saved.keys()
+    for name, values in saved.items():
+        assert values.keys() == again[name].keys()
+        assert all(torch.equal(value, again[name][key]) for key, value in values.items()), name
+
+
+def test_state_of_an_unknown_parameter_or_another_shape_is_refused():
+    module, optimizer = stepped(OptimSpec())
+    saved = named_state(optimizer, module)
+    with pytest.raises(InputError, match=r"parameter gone\.weight, which the network does not train"):
+        load_named_state(optimizer, module, saved | {"gone.weight": saved["fc.weight"]})
+    short = {key: value[:1] if value.ndim else value for key, value in saved["fc.weight"].items()}
+    with pytest.raises(InputError, match=r"exp_avg of fc\.weight has shape \(1, 8\); the parameter's is \(3, 8\)"):
+        load_named_state(optimizer, module, saved | {"fc.weight": short})

@@ -12,9 +12,11 @@ import pytest
 import torch
 
 import reference
+from configs import reader
 from configs.errors import InputError
 from data_pipes.sources import source
 from data_pipes.spec import DataSpec
+from digit_runs import distil, teach
 from models import artefact
 from models.artefact import Card
 from models.counting import measure
@@ -209,3 +211,19 @@ def test_names_of_classes_are_printed_as_they_are(capsys):
     score_sheet.show(SCORES, samples, Path("[/x]/evaluation-test.json"), with_teacher=False)
     shown = capsys.readouterr().out
     assert all(shown.count(name) >= 2 for name in names) and "[/x]/evaluation-test.json" in shown
+
+
+def test_a_teacher_that_is_gone_is_missed_only_where_it_was_asked_for(tmp_path):
+    teach(tmp_path / "teacher", "--epochs", "1")
+    distil(tmp_path, tmp_path / "teacher" / "model.safetensors")
+    config = reader.read(
+        EvaluateConfig,
+        ["--config", str(tmp_path / "config.yaml"), "--teacher", "gone.safetensors"],
+        prog="x",
+        description="x",
+        other_sections=True,
+    )
+    score_sheet.score(config, teacher_asked_for=False)
+    assert json.loads((tmp_path / "evaluation-test.json").read_text())["teacher_agreement"] is None
+    with pytest.raises(InputError, match=r"gone\.safetensors"):
+        score_sheet.score(config)
