@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from launch.commands import find
 from train.config import DistillConfig
 from train.loss import config as loss
 from train.track.tracker import CURVES, CUT_CURVES
