@@ -1,4 +1,4 @@
-"""Command lines: of programs that take no config, and single options of those that do."""
+"""Argument parser of commands that take no config, and the value of a single option of those that do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from configs.errors import UsageError
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line as every other error of the user."""
+    """Raises UsageError for a wrong command line, like every other user error."""
 
     def error(self, message: str) -> NoReturn:
-        """UsageError instead of the usage, and of leaving."""
+        """Raise UsageError instead of printing the usage and exiting."""
         raise UsageError(f"{message}; see {self.prog} --help")
 
 

@@ -1,4 +1,4 @@
-"""What a container or a batch job may use of its machine: Linux control groups, versions 1 and 2."""
+"""CPU and memory limits of Linux control groups, versions 1 and 2, as containers and batch jobs set them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOUNT = Path("/sys/fs/cgroup")
 
 
 def cpu_limit(process: Path = PROCESS, mount: Path = MOUNT) -> float | None:
-    """Cores' worth of time that this process may use; None without a limit."""
+    """CPU quota of this process, in cores; None: no limit."""
     limits = []
     for group in _groups("cpu", process, mount):
         quota, _, period = _text(group / "cpu.max").partition(" ")
@@ -22,7 +22,7 @@ def cpu_limit(process: Path = PROCESS, mount: Path = MOUNT) -> float | None:
 
 
 def memory_left(process: Path = PROCESS, mount: Path = MOUNT) -> int | None:
-    """Bytes until the tightest memory limit; None without one. Cached files count as free: they go when needed."""
+    """Bytes below the tightest memory limit; None: no limit. File cache counts as free, since the kernel evicts it."""
     left = []
     for group in _groups("memory", process, mount):
         limit = _text(group / "memory.max") or _text(group / "memory.limit_in_bytes")
@@ -33,9 +33,9 @@ def memory_left(process: Path = PROCESS, mount: Path = MOUNT) -> int | None:
 
 
 def _groups(controller: str, process: Path, mount: Path) -> Iterator[Path]:
-    """Folders of this process's group and of those around it: each may set a limit.
+    """Folders of this process's group and of its ancestors: each may set a limit.
 
-    Inside a container the path in `process` may be the host's and lead nowhere; the mount itself is then the group.
+    Inside a container, the path in `process` may be the host's and not exist; the mount itself is then the group.
     """
     for line in _text(process).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -51,7 +51,7 @@ def _groups(controller: str, process: Path, mount: Path) -> Iterator[Path]:
 
 
 def _cached(group: Path) -> int:
-    """Bytes of file cache that the group could give back."""
+    """Bytes of file cache that the kernel can evict."""
     fields = dict(line.split(" ", 1) for line in _text(group / "memory.stat").splitlines() if " " in line)
     return int(fields.get("total_inactive_file") or fields.get("inactive_file") or 0)
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic and durable file writes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write beside the target, flush to the disk, rename: a crash leaves the old file or the new one, never half.
+    """Write a temporary file beside the target, flush it to disk, and rename it: a crash never leaves a partial file.
 
-    Text becomes UTF-8. Parent folders are made. Two processes may write at once: the last rename stands. OSError leaves
-    the old file.
+    Text is encoded as UTF-8. Parent folders are created. Of two processes that write at once, the last rename wins.
+    An OSError leaves the old file in place.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("xb") as file:  # unlike tempfile, with the permissions that the umask asks for
+        with partial.open("xb") as file:  # unlike tempfile's, with the permissions of the umask
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -30,12 +30,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 def write_script(path: Path, text: str) -> None:
-    """Write what a shell is to read: names of files keep the bytes that they have on the disk, UTF-8 or not."""
+    """Write a shell script. File names in it keep the bytes that they have on disk, UTF-8 or not."""
     path.write_bytes(os.fsencode(text))
 
 
 def flush_folder(path: Path) -> None:
-    """Make the renames in a folder last through a power cut."""
+    """Flush a folder to disk, so that renames in it survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Files and the command line to one frozen dataclass, and back to YAML. Free of torch: --help answers at once."""
+"""Read a config dataclass from YAML files and the command line, and write it as YAML. Does not import torch."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def read(
 
     Args:
         cls: A frozen dataclass; its fields and those of nested dataclasses are the keys.
-        argv: The words after the program's name; those of this process when None.
-        prog: The command as a user types it, for help.
+        argv: The command-line arguments; None: those of this process.
+        prog: The command as users type it, for help.
         description: What the command does, for help.
         other_sections: Ignore top-level keys of files that cls does not have, unless they look like a typo of one.
 
@@ -64,15 +64,15 @@ def read(
 
 
 def dump(config: Any, *, ascii_only: bool = False) -> str:
-    """Write a config as YAML that `read` takes back to an equal object. Names that are not UTF-8 are escaped.
+    """Write a config as YAML that `read` turns back into an equal object. Names that are not UTF-8 are escaped.
 
-    ascii_only: escape whatever is not ASCII, for where the text is not going to be written as UTF-8.
+    ascii_only: escape everything that is not ASCII, for output in another encoding than UTF-8.
     """
     return yaml_text.dump(_nested(config), ascii_only=ascii_only)
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted keys to plain values, tuples as lists: the names under which a run is logged."""
+    """Return plain values by dotted key, tuples as lists: how a run's config is logged."""
     values: dict[str, Any] = {}
     for field in fields(config):
         value = getattr(config, field.name)
@@ -84,44 +84,44 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def command(main: Callable[[], None]) -> NoReturn:
-    """Run a command and leave with the exit code of its end: 0, a UserError's own, ExitCode.IO or INTERRUPTED.
+    """Run a command and exit: 0, the exit code of a UserError, ExitCode.IO after an I/O error, INTERRUPTED after Ctrl-C.
 
-    What the user can mend is one line on stderr. Anything else is a bug and keeps its traceback. What the terminal
-    cannot show is a question mark.
+    A user error is one line on stderr; any other exception is a bug and keeps its traceback. Characters that stdout
+    cannot encode are printed as question marks.
     """
-    codecs.register_error("shown", _shown)
+    codecs.register_error("printable", _printable)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="shown")  # stderr escapes of itself
+        sys.stdout.reconfigure(errors="printable")  # stderr escapes by default
     try:
         main()
         sys.stdout.flush()
     except StoppedError as stopped:
-        _leave(str(stopped), stopped.exit_code)
+        _exit(str(stopped), stopped.exit_code)
     except UserError as error:
-        _leave(f"error: {error}", error.exit_code)
-    except BrokenPipeError:  # the reader of `command | head` has seen enough
+        _exit(f"error: {error}", error.exit_code)
+    except BrokenPipeError:  # as in `command | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except UnicodeEncodeError as error:
-        _leave(f"error: {_unspeakable(error)}", ExitCode.USAGE)
+        _exit(f"error: {_unencodable(error)}", ExitCode.USAGE)
     except OSError as error:
         named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        _leave(f"error: {named}", ExitCode.IO)
+        _exit(f"error: {named}", ExitCode.IO)
     except KeyboardInterrupt:
-        _leave("interrupted", ExitCode.INTERRUPTED)
+        _exit("interrupted", ExitCode.INTERRUPTED)
     raise SystemExit(0)
 
 
-def _shown(error: UnicodeError) -> tuple[bytes, int]:
-    """How stdout shows what its encoding lacks: names of files by their bytes, anything else as a question mark."""
+def _printable(error: UnicodeError) -> tuple[bytes, int]:
+    """Encode what the encoding of stdout lacks: file names by their bytes, other characters as question marks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = map(ord, error.object[error.start : error.end])
     return bytes(code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else ord("?") for code in lacking), error.end
 
 
-def _unspeakable(error: UnicodeEncodeError) -> str:
-    """What to say of a name that holds bytes which are no text, or letters which file names here cannot have."""
+def _unencodable(error: UnicodeEncodeError) -> str:
+    """Message about a name with bytes that are not text, or with letters that file names cannot have here."""
     names = sys.getfilesystemencoding()
     if error.encoding not in ("utf-8", names):
         raise error
@@ -131,13 +131,13 @@ def _unspeakable(error: UnicodeEncodeError) -> str:
     )
 
 
-def _leave(message: str, code: int) -> NoReturn:
+def _exit(message: str, code: int) -> NoReturn:
     print(message, file=sys.stderr)
     raise SystemExit(code)
 
 
 def _flags(words: list[str]) -> Iterator[tuple[str, str | None]]:
-    """Split `--key value`, `--key=value` into pairs; None stands for a value that is not there."""
+    """Split `--key value`, `--key=value` into pairs; the value is None where it is missing."""
     rest = iter(words)
     waiting = next(rest, None)
     while waiting is not None:
@@ -193,7 +193,7 @@ def _flag_entries(key: str, value: str | None, root: Section) -> list[Entry]:
 
 
 def _suggestion(key: str, root: Section, dashes: str = "") -> str:
-    """What the key may have meant: a similar name at its level, then anywhere, or else the keys at its level."""
+    """Suggest a similar key, at the same level or elsewhere, or else list the keys at that level."""
     keys = [option.key for option in root.options()] + [section.key for section in root.sections() if section.key]
     parent, _, name = key.rpartition(".")
     names = {k.rpartition(".")[2]: k for k in keys}
@@ -213,7 +213,7 @@ def _build(root: Section, entries: list[Entry]) -> Any:
         if entry.key in sections and not _closes(entry, sections[entry.key]):
             continue
         value = typed(entry, known[entry.key]) if entry.key in known else None
-        given = {key: old for key, old in given.items() if not _rivals(key, entry.key)}
+        given = {key: old for key, old in given.items() if not _overlap(key, entry.key)}
         given[entry.key], origin[entry.key] = value, entry
     missing = [
         f"{o.key} is missing: give --{o.key} {describe(o.hint)}, or set it in a file" for o in root.missing(given)
@@ -227,19 +227,20 @@ def _build(root: Section, entries: list[Entry]) -> Any:
 
 
 def _closes(entry: Entry, section: Section) -> bool:
-    """Whether the entry sets an optional section to null. `data:` with nothing below it says nothing."""
+    """Whether the entry sets an optional section to null. `data:` with nothing below it has no effect."""
     if entry.node.tag != NULL or not (section.optional or entry.where):
         example = next(section.options()).key
         raise UsageError(f"{entry.label} is {entry.shown}; expected a section with keys such as {example}")
     return section.optional
 
 
-def _rivals(key: str, other: str) -> bool:
+def _overlap(key: str, other: str) -> bool:
+    """Whether one key is a section that holds the other."""
     return key.startswith(f"{other}.") or other.startswith(f"{key}.")
 
 
 def _located(message: str, origin: dict[str, Entry]) -> str:
-    """Put file and line before a message that begins with a key, if that key came from a file."""
+    """Prefix a message that begins with a key with the file and line where the key was set."""
     name = message.partition(" ")[0]
     places = [entry.where for key, entry in origin.items() if key == name or key.endswith(f".{name}")]
     return f"{places[0]}: {message}" if len(places) == 1 and places[0] else message

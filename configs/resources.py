@@ -1,4 +1,4 @@
-"""What this process may use of its machine: cores and memory, as a container or a batch job limits them."""
+"""CPU cores and memory available to this process, within the limits of its container or batch job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MEMINFO = Path("/proc/meminfo")
 
 
 def cpu_model() -> str:
-    """The processor's name."""
+    """Name of the CPU."""
     try:
         named = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
@@ -22,18 +22,18 @@ def cpu_model() -> str:
 
 
 def visible_cores() -> int:
-    """Cores on which this process may be scheduled."""
+    """Cores the OS reports, ignoring the container's quota."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cores() -> int:
-    """Cores that it is worth starting threads for: a container with a time quota still sees every core."""
+    """Cores worth starting threads for: the visible ones, or the container's quota where that is lower."""
     quota = cgroup.cpu_limit()
     return visible_cores() if quota is None else max(1, min(visible_cores(), int(quota)))
 
 
 def machine_memory(meminfo: Path = MEMINFO) -> int | None:
-    """Bytes that the machine can still give away without swapping; None where the kernel does not say (not Linux)."""
+    """Bytes that the machine can allocate without swapping; None where the kernel does not report it (not Linux)."""
     try:
         lines = meminfo.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -42,6 +42,6 @@ def machine_memory(meminfo: Path = MEMINFO) -> int | None:
 
 
 def available_memory() -> int | None:
-    """Bytes that this process can still take: what the machine has, or its container or job, whichever is less."""
+    """Bytes that this process can still allocate: the lower of the machine's and the container's or job's limit."""
     known = [size for size in (machine_memory(), cgroup.memory_left()) if size is not None]
     return min(known, default=None)

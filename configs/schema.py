@@ -1,4 +1,4 @@
-"""What a config dataclass accepts: its dotted keys, their types, defaults and help, and how to build it from values."""
+"""The schema of a config dataclass: dotted keys, their types, defaults and help; builds the dataclass from values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Option:
 
     @property
     def required(self) -> bool:
-        """Whether somebody has to give it."""
+        """Whether a value must be given."""
         return self.default is MISSING
 
 
@@ -52,7 +52,7 @@ class Section:
 
     def missing(self, values: Mapping[str, object]) -> Iterator[Option]:
         """Required keys without a value, of the sections that will be built."""
-        if self._settled(values):
+        if self._is_whole(values):
             return
         for member in self.members.values():
             if isinstance(member, Section):
@@ -61,8 +61,8 @@ class Section:
                 yield member
 
     def build(self, values: Mapping[str, object]) -> Any:
-        """Make the dataclass from values by dotted key; what is not given keeps its default."""
-        if self._settled(values):
+        """Build the dataclass from values by dotted key; other keys keep their defaults."""
+        if self._is_whole(values):
             return values.get(self.key, self.default)
         arguments = {
             name: member.build(values) if isinstance(member, Section) else values.get(member.key, member.default)
@@ -70,13 +70,14 @@ class Section:
         }
         return self.cls(**arguments)
 
-    def _settled(self, values: Mapping[str, object]) -> bool:
+    def _is_whole(self, values: Mapping[str, object]) -> bool:
+        """Whether the section is one object, given or default, instead of being built from its keys."""
         touched = any(key.startswith(f"{self.key}.") for key in values)
         return self.key in values or (bool(self.key) and not touched and self.default is not MISSING)
 
 
 def schema(cls: type, key: str = "", *, optional: bool = False, default: Any = MISSING) -> Section:
-    """Describe a dataclass. default: the object whose values are the defaults of this section's keys."""
+    """Describe a dataclass. default: an object that holds the defaults of the section's keys."""
     hints = get_type_hints(cls)
     members = {f.name: _member(f, hints[f.name], f"{key}.{f.name}".lstrip("."), default) for f in fields(cls) if f.init}
     return Section(key, cls, optional, default, members)
@@ -100,7 +101,7 @@ def accepts(hint: Any, kind: type) -> bool:
 
 
 def describe(hint: Any) -> str:
-    """What a type accepts, as help and messages write it: int, v4|v6, [int, int], [float, ...], text|null."""
+    """Notation of a type in help and messages: int, v4|v6, [int, int], [float, ...], text|null."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return "|".join(describe(kind) for kind in inner)
@@ -116,7 +117,7 @@ def describe(hint: Any) -> str:
 
 
 def attribute_docs(cls: type) -> dict[str, str]:
-    """The string under each field of a class and of its bases: what the field means."""
+    """The docstring under each field of a class and of its bases, by field."""
     docs: dict[str, str] = {}
     for owner in reversed([kind for kind in cls.__mro__ if is_dataclass(kind)]):
         body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]

@@ -21,12 +21,12 @@ _PATTERNS = {
     INT: re.compile(r"^[-+]?(?:0|[1-9][0-9]*(?:_[0-9]+)*)$"),
     FLOAT: re.compile(r"^[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|\.inf)$"),
 }
-# YAML 1.1 reads these words as booleans, YAML 1.2 as text. Whoever writes one has to say which.
+# YAML 1.1 reads these words as booleans, YAML 1.2 as text: they are refused unless they are quoted.
 _AMBIGUOUS = {"yes", "no", "on", "off"}
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows the patterns above and nothing else of YAML 1.1."""
+    """Resolves scalars by the patterns above, and by none of YAML 1.1's."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -46,7 +46,7 @@ for _sequence in (list, tuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key that somebody gave a value: in a file (where: path and line) or on the command line (where is empty)."""
+    """A key and its value, from a file (where: path and line) or from the command line (where is empty)."""
 
     key: str
     node: yaml.Node
@@ -55,19 +55,19 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """What messages call it: `configs/x.yaml, line 7: optim.lr` or `--optim.lr`."""
+        """Its name in messages: `configs/x.yaml, line 7: optim.lr` or `--optim.lr`."""
         return f"{self.where}: {self.key}" if self.where else f"--{self.key}"
 
     @property
     def shown(self) -> str:
-        """The value as it was written."""
+        """The value as written."""
         if not isinstance(self.node, yaml.ScalarNode):
             return self.raw or dump(plain(self.node), flow=True)
         quote = self.node.style if self.node.style in ("'", '"') else ""
         return f"{quote}{self.node.value}{quote}" or "empty"
 
     def readings(self) -> list[Any]:
-        """What the value may mean, the likeliest first: 2024 is a number, or text where text is expected."""
+        """Possible values, the most likely first: 2024 is a number, or text where text is expected."""
         if self.node.tag == NULL:
             return [None]
         as_text = {INT, FLOAT} if self.where else {INT, FLOAT, BOOL}
@@ -112,10 +112,10 @@ def load(path: str) -> yaml.MappingNode:
 
 
 def from_flag(text: str) -> yaml.Node:
-    """Read a command-line value: [a list], (a tuple), {a: mapping}, also as Python prints them, or a word as it is."""
+    """Parse a command-line value: [a list], (a tuple), {a: mapping}, also as Python prints them, or a scalar."""
     if text[:1] in ("[", "(", "{"):
         flow = f"[{text[1:-1]}]" if text[0] == "(" and text[-1] == ")" else text
-        with suppress(yaml.YAMLError, UsageError):  # else it is text that happens to begin with a bracket
+        with suppress(yaml.YAMLError, UsageError):  # otherwise it is text that begins with a bracket
             node = yaml.compose(flow, _Loader)
             if node is not None:
                 _check(node, "", "")
@@ -125,7 +125,7 @@ def from_flag(text: str) -> yaml.Node:
 
 
 def entries(node: yaml.MappingNode, sections: set[str], path: str = "", prefix: str = "") -> Iterator[Entry]:
-    """Walk a mapping down to the keys that are not sections. An empty section says nothing."""
+    """Yield the entries of a mapping, and of the sections inside it."""
     for key, value in node.value:
         dotted = prefix + key.value
         if dotted in sections and isinstance(value, yaml.MappingNode):
@@ -135,7 +135,7 @@ def entries(node: yaml.MappingNode, sections: set[str], path: str = "", prefix: 
 
 
 def dump(value: Any, *, flow: bool = False, ascii_only: bool = False) -> str:
-    """Write plain values as YAML, in their own order, lists and tuples as [a, b]; ascii_only escapes the rest."""
+    """Write plain values as YAML in their order, lists and tuples as [a, b]. ascii_only: escape other characters."""
     options: dict[str, Any] = {"sort_keys": False, "allow_unicode": not ascii_only, "default_flow_style": flow}
     text: str = yaml.dump(value, Dumper=_Dumper, width=float("inf"), **options)
     return text.removesuffix("...\n").strip() if flow else text
@@ -154,7 +154,7 @@ def _syntax_message(path: str, error: yaml.MarkedYAMLError) -> str:
 
 
 def _check(node: yaml.Node, prefix: str, path: str, parents: tuple[yaml.Node, ...] = ()) -> None:
-    """Refuse what YAML allows and a config must not hold: duplicate keys, ambiguous words, foreign tags, loops."""
+    """Refuse YAML that a config must not hold: duplicate keys, ambiguous words, unknown tags, recursion."""
     where = f"{path}, line {_line(node)}: "
     if node in parents:
         raise UsageError(f"{where}{prefix} contains itself")

@@ -1,1 +1,1 @@
-"""Anything that holds weights: build, count, save, load."""
+"""Networks: building, counting, saving, loading, pruning and exporting them."""

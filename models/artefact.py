@@ -1,4 +1,4 @@
-"""ONE safetensors file: weights, and a card that says all that is needed to use them (models/artefact_file.py)."""
+"""One safetensors file per network: weights, and a card with everything needed to use them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What the weights are, how to feed them, and where they come from."""
+    """What the network is, its input, and its origin."""
 
     model: ModelSpec
     """The architecture; never a .safetensors name, or the file would need another file."""
@@ -47,19 +47,20 @@ class Card:
     """Class names in the order of the logits."""
     input_CHW: tuple[int, int, int]
     mean: tuple[float, ...]
-    """Subtracted from pixels in [0, 1], per channel: this network's own normalisation."""
+    """Mean per channel of the normalisation, for pixels in [0, 1]."""
     std: tuple[float, ...]
+    """Standard deviation per channel, likewise."""
     eval_crop: float
-    """Side of the central evaluation crop over the side of the image, in (0, 1]."""
+    """Side of the central evaluation crop, as a share of the image's, in (0, 1]."""
     scores: Mapping[str, Score] = field(default_factory=dict)
-    """By split, such as validation; each split is recorded once."""
+    """By split, such as validation."""
     cost: Cost
     lineage: Mapping[str, str] = field(default_factory=dict)
-    """Where it comes from: teacher (its sha256), config, commit, ..."""
+    """Origin: teacher (its SHA-256), config, commit, ..."""
     pruned: bool = False
-    """Channels were cut from `model`: the shapes are those of the tensors."""
+    """Whether channels were cut from `model`; shapes are then those of the tensors."""
     attributes: rebuild.Attributes = field(default_factory=dict)
-    """By layer, what the shapes of a pruned network do not tell, such as num_heads; `save` finds it."""
+    """Numbers by layer that shapes of a pruned network do not determine, such as num_heads; set by `save`."""
 
     def __post_init__(self) -> None:
         if self.attributes and not self.pruned:
@@ -80,7 +81,7 @@ class Card:
 
 
 def save(path: str | Path, module: nn.Module, card: Card) -> None:
-    """Write the file whole or not at all; what was there before stays until then.
+    """Write the file atomically.
 
     UsageError: the card does not rebuild this module, so the file could never be loaded. NonFiniteError: a NaN.
     """
@@ -88,9 +89,9 @@ def save(path: str | Path, module: nn.Module, card: Card) -> None:
 
 
 def encode(path: str | Path, module: nn.Module, card: Card) -> tuple[bytes, nn.Module]:
-    """Return what `save` writes to `path`, and the network that loading it gives. Errors as for `save`."""
+    """Return the contents of the file, and the network that loading it gives. Errors as for `save`."""
     path = Path(path)
-    # On its own, each: tied weights and slices would be refused by the format. Loading ties them again.
+    # Copies, since the format refuses tied weights and slices. Loading ties them again.
     tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in module.state_dict().items()}
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.isnan().any():
@@ -129,14 +130,14 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Mo
 def redraw(path: str | Path) -> tuple[nn.Module, Card]:
     """Build the network of a file with new weights, from torch's generator. InputError as for `load`.
 
-    What was pruned is drawn as its architecture draws it whole, cut to the first channels of every layer.
+    The weights of a pruned network are those of the first channels of every layer of its unpruned architecture.
     """
     kept, card = load(path)
     return _bare(card, kept.state_dict()).eval(), card
 
 
 def read_card(path: str | Path) -> Card:
-    """Read the header only. InputError as for `load`, except that weights are not checked."""
+    """Read the card only. InputError as for `load`, except that weights are not checked."""
     return _card(Path(path), artefact_file.read_card(Path(path)))
 
 
@@ -150,11 +151,11 @@ def sha256(path: str | Path) -> str:
 
 
 def _card(path: Path, fields: Mapping[str, Any]) -> Card:
-    """Undo JSON: lists to tuples, objects to our dataclasses. InputError: a field is missing, unknown or impossible."""
+    """Rebuild a card from its JSON fields. InputError: a field is missing, unknown or impossible."""
     try:
         fields = dict(fields)
         model, scores, cost = fields.pop("model"), fields.pop("scores"), fields.pop("cost")
-        attributes = fields.pop("attributes", {})  # format 1 had none
+        attributes = fields.pop("attributes", {})  # format 1 has none
         return Card(
             model=ModelSpec(**_tupled(model)),
             scores={split: Score(**score) for split, score in scores.items()},
@@ -171,7 +172,7 @@ def _tupled(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _filled(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Build what the card names, in evaluation mode, and load the tensors; InputError if they do not fit."""
+    """Build the network of a card, in evaluation mode, with these tensors. InputError: they do not fit."""
     module = _skeleton(card, tensors)
     rebuild.require_match(module.state_dict(), tensors)
     state_dicts.load(module, tensors)
@@ -181,15 +182,15 @@ def _filled(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _skeleton(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Build the architecture, leaving the caller's random state alone; its weights are of no use."""
+    """Build the architecture without changing the random state; its weights are to be replaced."""
     with torch.random.fork_rng(devices=[]):
         return _bare(card, tensors)
 
 
 def _bare(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Build the architecture with weights as it draws them, never pretrained.
+    """Build the architecture with its initial weights, never pretrained.
 
-    Its shapes are its own, or those of `tensors` if the card says that it was pruned.
+    Its shapes are its own, or those of `tensors` if it was pruned.
     """
     spec = replace(card.model, pretrained=False)
     module = architectures.build(spec, num_classes=len(card.classes), input_CHW=card.input_CHW)

@@ -1,8 +1,8 @@
-"""The bytes of an artefact: a header of JSON and the tensors, in the safetensors format. Never pickle.
+"""Bytes of an artefact: a JSON header and the tensors, in the safetensors format.
 
 header   JSON under the key "heartcut": format (a number), card, digest (SHA-256 of card and tensors), and the shapes of
          the tensors that are packed because most of their entries are zero
-tensors  the state dict, every entry contiguous and on its own, packed (models/sparse.py) where that is smaller
+tensors  the state dict, every entry contiguous and copied, packed (models/sparse.py) where that is smaller
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from configs.errors import InputError
 from models import sparse
 
 FORMAT = 2
-"""Raised by one whenever an older Heartcut could no longer read what a newer one writes.
+"""Version of the format, raised when an older Heartcut cannot read new files.
 
 2: the card may say that the network was pruned, and tensors may be packed.
 """
@@ -31,37 +31,37 @@ Tensors = dict[str, Tensor]
 
 
 class Contents(NamedTuple):
-    """Of a file, not yet known to be those that were written."""
+    """Contents of a file, not yet checked against the digest."""
 
     card: Fields
     tensors: Tensors
     digest: object
 
     def require_intact(self, path: Path) -> None:
-        """InputError unless card and tensors have the recorded digest."""
+        """InputError unless card and tensors match the digest."""
         if digest(self.card, self.tensors) != self.digest:
             raise InputError(f"{path} is damaged: its contents do not match its digest; copy or train it again")
 
 
 def compose(card: Fields, tensors: Mapping[str, Tensor]) -> bytes:
-    """Return the contents of a file; equal cards and tensors give equal bytes. The tensors are contiguous."""
+    """Return the bytes of a file; equal cards and tensors give equal bytes. The tensors must be contiguous."""
     stored, packed = sparse.pack(tensors)
     header = {"format": FORMAT, "card": card, "digest": digest(card, tensors), "packed": packed}
-    # One key only: safetensors writes several in random order, and equal networks should give equal files.
+    # One key only: safetensors writes several keys in random order, and equal networks should give equal files.
     metadata = {"heartcut": json.dumps(header, sort_keys=True, allow_nan=False)}
     content: bytes = safetensors.torch.save(stored, metadata=metadata)
     return content
 
 
 def parse(path: Path, content: bytes) -> Contents:
-    """Undo `compose`: what `read` would find at `path`. InputError as there."""
+    """Parse the output of `compose`, as `read` does from `path`. InputError as for `read`."""
     length = int.from_bytes(content[:8], "little")
     metadata = json.loads(content[8 : 8 + length])["__metadata__"]
     return _contents(path, _header(path, metadata), safetensors.torch.load(content))
 
 
 def read(path: Path) -> Contents:
-    """Return what a file holds. InputError: it is missing, damaged, foreign, or of a newer format."""
+    """Return the contents of a file. InputError: it is missing, damaged, foreign, or of a newer format."""
     metadata, stored = _opened(path, with_tensors=True)
     return _contents(path, _header(path, metadata), stored)
 
@@ -72,7 +72,7 @@ def read_card(path: Path) -> Fields:
 
 
 def digest(card: Fields, tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of a card and tensors, whatever the order of these."""
+    """Return the SHA-256 of a card and tensors, independent of their order."""
     found = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -93,7 +93,7 @@ def _opened(path: Path, *, with_tensors: bool) -> tuple[dict[str, str], Tensors]
 
 
 def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return the format, card and digest that a file of ours carries, once the format is one we read."""
+    """Return the header. InputError: not a Heartcut file, or a newer format."""
     if "heartcut" not in metadata:
         keys = ", ".join(sorted(metadata)) or "no metadata"
         raise InputError(f"{path} is not a Heartcut file (it has {keys}); save it with models.artefact.save")

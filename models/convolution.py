@@ -1,4 +1,4 @@
-"""Safe weight gradients of strided 1x1 convolutions on a CPU.
+"""Workaround for wrong weight gradients of strided 1x1 convolutions on the CPU.
 
 oneDNN's backward pass by weights overruns its workspace for a 1x1 convolution with a stride, such as a ResNet's
 shortcut, over few channels in channels_last: it crashes, hangs, or returns wrong gradients
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
-"""By image, weight and bias; None where not asked for."""
+"""With respect to image, weight and bias; None where not requested."""
 
 
 @cache
 def make_backward_safe() -> torch.library.Library:
-    """Replace the backward pass of strided 1x1 convolutions on the CPU in this process; others stay torch's.
+    """Replace the backward pass of strided 1x1 convolutions on the CPU, for the lifetime of this process.
 
-    The replacement lasts as long as what is returned, which the cache holds.
+    torch unregisters the replacement when the returned library is freed; the cache keeps it alive.
     """
     original = torch.library.get_kernel("aten::convolution_backward", "CPU")
 
@@ -41,7 +41,7 @@ def make_backward_safe() -> torch.library.Library:
 
 
 def _spread(by_read: Tensor | None, image: Tensor, read: tuple[slice, ...]) -> Tensor | None:
-    """Gradient by the whole image from the gradient by the pixels read; the others have none."""
+    """Gradient of the whole image from that of the pixels read; it is zero elsewhere."""
     if by_read is None:
         return None
     by_image = torch.zeros_like(image)

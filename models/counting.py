@@ -1,4 +1,4 @@
-"""What a network costs: parameters, non-zero parameters, multiply-accumulates, bytes."""
+"""Cost of a network: parameters, non-zero parameters, multiply-accumulates, bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.probe import probe
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """Four numbers that papers confuse; always all of them, always by name."""
+    """Four counts that are easily confused, so always reported together."""
 
     parameters: int
     """Entries of all parameters, zero or not."""
@@ -25,11 +25,11 @@ class Cost:
     macs: int
     """Multiply-accumulates of convolutions and matrix products, for one image."""
     bytes: int
-    """Parameters and buffers as the state dict stores them."""
+    """Parameters and buffers in the state dict."""
 
 
 def measure(module: nn.Module, input_CHW: tuple[int, int, int]) -> Cost:
-    """Count the cost of one image of shape `input_CHW`; the module is not touched, on whatever device it lies.
+    """Count the cost for one image of shape `input_CHW`, on any device; the module is not changed.
 
     InputError: the module does not take such an image, or its MACs cannot be counted.
     """
@@ -45,7 +45,7 @@ def measure(module: nn.Module, input_CHW: tuple[int, int, int]) -> Cost:
 
 def _macs(module: nn.Module, input_CHW: tuple[int, int, int]) -> int:
     def count(twin: nn.Module, image_BCHW: Tensor) -> int:
-        # The plain attention kernel is made of matrix products on every device; fused ones are counted only on some.
+        # The math kernel of attention consists of matrix products; fused kernels are not counted on every device.
         counter = FlopCounterMode(display=False)
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
             twin(image_BCHW)
@@ -55,6 +55,6 @@ def _macs(module: nn.Module, input_CHW: tuple[int, int, int]) -> int:
 
 
 def table(module: nn.Module, input_CHW: tuple[int, int, int]) -> str:
-    """Return torchinfo's layer table for one image. Its mult-adds add biases and BatchNorm; ours do not."""
+    """Return torchinfo's layer table for one image. Its mult-adds include biases and BatchNorm; ours do not."""
     text = str(torchinfo.summary(module, input_size=(1, *input_CHW), depth=4, verbose=0, device="cpu"))
     return re.sub(r"Units\.(\w)\w*", r"\1", text)  # torchinfo 1.8 prints its enum's name since Python 3.11

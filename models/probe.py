@@ -1,4 +1,4 @@
-"""Run a copy of a network to learn what it does: without data where its forward allows that, else on the CPU."""
+"""Run a copy of a network to inspect it: on the meta device where its forward allows that, else on the CPU."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ Run = Callable[[nn.Module, Tensor], Result]
 
 
 def probe(net: nn.Module, input_CHW: tuple[int, int, int], run: Run[Result], *, batch: int = 1, purpose: str) -> Result:
-    """Return `run(twin, image_BCHW)`; neither the network nor its mode, its hooks or the random state is touched.
+    """Return `run(twin, image_BCHW)`; the network, its mode and hooks, and the random state are not changed.
 
-    The twin is in evaluation mode and none of its parameters wants a gradient. It is tried on the meta device, where
-    nothing is computed; a forward that makes tensors of its own or looks at values gets real zeros on the CPU.
+    The twin is in evaluation mode and its parameters need no gradients. It is tried on the meta device first, where
+    nothing is computed; a forward that creates tensors or reads values gets zeros on the CPU instead.
 
     Args:
-        net: The network, on whatever device.
+        net: The network, on any device.
         input_CHW: The image.
         run: Called once or twice, each time on a fresh twin.
         batch: The number of images.
-        purpose: What `run` is for, as in "its MACs cannot be counted".
+        purpose: The end of the message where `run` fails, such as "its MACs cannot be counted".
 
     Raises:
-        InputError: The network does not take such images, or it does and `run` fails all the same; the message says
-            which. An InputError of `run` itself is passed on.
+        InputError: The network does not take such images, or it does but `run` fails; the message says which. An
+            InputError of `run` is passed on.
     """
     with torch.random.fork_rng(devices=[]):
         try:
             return run(*_ready(net, input_CHW, batch, "meta"))
         except InputError:
             raise
-        except Exception:  # of any kind: a foreign forward may do anything with tensors that have no data
+        except Exception:  # any exception: the forward is not ours, and meta tensors have no data
             return _run_for_real(net, input_CHW, run, batch, purpose)
 
 
 def twin(net: nn.Module, device: str) -> nn.Module:
-    """Return a copy in evaluation mode on the CPU or the meta device; none of its parameters wants a gradient."""
+    """Return a copy in evaluation mode on the CPU or the meta device; its parameters need no gradients."""
     memo: dict[int, Any] = {}
     for parameter in net.parameters():
         memo[id(parameter)] = nn.Parameter(_copied(parameter, device), requires_grad=False)
-    for tensor in [*net.buffers(), *_kept_results(net)]:
+    for tensor in [*net.buffers(), *_cached_results(net)]:
         memo[id(tensor)] = _copied(tensor, device)
-    # LeViT and its like keep results of a forward in evaluation mode; they drop them when training begins.
+    # Networks such as LeViT cache results of a forward in evaluation mode, and drop them in train().
     return copy.deepcopy(net, memo).train().eval()
 
 
-def _kept_results(net: nn.Module) -> Iterator[Tensor]:
-    """Yield tensors on layers that a forward left behind and that `deepcopy` refuses."""
+def _cached_results(net: nn.Module) -> Iterator[Tensor]:
+    """Yield tensors that a forward cached on layers and that `deepcopy` refuses."""
     for layer in net.modules():
         for value in vars(layer).values():
             inside = value.values() if isinstance(value, dict) else [value]
@@ -61,7 +61,7 @@ def _kept_results(net: nn.Module) -> Iterator[Tensor]:
 
 
 def run_once(net: nn.Module, input_CHW: tuple[int, int, int]) -> None:
-    """Send one image of this shape through a copy. Raises what the network's forward raises."""
+    """Run one image of this shape through a copy. Raises what the forward raises."""
     try:
         probe(net, input_CHW, lambda other, image_BCHW: other(image_BCHW), purpose="it cannot be run")
     except InputError as error:

@@ -1,7 +1,7 @@
-"""Give an architecture the shapes of a pruned network's tensors, without the library that cut it.
+"""Reshape an architecture to the tensors of a pruned network, without torch-pruning.
 
-Shapes tell the channels of every layer. What they cannot tell, such as how many heads share an attention's 144
-features, are plain numbers on the layers: `differences` finds them and `set_attributes` puts them back.
+Shapes determine the channels of every layer. What they do not determine, such as the number of heads of an attention,
+are numbers on the layers: `differences` finds them and `set_attributes` restores them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Attributes = Mapping[str, Mapping[str, float]]
 
 
 def reshape(module: nn.Module, shapes: Shapes) -> None:
-    """Cut every layer in place to the first channels, so that its tensors have `shapes`, by state-dict name.
+    """Cut every layer in place to its first channels, so that its tensors have `shapes`, by state-dict name.
 
-    Weights of convolutions and linear layers grow as their inputs become fewer, so that sums keep their variance. A
-    name that only one side has is left to the caller. InputError: a shape that no cut of this network could have.
+    Weights of convolutions and linear layers are scaled up for fewer inputs, so that outputs keep their variance.
+    Names that only one side has are ignored. InputError: a shape that no cut of this network could have.
     """
-    new: dict[int, nn.Parameter] = {}  # by the old one's id, so that tied weights stay tied
+    new: dict[int, nn.Parameter] = {}  # by the old parameter's id, so that tied weights stay tied
     for path, layer in module.named_modules():
         for name, tensor in _own_tensors(layer):
             full = f"{path}.{name}" if path else name
@@ -45,7 +45,7 @@ def reshape(module: nn.Module, shapes: Shapes) -> None:
 
 
 def differences(cut: nn.Module, rebuilt: nn.Module) -> dict[str, dict[str, float]]:
-    """Return the numbers, by layer, in which a cut network still differs from the reshaped architecture."""
+    """Return the numbers, by layer, in which a cut network differs from the reshaped architecture."""
     found: dict[str, dict[str, float]] = {}
     for path, layer in rebuilt.named_modules():
         theirs = vars(cut.get_submodule(path))
@@ -56,7 +56,7 @@ def differences(cut: nn.Module, rebuilt: nn.Module) -> dict[str, dict[str, float
 
 
 def set_attributes(module: nn.Module, attributes: Attributes) -> None:
-    """Put back what `differences` found. A cut only makes counts smaller, so nothing here can ask for more memory.
+    """Restore what `differences` found. Cuts only lower counts, so a file cannot make a network larger.
 
     InputError: a layer or attribute that the network does not have, or a number that no cut could leave.
     """
@@ -84,7 +84,7 @@ def require_match(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
 
 
 def require_forward(module: nn.Module, input_CHW: tuple[int, int, int], classes: int) -> None:
-    """Follow the shapes of one image, without memory or arithmetic. InputError names the layer that does not fit."""
+    """Check the shapes of a forward, without computing it. InputError names the layer that does not fit."""
     entered = ["its first layer"]
 
     def follow(twin: nn.Module, image_BCHW: Tensor) -> tuple[int, ...]:
@@ -103,11 +103,11 @@ def require_forward(module: nn.Module, input_CHW: tuple[int, int, int], classes:
 
 
 def same_outputs(first: nn.Module, second: nn.Module, input_CHW: tuple[int, int, int]) -> bool:
-    """Compare the logits of two images on the CPU, up to the order of sums; neither network is touched."""
+    """Whether logits for two images agree on the CPU, up to rounding; the networks are not changed."""
     image_BCHW = torch.linspace(-2, 2, 2 * math.prod(input_CHW)).reshape(2, *input_CHW)
     with torch.no_grad():
         one_BK, other_BK = (copy.deepcopy(net).cpu().eval()(image_BCHW) for net in (first, second))
-    # An attribute that was missed moves the logits by their own size, another memory layout by 1e-6 of it.
+    # A missed attribute changes logits by their own size, another memory layout by 1e-6 of it.
     slack = 1e-3 * float(one_BK.nan_to_num().abs().max())
     return torch.allclose(one_BK, other_BK, rtol=0, atol=slack, equal_nan=True)
 
@@ -118,7 +118,7 @@ def _own_tensors(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _first(layer: nn.Module, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return the first entries along every dimension, on their own."""
+    """Return a copy of the first entries along every dimension."""
     first = tensor[tuple(slice(length) for length in shape)].clone()
     summing = isinstance(layer, nn.modules.conv._ConvNd | nn.Linear) and tensor.dim() > 1
     return first.mul_(math.sqrt(tensor[0].numel() / first[0].numel())) if summing else first
@@ -131,7 +131,7 @@ def _require_cut(name: str, own: tuple[int, ...], shape: tuple[int, ...]) -> Non
 
 
 def _follow(path: str, layer: nn.Module) -> None:
-    """Let a layer's own numbers follow its tensors; InputError if these contradict each other."""
+    """Update a layer's numbers from its tensors. InputError: the tensors contradict each other."""
     lengths = {tensor.shape[0] for _, tensor in _own_tensors(layer) if tensor.dim()}
     if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         _follow_conv(path, layer)
@@ -161,7 +161,7 @@ def _follow_conv(path: str, conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
 
 
 def _possible(value: float, own: float) -> bool:
-    """A cut makes counts smaller, but not nothing; it may scale a factor either way."""
+    """Whether a cut can leave this number: counts become smaller but not zero, factors may change either way."""
     return math.isfinite(value) if type(own) is float else min(1, own) <= value <= own
 
 

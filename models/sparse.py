@@ -16,14 +16,14 @@ from torch import Tensor
 from configs.errors import InputError
 
 WORTH = 256
-"""Bytes that packing must save, since two entries in a file's header take about as many."""
+"""Bytes that packing must save: the two entries in the file's header take about as many."""
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def pack(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
-    """Return the tensors to store and, by name, the shapes of those that are packed. The tensors are contiguous.
+    """Return the tensors to store and, by name, the shapes of packed ones. The tensors must be contiguous.
 
-    Zero means that all bits are: -0.0 is kept as a value, so every tensor comes back bit for bit.
+    Zero means that all bits are zero: -0.0 is kept as a value, so that tensors are restored bit for bit.
     """
     stored: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}
@@ -41,9 +41,9 @@ def pack(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, li
 
 
 def unpack(stored: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
-    """Undo `pack`. InputError: bits, values and shape do not belong together.
+    """Undo `pack`. InputError: bits, values and shape do not match.
 
-    A tensor can be at most 8 entries per stored byte, so a small file cannot ask for much memory.
+    A tensor has at most 8 entries per stored byte, so a small file cannot claim much memory.
     """
     tensors = dict(stored)
     for name, shape in shapes.items():

@@ -1,4 +1,4 @@
-"""What a user may say about a network. Free of torch, so that --help and config errors answer at once."""
+"""Settings of a network. Does not import torch, so that --help and config errors are fast."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from configs.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
-    """A network by name, and the few numbers that shape it. What a network does not take is refused by name."""
+    """A network by name and its settings. A setting that the network does not have is refused."""
 
     name: str
     """depthwise, depthwise_v2, nin, alexnet_small, resnet_small, a torchvision or timm name (torchvision/resnet18,
@@ -27,7 +27,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise UsageError("the model's name is empty; give one of the zoo's names or a .safetensors file")
+            raise UsageError("the model's name is empty; give the name of a network or a .safetensors file")
         if self.widths is not None and (not self.widths or min(self.widths) < 1):
             raise UsageError(f"model widths are {self.widths}; they must be positive")
         if self.dropout is not None and not 0 <= self.dropout < 1:

@@ -15,10 +15,10 @@ Hook = Callable[[nn.Module, object, object], None]
 
 
 class Taps:
-    """Keeps what the named layers of `module` return, from one forward until `take`.
+    """Records the outputs of named layers of `module` in a forward, until `take`.
 
-    A layer that runs more than once keeps its last output. Gradients flow through what is taken. A deep copy of the
-    module (an EMA, say) inherits the hooks but never writes here. UsageError: a name that the module does not have.
+    Of a layer that runs more than once, the last output is recorded. Gradients flow through the outputs. A deep copy of
+    the module, such as an EMA, inherits the hooks but records nothing. UsageError: the module has no such layer.
     """
 
     def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
@@ -34,7 +34,7 @@ class Taps:
         ]
 
     def take(self) -> dict[str, Tensor]:
-        """Return each layer's output by name, in the order asked for, and forget them.
+        """Return the output of each layer by name, in the order of `names`, and clear them.
 
         UsageError: a layer has not run since the last call, or a later layer overwrote its output in place.
         """
@@ -54,7 +54,7 @@ class Taps:
         return {name: outputs[name][0] for name in self._names}
 
     def close(self) -> None:
-        """Remove the hooks and forget all outputs; calling it again does nothing."""
+        """Remove the hooks and clear all outputs; calling it again does nothing."""
         for handle in self._handles:
             handle.remove()
         self._outputs.clear()
@@ -69,8 +69,8 @@ class Taps:
 
 
 def _hook(layer: nn.Module, name: str, outputs: dict[str, tuple[Tensor, int]]) -> Hook:
-    # A closure, because deepcopy keeps functions as they are: a copy's hook still holds the original `layer`, sees that
-    # it is called for another one, and stays silent. A bound method would copy this object and the tensors it holds.
+    # A closure, because deepcopy does not copy functions: the hook of a copy still refers to the original `layer`, and
+    # ignores calls for other layers. A bound method would copy this object and the tensors it holds.
     def keep(called: nn.Module, _: object, output: object) -> None:
         if called is not layer:
             return
@@ -82,7 +82,7 @@ def _hook(layer: nn.Module, name: str, outputs: dict[str, tuple[Tensor, int]]) -
 
 
 def _version(tensor: Tensor) -> int:
-    """Return how often the tensor was written to; inference mode does not count."""
+    """Return how often the tensor was written to in place; 0 in inference mode, which does not count."""
     try:
         return tensor._version
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Name -> network: an architecture by name, or a saved artefact."""
+"""Networks by name: an architecture, or a saved file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from models.spec import ModelSpec
 
 
 def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int]) -> nn.Module:
-    """Build the network that `spec` names, in training mode: see `architectures.build`, or give a .safetensors file.
+    """Build the network of `spec`, in training mode: see `architectures.build`, or load a .safetensors file.
 
-    UsageError: a setting for a file, which has its shape already. InputError: a file for other classes or channels.
+    UsageError: a setting for a file, whose shapes are fixed. InputError: the file has other classes or channels.
     """
     if not spec.name.endswith(".safetensors"):
         return architectures.build(spec, num_classes=num_classes, input_CHW=input_CHW)
@@ -23,6 +23,6 @@ def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int])
     pairs = (("classes", len(card.classes), num_classes), ("input channels", card.input_CHW[0], input_CHW[0]))
     for what, found, wanted in pairs:
         if found != wanted:
-            raise InputError(f"{spec.name} has {found} {what}, but {wanted} are wanted here; take a file that fits")
+            raise InputError(f"{spec.name} has {found} {what}, but {wanted} are needed here; use another file")
     checks.require_takes(net, card.input_CHW, input_CHW, spec.name)
     return net.train()

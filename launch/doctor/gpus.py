@@ -1,4 +1,4 @@
-"""What torch finds to train on: GPUs, their driver and memory, JPEG decoders, and the ways processes can talk."""
+"""Checks of GPUs: driver, memory, compute capability, JPEG decoders, and communication between processes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from launch.doctor.machine import gigabytes
 if TYPE_CHECKING:
     import torch
 
-SECONDS = 60  # for a child process; a GPU that has been asleep takes a while
+SECONDS = 60  # for a child process; an idle GPU takes a while to initialise
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 FREE_SHARE = 0.5
 
 
 def checks() -> list[Check]:
-    """Everything here. Imports torch, which has to load."""
+    """All checks of this module. Imports torch."""
     import torch
 
     with warnings.catch_warnings(record=True) as heard:
@@ -39,14 +39,14 @@ def checks() -> list[Check]:
 
 
 def number() -> int:
-    """GPUs that torch can use as cuda devices."""
+    """Number of cuda devices that torch can use."""
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def training_device() -> torch.device:
-    """Where the first process of a run would train."""
+    """Device on which the first process of a run trains."""
     import torch
 
     found = torch.accelerator.current_accelerator(check_available=True)
@@ -54,14 +54,14 @@ def training_device() -> torch.device:
 
 
 def _build() -> str:
-    """What the installed torch is built for."""
+    """Platform that the installed torch is built for."""
     import torch
 
     return f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
 
 
 def no_gpu(driver: str | None, heard: Sequence[str]) -> Check:
-    """A warning where a driver says that there is one which torch cannot use. heard: what torch said about it."""
+    """Check without GPUs: a warning where there is a driver. heard: warnings of torch."""
     import torch
 
     if torch.accelerator.is_available():
@@ -74,7 +74,7 @@ def no_gpu(driver: str | None, heard: Sequence[str]) -> Check:
 
 
 def driver_version() -> str | None:
-    """Of the NVIDIA driver; None without one."""
+    """Version of the NVIDIA driver; None without one."""
     try:
         return parse_driver(DRIVER_FILE.read_text(encoding="utf-8"))
     except OSError:
@@ -88,7 +88,7 @@ def driver_version() -> str | None:
 
 
 def parse_driver(text: str) -> str | None:
-    """The first driver version (570.124.06) in the kernel module's or nvidia-smi's words."""
+    """The first driver version (570.124.06) in the output of the kernel module or nvidia-smi."""
     found = re.search(r"(?<![\d.])\d{3,4}\.\d+(\.\d+)?(?![\d.])", text)
     return found[0] if found else None
 
@@ -102,7 +102,7 @@ def gpu(index: int) -> Check:
         properties = torch.cuda.get_device_properties(index)
         free, total = torch.cuda.mem_get_info(index)
     except RuntimeError as error:
-        advice = "nvidia-smi shows who holds it; CUDA_VISIBLE_DEVICES leaves it out"
+        advice = "nvidia-smi shows which process uses it; CUDA_VISIBLE_DEVICES excludes it"
         return Check(name, "warning", f"cannot be opened: {first_line(error)}", advice)
     capability = (properties.major, properties.minor)
     found = f"{properties.name}, {gigabytes(free)} of {gigabytes(total)} free"
@@ -112,7 +112,7 @@ def gpu(index: int) -> Check:
             return Check(
                 name, "warning", f"{found}; this torch has no kernels for it", "install another build of torch"
             )
-    advice = "another program holds the rest (nvidia-smi shows which): choose a smaller micro_batch_size, or wait"
+    advice = "another process uses the rest (nvidia-smi shows which): use a smaller micro_batch_size, or wait"
     return limit(name, found, good=free >= FREE_SHARE * total, advice=advice)
 
 
@@ -122,9 +122,9 @@ def has_kernels(capability: tuple[int, int], built: Sequence[str]) -> bool:
 
 
 def _runs_on(capability: tuple[int, int], target: str) -> bool:
-    """Machine code (sm) needs the same major version and at most the same minor one; `a` after it, exactly the same.
+    """Machine code (sm) runs on the same major version and on no lower minor one; with suffix `a`, on its version only.
 
-    compute is compiled when it is loaded, for that version or anything newer.
+    compute is compiled when loaded, for its version or a newer one.
     """
     parts = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", target)
     if parts is None:
@@ -136,7 +136,7 @@ def _runs_on(capability: tuple[int, int], target: str) -> bool:
 
 
 def jpeg() -> Check:
-    """Hardware JPEG decoders of the first GPU, asked in a process of its own."""
+    """Hardware JPEG decoders of the first GPU, found in a separate process."""
     try:
         engines, cores = map(int, _run(sys.executable, "-m", "launch.doctor.nvjpeg").split())
     except subprocess.CalledProcessError as error:
@@ -151,7 +151,7 @@ def jpeg() -> Check:
 
 
 def distributed(gpus: int) -> Check:
-    """How the processes of one run would talk: NCCL between NVIDIA GPUs, gloo between CPUs."""
+    """Backends between the processes of a run: NCCL for NVIDIA GPUs, gloo for CPUs."""
     import torch
 
     if not torch.distributed.is_available():
@@ -166,7 +166,7 @@ def distributed(gpus: int) -> Check:
 
 
 def _run(*words: str) -> str:
-    """What a command prints. CalledProcessError, TimeoutExpired or OSError where it fails."""
+    """Output of a command. CalledProcessError, TimeoutExpired or OSError: it failed."""
     root = Path(__file__).parents[2]  # where -m finds launch.doctor.nvjpeg
     return subprocess.run(
         words, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=True, cwd=root

@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def library() -> str | None:
-    """NVIDIA's wheels carry libnvjpeg; otherwise the CUDA toolkit's, where one is installed."""
+    """Path of libnvjpeg in NVIDIA's wheels, or else in the CUDA toolkit; None where neither is installed."""
     spec = importlib.util.find_spec("nvidia")
     folders = spec.submodule_search_locations if spec else None
     found = sorted(file for folder in folders or () for file in Path(folder).glob("*/lib/libnvjpeg.so.*"))
@@ -21,7 +21,7 @@ def library() -> str | None:
 
 
 def decoders(nvjpeg: ctypes.CDLL) -> tuple[int, int]:
-    """Engines, and cores of each. RuntimeError names the call that failed and its status (nvjpegStatus_t)."""
+    """Number of engines, and of cores per engine. RuntimeError: a call failed, with its status (nvjpegStatus_t)."""
     handle, engines, cores = ctypes.c_void_p(), ctypes.c_uint(), ctypes.c_uint()
     _check("nvjpegCreateSimple", nvjpeg.nvjpegCreateSimple(ctypes.byref(handle)))
     status = nvjpeg.nvjpegGetHardwareDecoderInfo(handle, ctypes.byref(engines), ctypes.byref(cores))
@@ -36,7 +36,7 @@ def _check(call: str, status: int) -> None:
 
 
 def main() -> int:
-    """Print the figures; 1 and a line on stderr where they cannot be had."""
+    """Print the numbers and return 0; or print the reason on stderr and return 1."""
     name = library()
     try:
         if name is None:

@@ -1,4 +1,4 @@
-"""A saved network as one ONNX file, proved equal and timed, beside another network:
+"""Export a saved network to one ONNX file, check it against torch, and time it, alone or beside another network.
 
 python -m models.export --model student.safetensors --output student.onnx --against teacher.safetensors
 """
@@ -18,7 +18,7 @@ EXTRA = ("onnx", "onnxscript", "onnxruntime")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the file and print what it costs; return the exit status."""
+    """Write the file and print its cost; return the exit status."""
     try:
         _run(_checked(_parser().parse_args(arguments)))
     except UserError as error:
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _checked(options: argparse.Namespace) -> argparse.Namespace:
-    """Refuse what can be refused before torch is loaded."""
+    """Check the options before torch is loaded."""
     if not options.output.endswith(".onnx") or Path(options.output).is_dir():
         raise UsageError(f"--output is {options.output}; it must be a file that ends in .onnx")
     if options.rounds < 2:

@@ -1,8 +1,8 @@
-"""How long networks take, side by side: MACs that fall do not always make a network faster. Never in the training path.
+"""Latency of networks, side by side: fewer MACs do not always make a network faster.
 
-Every round times every network once and begins with another one, so whatever else the machine does meets all alike.
-Each lap repeats a batch that lies on the device already, after one call that is not timed. Ratios are taken within a
-round. What is reported is the median over rounds with the quartiles, which one interrupted round does not move.
+Every round times every network once and starts with another one, so that other load on the machine affects all alike.
+A lap repeats a batch that is on the device already, after one call that is not timed. Ratios are taken within a round.
+Reported are the median and quartiles over rounds, which one interrupted round does not change.
 
 Shapes: B batch, C channels, H height, W width, K classes.
 """
@@ -25,28 +25,28 @@ from configs.errors import UsageError
 BATCH_SIZES = (1, 64)
 ROUNDS = 20
 LAP_SECONDS = 0.05
-"""A lap repeats its call for about so long: the clock and one interruption then weigh little."""
+"""Approximate length of a lap: long against the clock's resolution and one interruption."""
 WARM_UP = 3
-"""Calls before the first lap: kernels are chosen, memory is allocated, caches and clocks settle."""
+"""Calls before the first lap, in which kernels are chosen, memory is allocated and caches are filled."""
 
 Forward = Callable[[], object]
-"""One forward pass; returns when the logits are there."""
+"""One forward pass; returns when the logits are computed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contender:
-    """A network as one runtime runs it."""
+    """A network in one runtime."""
 
     network: str
     runtime: str
     input_CHW: tuple[int, int, int]
     bind: Callable[[Tensor], Forward]
-    """Takes image_BCHW (float32, on the CPU) to where it is needed and returns the forward pass over it."""
+    """Moves image_BCHW (float32, on the CPU) to the device and returns the forward pass over it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median over rounds, lower and upper quartile."""
+    """Median, lower and upper quartile over rounds."""
 
     median: float
     low: float
@@ -54,14 +54,14 @@ class Spread:
 
     @classmethod
     def over(cls, values: Sequence[float]) -> Self:
-        """Of at least two values."""
+        """Return the spread of at least two values."""
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, low, high)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Latency:
-    """What one contender took at one batch size."""
+    """Latency of one contender at one batch size."""
 
     network: str
     runtime: str
@@ -76,12 +76,12 @@ class Latency:
 
 
 def speedup(slow: Latency, fast: Latency) -> Spread:
-    """How many times longer `slow` takes than `fast`, in the same rounds."""
+    """Return the ratio of `slow` to `fast` within rounds."""
     return Spread.over([a / b for a, b in zip(slow.round_ms, fast.round_ms, strict=True)])
 
 
 def eager(network: str, module: nn.Module, input_CHW: tuple[int, int, int], device: torch.device) -> Contender:
-    """PyTorch as it is, in evaluation mode and channels_last, as training runs it too. The module is not touched."""
+    """Return a network in eager PyTorch, in evaluation mode and channels_last, as in training; it is not changed."""
     twin = copy.deepcopy(module).to(device).to(memory_format=torch.channels_last).eval()
 
     def bind(image_BCHW: Tensor) -> Forward:
@@ -91,7 +91,7 @@ def eager(network: str, module: nn.Module, input_CHW: tuple[int, int, int], devi
             with torch.inference_mode():
                 twin(ready_BCHW)
             if device.type == "cuda":
-                torch.cuda.synchronize(device)  # sync: a kernel that is only queued has taken no time yet
+                torch.cuda.synchronize(device)  # sync: kernels are only queued so far
 
         return forward
 
@@ -105,7 +105,7 @@ def measure(
     rounds: int = ROUNDS,
     show: Callable[[str], None] = lambda words: None,
 ) -> list[Latency]:
-    """Time every contender at every batch size; `show` is told what goes on. UsageError: fewer than two rounds."""
+    """Time every contender at every batch size. show: called with the progress. UsageError: fewer than two rounds."""
     if rounds < 2:
         raise UsageError(f"rounds is {rounds}; a spread needs at least 2")
     found = []
@@ -120,7 +120,7 @@ def measure(
 def _laps(
     contenders: Sequence[Contender], batch_size: int, rounds: int, show: Callable[[str], None]
 ) -> list[list[float]]:
-    """Milliseconds per batch, by contender and round."""
+    """Return milliseconds per batch, by contender and round."""
     show(f"latency at batch {batch_size}: warm-up")
     passes = [contender.bind(_batch(batch_size, contender.input_CHW)) for contender in contenders]
     calls = [max(1, math.ceil(LAP_SECONDS / _warm_up(forward))) for forward in passes]
@@ -129,23 +129,23 @@ def _laps(
         show(f"latency at batch {batch_size}: round {number + 1} of {rounds}")
         for place in range(len(contenders)):
             which = (place + number) % len(contenders)
-            passes[which]()  # the one before has filled the caches with its own weights
+            passes[which]()  # the previous one has filled the caches with its weights
             found[which].append(1e3 * _seconds(passes[which], calls[which]))
     return found
 
 
 def _batch(batch_size: int, input_CHW: tuple[int, int, int]) -> Tensor:
-    generator = torch.Generator().manual_seed(0)  # the caller's random state stays as it is
+    generator = torch.Generator().manual_seed(0)  # leaves the caller's random state unchanged
     return torch.randn(batch_size, *input_CHW, generator=generator)
 
 
 def _warm_up(forward: Forward) -> float:
-    """Seconds of the quickest of a few calls."""
+    """Return the seconds of the fastest of a few calls."""
     return min(_seconds(forward, 1) for _ in range(WARM_UP))
 
 
 def _seconds(forward: Forward, calls: int) -> float:
-    """Mean seconds per call."""
+    """Return mean seconds per call."""
     start = time.perf_counter()
     for _ in range(calls):
         forward()

@@ -1,4 +1,4 @@
-"""ONE .onnx file that explains itself, and the proof that ONNX Runtime computes from it what torch computes.
+"""Export to one .onnx file with metadata, and its comparison with torch in ONNX Runtime.
 
 metadata  classes, mean, std, input_CHW, eval_crop, model, artefact_sha256: JSON values
 graph     image_BCHW, float32, normalised -> logits_BK; any number of images at once
@@ -27,47 +27,47 @@ from models.artefact import Card
 from models.export.latency import Contender, Forward
 
 BATCH_SIZES = (1, 2, 7, 64)
-"""One image is where exporters bake the batch in; 7 divides nothing; 64 takes other kernels than a few images do."""
+"""1: exporters may fix the batch size there. 7: odd. 64: other kernels than for a few images."""
 TOLERANCE = 1e-4
 """Largest difference over the standard deviation of the logits. Rounding gave 5e-7 to 4e-5 on our networks and the
-libraries' (torch itself is as far from float64); a layer whose weights are one per cent off gives 1e-2 to 3e-1, unless
-training has not switched it on yet."""
+libraries' (as from float32 to float64 in torch); a layer whose weights are one per cent off gives 1e-2 to 3e-1, unless
+its scale is still near zero."""
 LARGEST = 2**31 - 1
-"""Bytes: protocol buffers end there, and more would need a second file."""
+"""Bytes in one protocol buffer; a larger network would need a second file."""
 INPUT, OUTPUT = "image_BCHW", "logits_BK"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parity:
-    """How far ONNX Runtime is from torch on the same images."""
+    """Difference between ONNX Runtime and torch on the same images."""
 
     largest_difference: float
-    """Between two logits, in absolute value."""
+    """Largest absolute difference between logits."""
     logit_spread: float
     """Standard deviation over images and classes."""
     image_spread: float
-    """The part of it that the images make: the standard deviation over images, root mean square over classes."""
+    """Standard deviation over images, root mean square over classes."""
     batch_sizes: tuple[int, ...] = BATCH_SIZES
 
     @property
     def relative(self) -> float:
-        """The difference in units of the spread."""
+        """The largest difference in units of the logits' spread."""
         return self.largest_difference / self.logit_spread if self.logit_spread else math.inf
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
-    """A graph that has passed."""
+    """A graph that agrees with torch."""
 
     content: bytes
-    """Of the .onnx file."""
+    """Bytes of the .onnx file."""
     parity: Parity
 
 
 def export(net: nn.Module, card: Card, path: str | Path, *, artefact_sha256: str | None = None) -> Exported:
-    """Convert, compare with torch, and only then write the file, whole or not at all. The network is not touched.
+    """Convert, compare with torch, and only then write the file atomically. The network is not changed.
 
-    InputError: the network cannot be converted or computes something else there, or the file cannot be written.
+    InputError: the network cannot be converted, its outputs differ, or the file cannot be written.
     """
     exported = checked(net, card, artefact_sha256=artefact_sha256)
     try:
@@ -116,7 +116,7 @@ def convert(net: nn.Module, card: Card, *, artefact_sha256: str | None = None) -
 
 
 def metadata(card: Card, artefact_sha256: str | None = None) -> dict[str, str]:
-    """Return what the file says about itself: JSON values by name."""
+    """Return the metadata of the file: JSON values by name."""
     fields: dict[str, Any] = {
         "model": card.model.name,
         "classes": card.classes,
@@ -130,9 +130,9 @@ def metadata(card: Card, artefact_sha256: str | None = None) -> dict[str, str]:
 
 
 def compare(net: nn.Module, card: Card, content: bytes) -> Parity:
-    """Run both on the same images, in batches of 1, 2, 7 and 64.
+    """Run torch and ONNX Runtime on the same images, in batches of 1, 2, 7 and 64.
 
-    InputError: ONNX Runtime cannot run a batch, the logits differ by more than TOLERANCE, or say nothing.
+    InputError: ONNX Runtime cannot run a batch, or the logits differ by more than TOLERANCE, or hardly vary.
     """
     batches = torch.split(_images(card), list(BATCH_SIZES))
     wanted_BK = torch.cat([_logits(net, card, image_BCHW) for image_BCHW in batches])
@@ -151,7 +151,7 @@ def compare(net: nn.Module, card: Card, content: bytes) -> Parity:
 
 
 def _logits(net: nn.Module, card: Card, image_BCHW: Tensor) -> Tensor:
-    """What torch says. InputError unless it is a row for each image and a column for each class."""
+    """Return torch's logits. InputError: they are not one row per image and one column per class."""
     wanted = (len(image_BCHW), len(card.classes))
     try:
         with torch.inference_mode():
@@ -164,14 +164,14 @@ def _logits(net: nn.Module, card: Card, image_BCHW: Tensor) -> Tensor:
 
 
 def _require(parity: Parity, name: str) -> None:
-    """InputError unless the logits are equal but for rounding, and would not be so for just any graph."""
+    """InputError unless the logits agree up to rounding, and vary enough for that to mean something."""
     if parity.image_spread <= TOLERANCE * parity.logit_spread:
         raise InputError(
             f"{name} gives nearly the same logits for every image (they vary by {parity.image_spread:.1e}, between "
             f"classes by {parity.logit_spread:.1e}), so no comparison could show that its ONNX file is right; "
             "train it first"
         )
-    if not parity.relative <= TOLERANCE:  # also where a logit is not a number
+    if not parity.relative <= TOLERANCE:  # also true for NaN
         raise InputError(
             f"ONNX Runtime and torch disagree on {name}: logits differ by up to {parity.largest_difference:.1e}, which "
             f"is {parity.relative:.1e} of their spread; at most {TOLERANCE:.0e} is rounding. No file is written"
@@ -184,7 +184,7 @@ class OnnxNet:
     def __init__(self, content: bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        # Else its threads go on spinning after a run, on the cores of whoever is timed next.
+        # Otherwise its threads spin after a run, on the cores of the network that is timed next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
@@ -193,7 +193,7 @@ class OnnxNet:
         return torch.from_numpy(self._session.run([OUTPUT], {INPUT: image_BCHW.numpy()})[0])
 
     def contender(self, network: str, input_CHW: tuple[int, int, int]) -> Contender:
-        """For `latency.measure`."""
+        """Return this network for `latency.measure`."""
         return Contender(network=network, runtime="ONNX Runtime", input_CHW=input_CHW, bind=self._bind)
 
     def _bind(self, image_BCHW: Tensor) -> Forward:
@@ -202,7 +202,7 @@ class OnnxNet:
 
 
 def _strip(message: Any) -> None:
-    """Remove the exporter's notes, node by node: they hold the paths and source lines of the machine it ran on."""
+    """Remove the exporter's notes from every node: they hold paths and source lines of this machine."""
     for descriptor, value in message.ListFields():
         if descriptor.name in ("metadata_props", "doc_string"):
             message.ClearField(descriptor.name)
@@ -222,9 +222,9 @@ def _explanation(card: Card) -> str:
 
 
 def _images(card: Card) -> Tensor:
-    """Plain, ramped, chequered, blurred and noisy images in a mixed order, normalised as the network wants them."""
+    """Return plain, ramped, chequered, blurred and noisy images in a mixed order, normalised for the network."""
     channels, height, width = card.input_CHW
-    generator = torch.Generator().manual_seed(0)  # the caller's random state stays as it is
+    generator = torch.Generator().manual_seed(0)  # leaves the caller's random state unchanged
     down_H1, right_W = torch.linspace(0, 1, height)[:, None], torch.linspace(0, 1, width)
     chequered_HW = (torch.arange(height)[:, None] + torch.arange(width)) % 2
     planes = [torch.zeros(1), torch.ones(1), torch.tensor(0.5), down_H1, right_W, down_H1 * right_W, chequered_HW]

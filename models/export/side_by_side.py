@@ -1,4 +1,4 @@
-"""What an exported network costs, alone or beside another one: counts, bytes of files, measured latency.
+"""Cost of an exported network, alone or beside another one: counts, bytes of files, measured latency.
 
 Shapes: C channels, H height, W width.
 """
@@ -41,7 +41,7 @@ LABELS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
-    """One network: where it comes from, what it is, what it became."""
+    """One of the networks that are compared."""
 
     path: str
     sha256: str
@@ -51,7 +51,7 @@ class Side:
     exported: Exported
 
     def figures(self) -> dict[str, int]:
-        """Counts that need no clock, by name."""
+        """Counts and file sizes, by name."""
         return {
             "parameters": self.cost.parameters,
             "nonzero": self.cost.nonzero,
@@ -108,7 +108,7 @@ class Report:
         return counts | {"latency": {_key(own): _ms(latency.speedup(other, own)) for own, other in self._pairs()}}
 
     def _pairs(self) -> list[tuple[Latency, Latency]]:
-        """Latencies of the exported network, each with the other's of the same runtime and batch size."""
+        """Pairs of latencies of both networks, in the same runtime and at the same batch size."""
         others = {_key(entry): entry for entry in self.latencies if entry.network == OTHER}
         return [(entry, others[_key(entry)]) for entry in self.latencies if entry.network == THIS]
 
@@ -131,7 +131,7 @@ class Report:
         console.print(f"written: {self.output}")
 
     def _names(self) -> list[str]:
-        """As columns: before, after."""
+        """Names of the networks in the order of columns."""
         return [name for name in (OTHER, THIS) if name in self.sides]
 
     def _table(self) -> Table:
@@ -156,9 +156,9 @@ class Report:
 
 
 def run(model: str, output: str, *, against: str | None, device: str, rounds: int) -> Report:
-    """Export the network, then time it, and the other one if there is one.
+    """Export the network, then time it and the other one, if there is one.
 
-    UsageError: a device that is not there. InputError: a file that is not ours, or a network that cannot be exported.
+    UsageError: the device is not available. InputError: a file is not ours, or a network cannot be exported.
     """
     where = _device(device)
     with Console(stderr=True).status("") as status:
@@ -184,7 +184,7 @@ def side(path: str, output: str | None) -> Side:
 
 
 def timed(sides: dict[str, Side], device: torch.device, rounds: int, show: Callable[[str], None]) -> list[Latency]:
-    """Latency of every network in torch and in ONNX Runtime, in turn."""
+    """Measure the latency of every network in torch and in ONNX Runtime."""
     contenders: list[Contender] = []
     for name, one in sides.items():
         contenders.append(latency.eager(name, one.net, one.card.input_CHW, device))
@@ -193,7 +193,7 @@ def timed(sides: dict[str, Side], device: torch.device, rounds: int, show: Calla
 
 
 def hardware(device: str) -> str:
-    """The name of what torch runs on."""
+    """Name of the GPU or CPU."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return resources.cpu_model()

@@ -1,4 +1,4 @@
-"""AlexNet (Krizhevsky, arXiv:1404.5997, as torchvision has it) with a stem that leaves small images their pixels.
+"""AlexNet (Krizhevsky, arXiv:1404.5997, as torchvision has it) with a stem for small images.
 
 Shapes: B batch, C channels, H height, W width, K classes.
 """
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.networks.checks import require_size
 
-SMALLEST = 13  # what leaves one pixel after the third pool
+SMALLEST = 13  # one pixel is left after the third pool
 
 
 class AlexNet(nn.Module):

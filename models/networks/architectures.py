@@ -1,4 +1,7 @@
-"""Name -> untrained network: our own small nets, and the torchvision and timm families."""
+"""Untrained networks by name: our own, and those of torchvision and timm.
+
+A new network needs a file of its own here, an entry in OWN, and its name in the help of models/spec.py.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,15 @@ OWN: dict[str, Builder] = {
     "resnet_small": resnet_small,
 }
 SHAPE = ("widths", "depth", "dropout", "pretrained")
-"""The fields of a ModelSpec that a network may take or refuse."""
+"""Fields of a ModelSpec that not every network has."""
 
 
 def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int]) -> nn.Module:
-    """Build the network that `spec` names, in training mode, on the default device.
+    """Build the network of `spec`, in training mode, on the default device.
 
-    A name may be our own, torchvision/NAME, timm/NAME or a bare NAME (looked up in that order). UsageError: an unknown
-    name, a field that the network does not take, or an image it cannot take. InputError: pretrained weights that cannot
-    be had.
+    A name is one of our own, torchvision/NAME, timm/NAME or a bare NAME (looked up in that order). UsageError: an
+    unknown name, a setting that the network does not have, or an image that it cannot take. InputError: pretrained
+    weights that cannot be loaded.
     """
     if num_classes < 1 or min(input_CHW) < 1:
         raise UsageError(f"a network needs classes, channels and pixels; got {num_classes} classes and {input_CHW}")
@@ -58,7 +61,7 @@ def _builder(name: str) -> Builder:
 
 def _suggestion(name: str) -> str:
     families = {"torchvision/": library.torchvision_names(), "timm/": library.timm_names()}
-    known = dict.fromkeys(OWN)  # ordered and without repeats
+    known = dict.fromkeys(OWN)  # ordered and unique
     for prefix, members in families.items():
         known |= dict.fromkeys((prefix + member for member in members) if name.startswith(prefix) else members)
     close = difflib.get_close_matches(name, known, n=3)

@@ -1,4 +1,4 @@
-"""What every network asks of its request before the first layer is made."""
+"""Checks of a network's settings and of the images it takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 from configs.errors import InputError, UsageError
 
 SMALL = 64
-"""Images up to this height, in pixels, get a stem that keeps their resolution."""
+"""Height in pixels up to which images get a stem that keeps their resolution."""
 
 
 def require_widths(name: str, widths: Sequence[int], own: Sequence[int]) -> tuple[int, ...]:
@@ -22,7 +22,7 @@ def require_widths(name: str, widths: Sequence[int], own: Sequence[int]) -> tupl
 
 
 def require_size(name: str, input_CHW: tuple[int, int, int], smallest: int) -> None:
-    """UsageError if the image is lower or narrower than `smallest` pixels."""
+    """UsageError if the image is smaller than `smallest` pixels on a side."""
     _, height, width = input_CHW
     if min(height, width) < smallest:
         raise UsageError(f"{name} needs images of at least {smallest} x {smallest} pixels, not {height} x {width}")
@@ -31,17 +31,17 @@ def require_size(name: str, input_CHW: tuple[int, int, int], smallest: int) -> N
 def require_takes(
     net: nn.Module, own_CHW: tuple[int, int, int], input_CHW: tuple[int, int, int], who: str, way: str = ""
 ) -> None:
-    """InputError, with a way out, if a network in evaluation mode that was made for `own_CHW` cannot take `input_CHW`.
+    """InputError, with advice, if a network in evaluation mode that was built for `own_CHW` cannot take `input_CHW`.
 
-    Most can; a vision transformer is tied to its size, and a deep stack of poolings needs some pixels.
+    Most networks can; vision transformers have a fixed image size, and deep stacks of poolings need enough pixels.
     """
     if own_CHW == input_CHW:
         return
     try:
         with torch.no_grad():
             net(torch.zeros(1, *input_CHW))
-    except Exception as error:  # whatever a foreign forward makes of a size that does not fit
+    except Exception as error:  # any exception: the forward is not ours
         made, shown = (f"{height} x {width}" for _, height, width in (own_CHW, input_CHW))
-        way = way or f"take data.image_size [{own_CHW[1]}, {own_CHW[2]}], or another network"
+        way = way or f"use data.image_size [{own_CHW[1]}, {own_CHW[2]}], or another network"
         why = str(error).partition("\n")[0].rstrip(".")
         raise InputError(f"{who} is made for images of {made} pixels and cannot take {shown} ({why}); {way}") from error

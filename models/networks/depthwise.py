@@ -18,7 +18,7 @@ class Depthwise(nn.Module):
 
     WIDTHS = (32, 32, 64, 64, 256, 128, 128)
     POOL_AFTER = (2, 4, 6, 7)
-    SMALLEST = 60  # what leaves one pixel after the last pool
+    SMALLEST = 60  # one pixel is left after the last pool
 
     def __init__(self, channels: int, widths: Sequence[int], num_classes: int) -> None:
         super().__init__()
@@ -44,13 +44,13 @@ class Depthwise(nn.Module):
 
 
 class DepthwiseV2(nn.Module):
-    """Strided separable stages named as a ResNet's, so that a teacher's layer1..layer4 have counterparts.
+    """Strided separable stages named like a ResNet's, so that layer1..layer4 of a teacher have counterparts.
 
-    A photograph is reduced 4, 8, 16 and 32 times; an image up to 64 pixels high 1, 2, 4 and 8 times, as a ResNet with
-    a stem for small images does. No convolution has a bias: a BatchNorm follows each.
+    Strides after the stages are 4, 8, 16 and 32; for images up to 64 pixels high 1, 2, 4 and 8, as in a ResNet with a
+    stem for small images. Convolutions have no bias: a BatchNorm follows each.
     """
 
-    # 58,755 parameters with 11 classes. Early blocks cost few; layer4's two cost 40 %, so there is no third.
+    # 58,755 parameters with 11 classes. The two blocks of layer4 have 40 % of them, so there is no third.
     WIDTHS = (32, 40, 56, 72, 112)
     BLOCKS = (3, 3, 3, 2)
     SMALLEST = 28

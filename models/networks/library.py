@@ -1,7 +1,7 @@
-"""The torchvision and timm families: any input channels, any number of classes, stems that suit small images.
+"""Networks of torchvision and timm, for any input channels and number of classes, with stems for small images.
 
-Above 64 pixels of height a library's architecture is left alone. Both cost seconds to import, so each
-is imported where it is first needed.
+For images more than 64 pixels high, architectures are unchanged. Both libraries take seconds to import, so each is
+imported where it is first needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import nn
 
 from configs.errors import InputError, UsageError, UserError
 from models.networks.checks import SMALL
-from models.networks.stems import beside_the_first, for_small_images, set_channels
+from models.networks.stems import for_small_images, parallel_branches, set_channels
 from models.probe import run_once
 
 Build = Callable[[], nn.Module]
@@ -47,9 +47,9 @@ def torchvision_net(
     dropout: float | None = None,
     pretrained: bool = False,
 ) -> nn.Module:
-    """Build a torchvision classifier; `dropout` sets every dropout layer it has.
+    """Build a torchvision classifier; `dropout` applies to all of its dropout layers.
 
-    UsageError: it cannot take this image, or has no dropout. InputError: its weights cannot be had.
+    UsageError: it cannot take this image, or has no dropout. InputError: its weights cannot be loaded.
     """
     import torchvision
 
@@ -81,7 +81,7 @@ def timm_net(
 ) -> nn.Module:
     """Build a timm classifier, by architecture or by architecture.tag; `dropout` is timm's drop_rate.
 
-    UsageError: it cannot take this image. InputError: its weights cannot be had.
+    UsageError: it cannot take this image. InputError: its weights cannot be loaded.
     """
     import timm
 
@@ -98,7 +98,7 @@ def timm_net(
 
 
 def _stems(build: Build, input_CHW: tuple[int, int, int], pretrained: bool) -> list[Build]:
-    """Return the ways to fit a network to the image: its first layer alone, its parallel branches too, or as it is."""
+    """Return builders by preference: with a changed first layer, with changed parallel branches too, or unchanged."""
 
     def first_layer() -> nn.Module:
         net = build()
@@ -107,16 +107,16 @@ def _stems(build: Build, input_CHW: tuple[int, int, int], pretrained: bool) -> l
 
     def branches() -> nn.Module:
         net = build()
-        for_small_images(net, keep_weights=pretrained, beside=beside_the_first(net, input_CHW))
+        for_small_images(net, keep_weights=pretrained, beside=parallel_branches(net, input_CHW))
         return net
 
     return [first_layer, branches, build] if input_CHW[1] <= SMALL else [build]
 
 
 def _first_that_runs(name: str, ways: Sequence[Build], input_CHW: tuple[int, int, int], pretrained: bool) -> nn.Module:
-    """Return the first network that takes the image, in training mode. UsageError: none does; the first one's reason.
+    """Return the first network that takes the image, in training mode. UsageError: none does, with the first reason.
 
-    A saved file must rebuild the same network: nothing but name, classes and image may decide which it is.
+    The choice depends on name, classes and image only, so that a saved file rebuilds the same network.
     """
     refused: list[UsageError] = []
     for way in ways:
@@ -136,13 +136,13 @@ def _torchvision_size(name: str, input_CHW: tuple[int, int, int]) -> dict[str, o
     if height <= SMALL or height != width:
         raise UsageError(
             f"torchvision/{name} has fixed, large patches and square images, not {height} x {width}; "
-            "take a timm ViT such as timm/vit_tiny_patch16_224, whose patches follow the image"
+            "use a timm ViT such as timm/vit_tiny_patch16_224, whose patches follow the image"
         )
     return {"image_size": height}
 
 
 def _timm_sizes(name: str, input_CHW: tuple[int, int, int]) -> list[dict[str, object]]:
-    """Return the options that tie a network to our image size, the best first; none if it takes images of any size."""
+    """Return options for our image size, the best first; none for a network that takes images of any size."""
     from timm.models import get_pretrained_cfg
 
     config = get_pretrained_cfg(name)
@@ -158,7 +158,7 @@ def _timm_sizes(name: str, input_CHW: tuple[int, int, int]) -> list[dict[str, ob
 
 
 def _small_patch(own: int, height: int, width: int) -> int:
-    """Halve the patch of a pyramid (swin); give a plain ViT at least 7 patches on a side: 4 pixels at 28 and 32."""
+    """Halve the patch of a hierarchical network (swin); a plain ViT gets at least 7 patches per side."""
     if own < 8:
         return max(1, own // 2)
     common = gcd(height, width)
@@ -177,7 +177,7 @@ def _replace_head(net: nn.Module, num_classes: int) -> None:
 
 
 def _plain_forward(net: nn.Module) -> None:
-    """Drop what GoogLeNet and Inception do only with ImageNet weights: a saved file must rebuild the same network."""
+    """Remove parts that GoogLeNet and Inception have only with ImageNet weights, so that saved files rebuild them."""
     if hasattr(net, "transform_input"):
         net.transform_input = False  # type: ignore[assignment]
         net.aux_logits = False  # type: ignore[assignment]
@@ -195,21 +195,21 @@ def _set_dropout(name: str, net: nn.Module, dropout: float) -> None:
 
 
 def _running(name: str, build: Build, input_CHW: tuple[int, int, int], pretrained: bool) -> nn.Module:
-    """Some networks reduce a small image to nothing, or divide it unevenly, which only shows when they run."""
+    """Build a network and run it: some cannot take a small image, which only their forward shows."""
     with _explained(name, input_CHW, pretrained):
         net = build()
     with _explained(name, input_CHW, pretrained=False):
         if input_CHW[1] <= SMALL:
             with torch.no_grad():
                 net.eval()(torch.zeros(1, *input_CHW))
-        else:  # shapes alone: a large image would cost seconds
+        else:  # shapes only: a large image takes seconds
             run_once(net, input_CHW)
     return net.train()
 
 
 @contextmanager
 def _explained(name: str, input_CHW: tuple[int, int, int], pretrained: bool) -> Iterator[None]:
-    """Turn what a library raises, of whatever kind, into one line for the user; the cause stays attached."""
+    """Turn any exception of a library into a user error of one line, with the exception as its cause."""
     try:
         yield
     except UserError:
@@ -222,4 +222,4 @@ def _explained(name: str, input_CHW: tuple[int, int, int], pretrained: bool) -> 
                 "check the network and the cache folder, or set pretrained: false"
             ) from error
         size = " x ".join(map(str, input_CHW))
-        raise UsageError(f"{name} cannot take images of {size} ({why}); take another size or network") from error
+        raise UsageError(f"{name} cannot take images of {size} ({why}); use another size or network") from error

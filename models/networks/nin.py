@@ -43,7 +43,7 @@ def _conv(before: int, after: int, kernel: int) -> tuple[nn.Module, nn.Module]:
 
 
 def _initialise(module: nn.Module) -> None:
-    # Without BatchNorm, PyTorch's default shrinks the signal 2.4 times per layer; He's keeps it (arXiv:1502.01852).
+    # PyTorch's default shrinks activations 2.4 times per layer; He's keeps their scale (arXiv:1502.01852).
     if isinstance(module, nn.Conv2d) and module.bias is not None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         nn.init.zeros_(module.bias)

@@ -17,7 +17,7 @@ SMALLEST = 4
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside the identity, or beside a 1x1 convolution where the shape changes."""
+    """Two 3x3 convolutions; the shortcut is the identity, or a 1x1 convolution where the shape changes."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A 3x3 stem and three stages of `blocks` blocks, reducing the image 1, 2 and 4 times."""
+    """A 3x3 stem and three stages of `blocks` blocks, with strides 1, 2 and 4."""
 
     def __init__(self, channels: int, widths: Sequence[int], blocks: int, num_classes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Fit the first layers of a library's network to the image: its channels, and its size where images are small."""
+"""Adapt the first layers of a network to the image: to its channels, and to small sizes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from models.probe import twin
 
 
 def set_channels(net: nn.Module, channels: int, *, keep_weights: bool) -> None:
-    """Give the first convolution `channels` inputs. `keep_weights` carries pretrained kernels over."""
+    """Give the first convolution `channels` inputs. keep_weights: adapt the pretrained kernel."""
     name, conv = _first_conv(net, lambda conv: True)
     if conv.in_channels != channels:
         net.set_submodule(name, _rebuilt(conv, channels=channels, keep_weights=keep_weights))
 
 
 def for_small_images(net: nn.Module, *, keep_weights: bool, beside: Sequence[str] = ()) -> None:
-    """Let an image of 28 to 64 pixels keep its resolution in the stem.
+    """Keep the resolution of images of 28 to 64 pixels in the stem.
 
     A ResNet gets a 3x3 stride-1 convolution and no max-pool (He et al., arXiv:1512.03385, section 4.2), a patchify stem
-    patches of half the side, any other network stride 1 in its first strided convolution. Nothing strided: no change.
-    The convolutions named in `beside` change likewise.
+    patches of half the side, any other network stride 1 in its first strided convolution, if it has one. The
+    convolutions named in `beside` change likewise.
     """
     is_resnet = hasattr(net, "maxpool") and hasattr(net, "layer1")
     if is_resnet:
@@ -36,27 +36,27 @@ def for_small_images(net: nn.Module, *, keep_weights: bool, beside: Sequence[str
         _keep_resolution(net, name, is_resnet=is_resnet, keep_weights=keep_weights)
 
 
-def beside_the_first(net: nn.Module, input_CHW: tuple[int, int, int]) -> list[str]:
-    """Return the convolutions that read what the first strided one reads, with the same stride: its parallel branches.
+def parallel_branches(net: nn.Module, input_CHW: tuple[int, int, int]) -> list[str]:
+    """Return the convolutions with the input and the stride of the first strided one: its parallel branches.
 
-    They are found in a forward of a copy, which need not come to its end: the stem is where it begins.
+    They are found in a forward of a copy, which may fail after the stem.
     """
     read: dict[str, Tensor] = {}
     copied = twin(net, "cpu")
     first, conv = _first_conv(copied, lambda conv: conv.stride[0] > 1)
     for name, layer in copied.named_modules():
         if isinstance(layer, nn.Conv2d) and layer.stride == conv.stride:
-            layer.register_forward_pre_hook(_noting(name, read))
-    with torch.no_grad(), suppress(Exception):  # of whatever kind: the image may be too small for what follows
+            layer.register_forward_pre_hook(_recording(name, read))
+    with torch.no_grad(), suppress(Exception):  # the image may be too small for later layers
         copied(torch.zeros(1, *input_CHW))
     return [name for name, image_BCHW in read.items() if name != first and image_BCHW is read.get(first)]
 
 
-def _noting(name: str, read: dict[str, Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def note(_: nn.Module, images: tuple[Tensor, ...]) -> None:
+def _recording(name: str, read: dict[str, Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def record(_: nn.Module, images: tuple[Tensor, ...]) -> None:
         read[name] = images[0]
 
-    return note
+    return record
 
 
 def _keep_resolution(net: nn.Module, name: str, *, is_resnet: bool, keep_weights: bool) -> None:
@@ -88,7 +88,7 @@ def _rebuilt(
     padding: int | None = None,
     keep_weights: bool,
 ) -> nn.Conv2d:
-    """Return a convolution like `conv` but for what is given; with `keep_weights` its kernel is the old one, fitted."""
+    """Return a convolution like `conv` with these changes. keep_weights: adapt its kernel."""
     new = type(conv)(
         conv.in_channels if channels is None else channels,
         conv.out_channels,
@@ -106,7 +106,7 @@ def _rebuilt(
 
 
 def _fitted(weight_OIHW: Tensor, channels: int, kernel: int) -> Tensor:
-    """Crop the kernel's centre; spread the colours' mean so that a grey image gives what it gave in colour."""
+    """Crop the kernel's centre, and spread its sum over channels, so that outputs for grey images stay the same."""
     top = (weight_OIHW.shape[-1] - kernel) // 2
     centre_OIHW = weight_OIHW[..., top : top + kernel, top : top + kernel]
     if weight_OIHW.shape[1] == channels:

@@ -1,1 +1,1 @@
-"""Cutting networks to a budget: what may be cut, in what order, and how it is carried out."""
+"""Pruning networks to a budget: dependencies between layers, importance, planning, and cuts."""

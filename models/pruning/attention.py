@@ -1,7 +1,7 @@
-"""Self-attention as timm writes it: one linear layer for queries, keys and values, which shapes alone do not explain.
+"""Self-attention as in timm: one linear layer for queries, keys and values.
 
-A unit is one channel of every head, in queries, keys and values alike; heads stay. Once channels have left, the
-module's own numbers (head_dim, attn_dim, scale) have to be set by hand.
+A unit is the same channel of every head, in queries, keys and values; the number of heads stays. After a cut, the
+module's numbers (head_dim, attn_dim, scale) have to be updated.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def products(net: nn.Module, positions: Mapping[str, int]) -> tuple[tuple[Place,
     return tuple(((f"{name}.proj.weight", 1), 2 * positions[f"{name}.proj"] ** 2) for name, _ in _attentions(net))
 
 
-def mend(net: nn.Module, heads: Mapping[str, int]) -> None:
-    """Set the numbers of every attention, by name, to what its tensors say."""
+def update(net: nn.Module, heads: Mapping[str, int]) -> None:
+    """Update the numbers of every attention from its tensors, given its number of heads, by name."""
     for name, count in heads.items():
         module: Any = net.get_submodule(name)
         size = module.proj.in_features // count
@@ -55,7 +55,7 @@ def mend(net: nn.Module, heads: Mapping[str, int]) -> None:
 
 
 def heads(net: nn.Module) -> dict[str, int]:
-    """Return the number of heads of each self-attention, by name: to be asked before its tensors are cut."""
+    """Return the number of heads of each self-attention, by name; call it before tensors are cut."""
     return {name: module.num_heads for name, module in _attentions(net)}
 
 

@@ -1,4 +1,4 @@
-"""Remove entries of a network's tensors, in place. Knows shapes only: what belongs together is decided elsewhere."""
+"""Remove entries of a network's tensors, in place. Which entries belong together is decided elsewhere."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from models.pruning.groups import Integers, Place
 
 
 def carve(net: nn.Module, kept: Mapping[Place, Integers]) -> None:
-    """Keep these indices along these dimensions, of weights, statistics and gradients; layers' numbers follow.
+    """Keep these indices along these dimensions, of weights, statistics and gradients; update the layers' numbers.
 
-    Every tensor that changes is a new one. InputError: the shapes that remain contradict each other.
+    Every tensor that changes is a new object. InputError: the remaining shapes contradict each other.
     """
     old = dict(tensors(net))
     touched = {name for name, _ in kept}
     shapes = {name: tuple(select(name, old[name], kept).shape) for name in touched}
     heads = attention.heads(net)
     rebuild.reshape(net, shapes)
-    attention.mend(net, heads)
+    attention.update(net, heads)
     with torch.no_grad():
         for name in touched:
             new = tensor(net, name)
@@ -36,7 +36,7 @@ def carve(net: nn.Module, kept: Mapping[Place, Integers]) -> None:
 
 
 def select(name: str, value: Tensor, kept: Mapping[Place, Integers]) -> Tensor:
-    """Return the entries that stay, of a tensor with the shape that `name` had before."""
+    """Return the entries that stay, of a tensor with the shape of `name` before the cut."""
     value = value.detach()
     for dim in range(value.dim()):
         if (name, dim) in kept:
@@ -45,7 +45,7 @@ def select(name: str, value: Tensor, kept: Mapping[Place, Integers]) -> Tensor:
 
 
 def tensors(net: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return parameters, then buffers, under every name that they have."""
+    """Return parameters, then buffers, with all names of shared ones."""
     return [*net.named_parameters(remove_duplicate=False), *net.named_buffers(remove_duplicate=False)]
 
 

@@ -1,9 +1,9 @@
-"""torch-pruning's dependency graph, with a walk of its own from one layer to all that is tied to it.
+"""torch-pruning's dependency graph, with another traversal from one layer to all layers that depend on it.
 
-The library walks every path and remembers each list of indices that it met. In a network that splits its channels and
-joins them again, block after block, such lists are exponentially many: EfficientFormerV2's took minutes and gigabytes.
-Its mappings take every index by itself, so it is enough to follow each index of each layer once. Where it takes a
-wrong offset, as in EfficientViT, indices go round in circles and grow; that is noticed, and the network is refused.
+The library follows every path and keeps each list of indices that it finds. In a network that splits its channels and
+concatenates them again in every block, their number is exponential: EfficientFormerV2 took minutes and gigabytes. Its
+mappings treat every index separately, so following each index of each layer once is enough. Where the library
+computes a wrong offset, as in EfficientViT, indices grow in a cycle; this is detected, and the network is refused.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from torch_pruning.pruner import function  # type: ignore[import-untyped]
 from configs.errors import InputError
 
 Indices = list[Any]
-"""Of the library's kind: an index along a dimension of this layer (idx), and that of the root layer (root_idx)."""
+"""The library's pairs of an index along a dimension of this layer (idx) and that of the root layer (root_idx)."""
 
 BEYOND = 256
-"""Concatenated channels that no layer reads as a whole may be more than any tensor has, but not so many times more."""
+"""Concatenated channels that no layer reads as a whole may outnumber those of any tensor, but not by this factor."""
 
 
 def build(net: nn.Module, image_BCHW: Tensor) -> DependencyGraph:
@@ -39,20 +39,20 @@ def build(net: nn.Module, image_BCHW: Tensor) -> DependencyGraph:
 
 @contextmanager
 def followed() -> Iterator[None]:
-    """Turn what the library raises into one InputError; the cause stays attached."""
+    """Turn any exception of the library into one InputError, with the exception as its cause."""
     try:
         yield
-    except Exception as error:  # of many kinds: channels that are shuffled, say, it cannot follow
+    except Exception as error:  # of many types, for shuffled channels and others
         raise InputError(
             f"torch-pruning cannot follow this network ({error!r}); it can only be masked: prune.kind unstructured"
         ) from error
 
 
 class DependencyGraph(tp.DependencyGraph):  # type: ignore[misc]
-    """The library's graph; groups hold the same layers and indices as the library's own."""
+    """The library's graph; its groups have the same layers and indices as the library's own."""
 
     def get_pruning_group(self, module: nn.Module, pruning_fn: Callable[..., Any], idxs: Sequence[int]) -> Any:
-        """Return the list of (dep, idxs), each with root_idxs, of all that loses channels with these ones."""
+        """Return the list of (dep, idxs), with root_idxs, of all layers that lose channels with these."""
         if isinstance(module, nn.Conv2d) and module.groups == module.out_channels > 1:
             pruning_fn = function.prune_depthwise_conv_out_channels
         root = Dependency(pruning_fn, pruning_fn, source=self.module2node[module], target=self.module2node[module])
@@ -69,7 +69,7 @@ class DependencyGraph(tp.DependencyGraph):  # type: ignore[misc]
 def _reached(root: Any, idxs: Indices, limit: int) -> list[tuple[Any, dict[int, int]]]:
     """Return the first dependency that leads to each layer and operation, and its indices with the roots' indices.
 
-    OverflowError: an index reaches the limit; it would go on growing in a circle without end.
+    OverflowError: an index reaches the limit; it would grow without end in a cycle.
     """
     roots = {index.idx: index.root_idx for index in idxs}
     found = {(id(root.target), root.handler): (root, roots)}
@@ -90,7 +90,7 @@ def _reached(root: Any, idxs: Indices, limit: int) -> list[tuple[Any, dict[int, 
 
 
 def _added(idxs: Indices, roots: dict[int, int], limit: int) -> Indices:
-    """Enter the indices into `roots`; return those that were new."""
+    """Add the indices to `roots`; return the new ones."""
     fresh = []
     for index in idxs:
         if index.idx not in roots:

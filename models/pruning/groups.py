@@ -1,7 +1,7 @@
-"""Which channels of which layers leave together, and what the network costs as a function of how many do.
+"""Groups of channels that are removed together, and the cost of a network as a function of how many are removed.
 
-A group is a set of units. A unit is what can be removed alone: one channel of a layer, the same channel of everything
-that is added to it, and every weight that reads them; in attention, the same channel of each head.
+A group is a set of units. A unit is the least that can be removed: one channel of a layer, the same channel of all
+layers whose outputs are added to it, and every weight that reads them; in attention, the same channel of each head.
 
 Axes: U units, I indices along one dimension of a tensor, G groups, B counts (parameters, then MACs).
 """
@@ -26,13 +26,13 @@ KEPT = -1
 
 @dataclass(frozen=True)
 class Member:
-    """One dimension of one tensor that a group's units share out among themselves."""
+    """One dimension of one tensor whose indices belong to the units of a group."""
 
     tensor: str
     dim: int
     kind: Kind
     owner_I: Integers
-    """The unit that each index belongs to; -1 for what belongs to no unit of this group."""
+    """The unit of each index; -1 for an index of no unit of this group."""
 
     @property
     def place(self) -> Place:
@@ -41,29 +41,29 @@ class Member:
 
     @property
     def per_unit(self) -> int:
-        """Indices that leave with one unit; the same for every unit."""
+        """Number of indices per unit; the same for every unit."""
         return int((self.owner_I == 0).sum())
 
 
 @dataclass(frozen=True)
 class Group:
-    """Units that compete with each other, since they leave the same tensors."""
+    """Units that are compared with each other, since they have entries in the same tensors."""
 
     root: str
     """The first layer whose outputs are units of this group."""
     layers: tuple[str, ...]
-    """All layers whose outputs are."""
+    """All layers whose outputs are units of this group."""
     units: int
     members: tuple[Member, ...]
     signature: tuple[str, ...]
-    """Equal for groups whose layers have the same kinds and roles."""
+    """Equal for groups whose members have the same kinds and dimensions."""
 
     def channels(self, units: Sequence[int]) -> tuple[int, ...]:
         """Return the root layer's output channels that belong to these units."""
         return tuple(np.flatnonzero(np.isin(self._outputs, units)).tolist())
 
     def units_of(self, channels: Sequence[int]) -> tuple[int, ...] | None:
-        """Return the units that have exactly these output channels of the root layer; None: no units do."""
+        """Return the units with exactly these output channels of the root layer; None: there are none."""
         if not channels or min(channels) < 0 or max(channels) >= len(self._outputs):
             return None
         units = sorted(set(self._outputs[list(channels)].tolist()))
@@ -76,9 +76,9 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """The cost of a network with k units of each group removed: constant - linear k + k' coupling k / 2.
+    """Cost of a network with k units of each group removed: constant - linear k + k' coupling k / 2.
 
-    No tensor has more than two dimensions that groups share, so this is not an approximation; all numbers are whole.
+    This is exact, since no tensor has more than two dimensions with units; all numbers are integers.
     """
 
     constant_B: Integers
@@ -92,7 +92,7 @@ class Prices:
         return count_B
 
     def savings(self, removed_G: Integers, more_G: Integers) -> Integers:
-        """Return what each group saves, by itself, with so many more units removed: savings_BG."""
+        """Return savings_BG: what removing more_G units of each group, alone, saves in addition."""
         slope_BG = self.linear_BG - self.coupling_BGG @ removed_G
         own_BG = np.diagonal(self.coupling_BGG, axis1=1, axis2=2)
         saved_BG: Integers = slope_BG * more_G - own_BG * more_G**2 // 2
@@ -101,20 +101,20 @@ class Prices:
 
 @dataclass(frozen=True, kw_only=True)
 class Structure:
-    """All that a planner needs to know of a network, without its weights."""
+    """Everything that planning needs of a network, except its weights."""
 
     input_CHW: tuple[int, int, int]
     classes: int
     groups: tuple[Group, ...]
     """In the order of their root layers."""
     shapes: Mapping[str, tuple[int, ...]]
-    """Of every parameter and buffer."""
+    """Shapes of all parameters and buffers, by name."""
     parameters: frozenset[str]
-    """The names among them that are parameters; a tied one once."""
+    """Names of the parameters; a tied one once."""
     uses: tuple[tuple[Place, int], ...]
-    """MACs: so many for each entry of this tensor, or, of a dimension >= 0, for each index along it."""
+    """MACs per entry of a tensor (dimension -1), or per index along one of its dimensions."""
     other_macs: int
-    """MACs that are not explained by `uses`: they are known for this network only, not for one that was cut."""
+    """MACs that `uses` does not explain: known for this network, but not after a cut."""
 
     @property
     def widths(self) -> dict[str, int]:
@@ -123,7 +123,7 @@ class Structure:
 
     @cached_property
     def prices(self) -> Prices:
-        """What every removal saves."""
+        """Cost as a function of removed units."""
         count = len(self.groups)
         constant_B = np.array([0, self.other_macs])
         linear_BG = np.zeros((2, count), dtype=np.int64)
@@ -161,7 +161,7 @@ class Structure:
         return {place: np.flatnonzero(mask_I) for place, mask_I in stays.items()}
 
     def after(self, removed: Mapping[str, Sequence[int]]) -> Structure:
-        """Return the structure of the network once these units, by root layer, are gone: no need to trace it again."""
+        """Return the structure without these units, by root layer, without tracing the network again."""
         kept = self.kept(removed)
         shapes = {
             name: tuple(len(kept[name, dim]) if (name, dim) in kept else size for dim, size in enumerate(shape))
@@ -173,7 +173,7 @@ class Structure:
 
 def _shrunk(group: Group, removed: Sequence[int], kept: Mapping[Place, Integers]) -> Group:
     stays_U = np.isin(np.arange(group.units), removed, invert=True)
-    # One longer than there are units, so that "no unit", -1, stays -1.
+    # One entry more than units, so that -1, "no unit", stays -1.
     renumbered_U = np.append(np.where(stays_U, np.cumsum(stays_U) - 1, KEPT), KEPT)
     members = []
     for member in group.members:

@@ -1,12 +1,12 @@
-"""Unstructured cuts: which weights stay zero, to an exact number of parameters that may be anything else.
+"""Unstructured pruning: masks that hold weights at zero, for an exact number of free parameters.
 
-The budget counts as torchinfo counts a masked network: every entry of a parameter that has no mask (BatchNorm, biases,
-embeddings), zero or not, plus every entry that its mask leaves free. A free entry may happen to be zero: BatchNorm
-biases start there. So the literal non-zeros, `counting.measure(module).nonzero`, are at most the budget, and equal to
-it once training has moved every free entry; `free_entries` is the budget at any time.
+The budget counts as torchinfo counts a masked network: every entry of a parameter without a mask (BatchNorm, biases,
+embeddings), zero or not, plus every entry that a mask leaves free. A free entry can be zero, as BatchNorm biases are at
+first. So `counting.measure(module).nonzero` is at most the budget, and equal to it once training has changed every free
+entry; `free_entries` is always equal to it.
 
-Masks lie beside the network, by parameter name. The network stays plain: deepcopy, an EMA, torch.compile, a checkpoint
-and the artefact need to know nothing of them.
+Masks are kept outside the network, by parameter name. deepcopy, an EMA, torch.compile, checkpoints and artefacts are
+those of a plain network.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from configs.errors import NonFiniteError, UsageError
 
 
 class Masks:
-    """By parameter name, a bool tensor of the parameter's shape: True where the weight is held at zero."""
+    """A bool tensor per parameter, by name and of its shape: True where the weight is held at zero."""
 
     def __init__(self, cut: Mapping[str, Tensor]) -> None:
         self._cut = dict(cut)
 
     @classmethod
     def plan(cls, module: nn.Module, nonzero: int, *, within: Masks | None = None) -> Self:
-        """Choose what to cut so that exactly `nonzero` parameter entries stay free; the module is not touched.
+        """Choose weights to cut so that exactly `nonzero` parameter entries stay free; the module is not changed.
 
-        The smallest weights of all convolutions and linear layers go first, wherever they lie; of equal ones the later.
-        Each layer keeps at least as many weights as it has outputs, and each class its largest weight in the head,
-        which is the last layer. What `within` has cut stays cut.
+        The smallest weights of all convolutions and linear layers are cut first; of equal weights, the last. Each layer
+        keeps at least as many weights as it has outputs, and each class its largest weight in the head, which is the
+        last layer. Weights cut by `within` stay cut.
         UsageError: a budget below these floors or above what is there. NonFiniteError: a weight is NaN or infinite.
         """
         weights = prunable(module)
@@ -52,29 +52,29 @@ class Masks:
 
     @classmethod
     def of(cls, module: nn.Module) -> Self:
-        """Read the masks off a network that was masked before, such as a loaded file: its zero weights are cut."""
+        """Return the masks of a network that is masked already, such as a loaded file: its zero weights are cut."""
         return cls({name: weight.detach() == 0 for name, weight in prunable(module).items()})
 
     @torch.no_grad()
     def apply_(self, module: nn.Module) -> None:
         """Set the cut weights to zero. Call it after every optimizer step, and once on an EMA after each cut.
 
-        Momentum and weight decay may move a cut weight within a step; after this call it is 0.0 again, never -0.0 or
-        NaN. The live parameters are looked up by name, so it does not matter who replaced or moved them.
-        UsageError: the module has no such parameter (give the network itself, not its DDP wrapper), or another shape.
+        Momentum and weight decay may change a cut weight in a step; this sets it to 0.0 again, never -0.0 or NaN.
+        Parameters are looked up by name, so they may be replaced or moved between calls.
+        UsageError: the module lacks such a parameter (pass the network, not its DDP wrapper), or its shape differs.
         """
         for parameter, cut in self._pairs(module):
             parameter.masked_fill_(cut, 0)
 
     @torch.no_grad()
     def apply_to_gradients_(self, module: nn.Module) -> None:
-        """Set the gradients of cut weights to zero. Call it before clipping, whose norm they would dominate."""
+        """Set the gradients of cut weights to zero. Call it before clipping, whose norm includes them otherwise."""
         for parameter, cut in self._pairs(module):
             if parameter.grad is not None:
                 parameter.grad.masked_fill_(cut, 0)
 
     def free_entries(self, module: nn.Module) -> int:
-        """Count the parameter entries that may be non-zero: what the budget counts."""
+        """Count the parameter entries that may be non-zero, as the budget does."""
         return sum(p.numel() for p in module.parameters()) - sum(int(cut.sum()) for _, cut in self._pairs(module))
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -96,7 +96,7 @@ class Masks:
 
 
 def prunable(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the weights of all convolutions and linear layers, by name, in the network's order; tied ones once."""
+    """Return the weights of all convolutions and linear layers, by name and in their order; tied ones once."""
     layers = dict(module.named_modules())
     kinds = nn.modules.conv._ConvNd | nn.Linear
     return {
@@ -108,10 +108,10 @@ def prunable(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def cubic_schedule(parameters: int, nonzero: int, steps: int) -> tuple[int, ...]:
-    """Return the budget after each step, falling fast at first; the last one is `nonzero`.
+    """Return the budget after each step, fast falling at first; the last one is `nonzero`.
 
     Zhu & Gupta, To prune, or not to prune (arXiv:1710.01878), equation 1, with s_i = 0 and counts in place of
-    fractions. UsageError: no step, or a budget that is no cut.
+    fractions. UsageError: no steps, or a budget that is not below the parameters.
     """
     if steps < 1 or not 0 < nonzero <= parameters:
         raise UsageError(f"{steps} steps from {parameters:,} to {nonzero:,} non-zero parameters are no schedule")
@@ -123,17 +123,17 @@ def cubic_schedule(parameters: int, nonzero: int, steps: int) -> tuple[int, ...]
 
 
 def _magnitude(name: str, weight: Tensor, within: Masks | None) -> Tensor:
-    """Return |weight| in float32 on the CPU, and -1 where it is cut already."""
+    """Return |weight| in float32 on the CPU, and -1 where it is already cut."""
     score = weight.detach().float().abs().cpu()
     if not score.isfinite().all():
-        raise NonFiniteError(f"{name} has a weight that is NaN or infinite; nothing can be ranked by it")
+        raise NonFiniteError(f"{name} has a weight that is NaN or infinite; its weights cannot be ranked")
     if within is not None and name in within._cut:
         score[within._cut[name].cpu()] = -1
     return score
 
 
 def _floor(score: Tensor, *, per_output: bool) -> Tensor:
-    """Mark the weights that a layer keeps whatever the budget: its largest, as many as outputs or one per output."""
+    """Mark the weights that a layer always keeps: its largest ones, as many as it has outputs, or one per output."""
     floor = torch.zeros_like(score, dtype=torch.bool)
     if per_output:
         floor.view(len(score), -1).scatter_(1, score.view(len(score), -1).argmax(1, keepdim=True), True)
@@ -151,7 +151,7 @@ def _largest(scores: Mapping[str, Tensor], floors: Mapping[str, Tensor], count: 
 
 
 def _first_largest(values: Tensor, count: int) -> Tensor:
-    """Mark the `count` largest; of equal ones the first, where topk would leave the choice to the machine."""
+    """Mark the `count` largest values; of equal ones, the first. With topk, the choice would depend on the machine."""
     if count == 0:
         return torch.zeros_like(values, dtype=torch.bool)
     threshold = values.kthvalue(len(values) - count + 1).values

@@ -1,7 +1,7 @@
-"""How many units each group loses: greedily by importance, then a local search that uses up what is left of a budget.
+"""Number of units to remove from each group: greedy by importance, then a local search that uses up the budget.
 
-Within a group, units leave in the order of their scores, so that a state is one number per group: how many levels it
-went down. With `round_to` a level is several units.
+Within a group, units are removed in the order of their scores, so a state is one number per group: its level. A level
+is one unit, or several with `round_to`.
 
 Axes: G groups, B counts (parameters, then MACs).
 """
@@ -24,22 +24,22 @@ Floats = NDArray[np.float64]
 FEWEST = 2
 """No layer is cut to fewer channels than this."""
 REACH = 4
-"""The local search moves two groups at a time, by up to so many levels each."""
+"""Levels by which the local search moves each of two groups at most."""
 ROUNDS = 24
-"""Moves of the local search at most: it should not stray from what importance chose."""
+"""Moves of the local search at most, so that it stays near the choice by importance."""
 ENOUGH = 1e-5
-"""Share of the budget that may be left over without searching on."""
+"""Unused share of the budget at which the local search stops."""
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """The levels of one group: after level x, removed[x] of its units are gone."""
+    """Levels of one group: at level x, removed[x] of its units are removed."""
 
     order: Integers
-    """Units from the least important on; equal ones by their channel."""
+    """Units by increasing importance; equal ones by channel."""
     removed: Integers
     importance: Floats
-    """Sum of the scores that each further level loses; one shorter than `removed`."""
+    """Sum of the scores of the units of each level; one shorter than `removed`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Problem:
     structure: Structure
     spec: PruneSpec
     start: Mapping[str, int]
-    """Widths of the network before any cut: floors and shares refer to it."""
+    """Widths before the first cut, to which floors and shares refer."""
     scores: Sequence[Floats | None]
 
     @cached_property
@@ -59,7 +59,7 @@ class Problem:
 
     @cached_property
     def tops(self) -> Integers:
-        """The last level of each group: its floor."""
+        """Highest level of each group, at its floor."""
         return np.array([len(ladder.removed) - 1 for ladder in self.ladders])
 
     @cached_property
@@ -69,28 +69,28 @@ class Problem:
 
     @cached_property
     def breadth(self) -> Integers:
-        """Weight tensors that a unit reaches into. Scores are means over these, but savings are sums.
+        """Weight tensors per unit. Scores are means over these, but savings are sums.
 
-        Per saved cost, a unit of a residual stream would otherwise always look useless.
+        Without this factor, importance per saved cost would be too low for units of a residual stream.
         """
         return np.array([sum(m.kind == "weight" for m in group.members) for group in self.structure.groups])
 
     def start_units(self, index: int) -> int:
-        """Return how many units a group had before any cut."""
+        """Return the units of a group before any cut."""
         group = self.structure.groups[index]
         per_unit = self.structure.widths[group.root] // group.units
         return max(group.units, self.start.get(group.root, 0) // per_unit)
 
     @cached_property
     def pools(self) -> Integers:
-        """Groups with equal numbers compete; between pools, the one that kept the largest share is next."""
+        """Pool of each group. Groups of one pool compete; the pool that kept the largest share loses the next units."""
         if self.spec.ranking == "global":
             return np.zeros(len(self.ladders), dtype=np.int64)
         keys = [group.signature if self.spec.ranking == "isomorphic" else group.root for group in self.structure.groups]
         return np.array([keys.index(key) for key in keys])
 
     def removed(self, level_G: Integers) -> Integers:
-        """Return the units that are gone."""
+        """Return the number of removed units of each group."""
         return np.array([ladder.removed[level] for ladder, level in zip(self.ladders, level_G, strict=True)])
 
     def count(self, level_G: Integers) -> tuple[int, int]:
@@ -99,7 +99,7 @@ class Problem:
         return parameters, macs
 
     def units(self, level_G: Integers) -> dict[str, Integers]:
-        """Return the units that leave, by root layer, of the groups that lose any."""
+        """Return the removed units, by root layer, of the groups that lose any."""
         pairs = zip(self.structure.groups, self.ladders, level_G, strict=True)
         return {group.root: np.sort(ladder.order[: ladder.removed[level]]) for group, ladder, level in pairs if level}
 
@@ -119,7 +119,7 @@ def _ladder(problem: Problem, index: int) -> Ladder:
 
 
 def require_reachable(problem: Problem, target: Budget) -> None:
-    """UsageError, with the smallest cost that floors allow, if that is above the target."""
+    """UsageError if the smallest cost that floors allow is above the target."""
     smallest = problem.count(problem.tops)
     for key, least, limit in zip(("parameters", "macs"), smallest, _limits(target), strict=True):
         if least > limit:
@@ -130,7 +130,7 @@ def require_reachable(problem: Problem, target: Budget) -> None:
 
 
 def greedy(problem: Problem, target: Budget) -> Integers:
-    """Go down one level at a time, least important first, at least once, until the target allows it.
+    """Remove one level at a time, least important first and at least one, until the network is within the target.
 
     UsageError: floors are above the target, or nothing is left to cut.
     """
@@ -139,7 +139,7 @@ def greedy(problem: Problem, target: Budget) -> Integers:
     while not (level_G.any() and target.allows(*problem.count(level_G))):
         index = _next(problem, level_G, target)
         if index is None:
-            raise UsageError("prune.steps asks for one more cut, but every layer is at its floor; ask for fewer steps")
+            raise UsageError("prune.steps asks for one more cut, but every layer is at its floor; use fewer steps")
         level_G[index] += 1
     return level_G
 
@@ -161,7 +161,7 @@ def _next(problem: Problem, level_G: Integers, target: Budget) -> int | None:
 
 
 def _relative_savings(problem: Problem, removed_G: Integers, more_G: Integers, target: Budget) -> Floats:
-    """Return what each group saves, as a share of the limits that are still exceeded; of all, if none is."""
+    """Return what each group saves, as a share of the limits that are still exceeded, or of all if none is."""
     limit_B = np.array(_limits(target))
     exceeded_B = problem.structure.prices.count(removed_G) > limit_B
     weight_B = np.where(exceeded_B | ~exceeded_B.any(), 1 / limit_B, 0)
@@ -179,7 +179,7 @@ def _widest_pool(problem: Problem, removed_G: Integers, open_G: NDArray[np.bool_
 
 
 def fill(problem: Problem, level_G: Integers, budget: Budget) -> Integers:
-    """Use up what is left of the budget, never exceeding it, by moves of two groups; some unit leaves in any case."""
+    """Use up the budget, never exceeding it, by moves of two groups; at least one unit stays removed."""
     level_G = level_G.copy()
     for _ in range(ROUNDS):
         used = budget.used(*problem.count(level_G))
@@ -193,7 +193,7 @@ def fill(problem: Problem, level_G: Integers, budget: Budget) -> Integers:
 
 
 def _best_move(problem: Problem, level_G: Integers, budget: Budget, used: float) -> Integers | None:
-    """Return the state with the most of the budget in use, among those that differ in two groups."""
+    """Return the state that uses most of the budget, among those that differ in at most two groups."""
     prices, limit_B = problem.structure.prices, np.array(_limits(budget))
     removed_G, count_B = problem.removed(level_G), np.array(problem.count(level_G))
     best: tuple[float, Integers] | None = None
@@ -221,7 +221,7 @@ def _steps() -> Iterator[tuple[int, int]]:
 
 
 def _moved(problem: Problem, level_G: Integers, step: int) -> tuple[Integers, Integers]:
-    """Return the level of each group after a step, -1 where there is none, and how many more units are gone."""
+    """Return the level of each group after a step, -1 where it is out of range, and the units removed in addition."""
     to_G = level_G + step
     to_G = np.where((to_G >= 0) & (to_G <= problem.tops), to_G, -1)
     return to_G, problem.removed(np.maximum(to_G, 0)) - problem.removed(level_G)

@@ -25,20 +25,20 @@ from models.pruning.tracing import trace
 
 @dataclass(frozen=True)
 class Kept:
-    """Which entries of every parameter and buffer a cut left."""
+    """Entries of parameters and buffers that a cut kept."""
 
     shapes: Mapping[str, tuple[int, ...]]
-    """Before the cut, by name in the state dict."""
+    """Shapes before the cut, by name in the state dict."""
     places: Mapping[Place, Integers]
-    """Indices that stay, for the dimensions that lost some."""
+    """Kept indices, for the dimensions that lost some."""
 
     def indices(self, name: str, dim: int) -> Integers:
-        """Return the indices that stay along one dimension of a parameter or buffer. InputError: no such tensor."""
+        """Return the kept indices along one dimension of a parameter or buffer. InputError: no such tensor."""
         self._require(name, None)
         return self.places.get((name, dim), np.arange(self.shapes[name][dim]))
 
     def select(self, name: str, value: Tensor) -> Tensor:
-        """Return what stays of a tensor shaped as `name` was before the cut. InputError: another name or shape."""
+        """Return the kept entries of a tensor that is shaped as `name` was before the cut. InputError: it is not."""
         self._require(name, tuple(value.shape))
         return carve.select(name, value, self.places).clone()
 
@@ -52,10 +52,10 @@ class Kept:
 
 
 def apply(net: nn.Module, cut: Cut) -> Kept:
-    """Cut a network in place; it stays on its device and in its mode, and gradients are cut along.
+    """Cut a network and its gradients in place; device and mode stay.
 
-    InputError: the cut was planned for another network; nothing was changed. NonFiniteError: the network's output is
-    NaN or infinite, as it then was before.
+    InputError: the cut was planned for another network; nothing is changed. NonFiniteError: the output of the cut
+    network is NaN or infinite.
     """
     structure = trace(net, cut.input_CHW)
     removed = _units(structure, cut)
@@ -68,7 +68,7 @@ def apply(net: nn.Module, cut: Cut) -> Kept:
 
 
 def _units(structure: Structure, cut: Cut) -> dict[str, tuple[int, ...]]:
-    """Translate channels to units by root layer; InputError unless the cut is one of this very network."""
+    """Translate channels to units by root layer. InputError: the cut was planned for another network."""
     groups = {group.root: group for group in structure.groups}
     removed: dict[str, tuple[int, ...]] = {}
     for layer, channels in cut.removed.items():
@@ -91,7 +91,7 @@ def _units(structure: Structure, cut: Cut) -> dict[str, tuple[int, ...]]:
 
 
 def _require_sound(net: nn.Module, input_CHW: tuple[int, int, int], classes: int) -> None:
-    """Run two images through the cut network."""
+    """Check the output of the cut network for two images."""
     first = next(net.parameters())
     generator = torch.Generator().manual_seed(0)
     image_BCHW = torch.randn(2, *input_CHW, generator=generator).to(first.device, first.dtype)
@@ -99,7 +99,7 @@ def _require_sound(net: nn.Module, input_CHW: tuple[int, int, int], classes: int
         logits_BK = net(image_BCHW)
     assert tuple(logits_BK.shape) == (2, classes), f"the head gives {tuple(logits_BK.shape)}, not (2, {classes})"
     if not bool(logits_BK.isfinite().all()):
-        raise NonFiniteError("the cut network's output is not finite; look at the weights that it was cut from")
+        raise NonFiniteError("the cut network's output is not finite; check the weights before the cut")
 
 
 @contextmanager
@@ -110,21 +110,21 @@ def evaluating(net: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        net.train()  # not by its flags alone: LeViT and its like then drop what they computed of their weights
+        net.train()  # not by flags alone: networks such as LeViT drop cached results in train()
         for module, training in modes:
             module.training = training
 
 
 def architecture_hash(net: nn.Module) -> str:
-    """Return the SHA-256 of names and shapes of all parameters and buffers; it must be equal on all ranks."""
+    """Return the SHA-256 of names and shapes of all parameters and buffers, to be compared between ranks."""
     shapes = [[name, list(tensor.shape)] for name, tensor in carve.tensors(net)]
     return hashlib.sha256(json.dumps(shapes).encode()).hexdigest()
 
 
 def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Estimate BatchNorm statistics anew, as the mean over these batches of image_BCHW; weights and modes stay.
+    """Re-estimate BatchNorm statistics, as the mean over these batches of image_BCHW; weights and modes stay.
 
-    UsageError: no batch; the old statistics then stay.
+    UsageError: there is no batch; the old statistics stay.
     """
     norms = [
         layer

@@ -1,7 +1,7 @@
-"""From a network to its groups, by torch-pruning's dependency graph (Fang et al., DepGraph, arXiv:2301.12900).
+"""Groups of a network, from torch-pruning's dependency graph (Fang et al., DepGraph, arXiv:2301.12900).
 
-The graph is traced on a twin without data, with two images: of one image, PyTorch's kernels for biased convolutions
-leave no trace when a ReLU overwrites their output, and the library then finds nothing to prune and says nothing.
+The graph is traced on a twin without data, with a batch of two: with one image, the library does not see biased
+convolutions whose output an in-place ReLU overwrites, and silently finds nothing to prune.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ BATCH = 2
 
 @dataclass(frozen=True)
 class _Trace:
-    """A twin of the network, what it was seen to do, and its dependency graph."""
+    """A twin of the network, the trace of its forward, and its dependency graph."""
 
     twin: nn.Module
     image_BCHW: Tensor
     graph: Any
     names: dict[int, str]
-    """Layer or parameter, by its id, to its name."""
+    """Name by id of a layer or parameter."""
     positions: dict[str, int]
-    """How often each convolution or linear layer applies its weights to one image."""
+    """Number of times that each convolution or linear layer applies its weights per image, by name."""
     classes: int
 
 
 def trace(net: nn.Module, input_CHW: tuple[int, int, int], ignored_layers: Sequence[str] = ()) -> Structure:
-    """Find the groups of a network for images of this size. Neither the network nor its mode is touched.
+    """Find the groups of a network for images of this size. The network and its mode are not changed.
 
-    The layers that give the output, and those named, keep their outputs; so does whatever cannot be cut soundly:
-    grouped convolutions, tied weights, layers of unknown kinds. UsageError: an unknown name. InputError: the network
-    does not take such an image, or there is nothing left to cut.
+    The outputs of head and ignored layers are not cut; nor are those that cannot be cut safely: of grouped
+    convolutions, tied weights and unknown layers. UsageError: an unknown name. InputError: the network does not take
+    such an image, or nothing can be cut.
     """
     seen = _observe(net, input_CHW)
     spared = _heads(seen) | _ignored(seen.twin, ignored_layers)
@@ -103,7 +103,7 @@ def _uses(seen: _Trace) -> tuple[tuple[Place, int], ...]:
 
 
 def _heads(seen: _Trace) -> frozenset[str]:
-    """Return the layers whose outputs reach the network's without passing through another layer's weights."""
+    """Return the layers whose outputs reach the logits without passing through another layer's weights."""
     nodes = [node for node in seen.graph.module2node.values() if not node.outputs]
     heads, visited = set(), set()
     while nodes:
@@ -161,7 +161,7 @@ def _group(seen: _Trace, members: list[Member]) -> Group:
 
 
 def _members(seen: _Trace, found: Any) -> list[Member] | None:
-    """Translate the library's list of (layer, operation, indices); None if it holds what cannot be cut soundly."""
+    """Translate the library's list of (layer, operation, indices); None if a part of it cannot be cut safely."""
     members: dict[Place, Member] = {}
     for item in found:
         touched = _touched(item.dep.target, item.dep.handler.__name__)
@@ -172,7 +172,7 @@ def _members(seen: _Trace, found: Any) -> list[Member] | None:
             tensor = f"{name}.{attribute}" if attribute else name
             shape = carve.tensor(seen.twin, tensor).shape
             if max(item.idxs) >= shape[dim]:
-                return None  # the library took another axis, tokens say, for channels
+                return None  # the library took another axis for channels, such as tokens
             owner_I = members[tensor, dim].owner_I if (tensor, dim) in members else np.full(shape[dim], KEPT)
             owner_I[list(item.idxs)] = list(item.root_idxs)
             members[tensor, dim] = Member(tensor, dim, kind, owner_I)
@@ -180,7 +180,7 @@ def _members(seen: _Trace, found: Any) -> list[Member] | None:
 
 
 def _touched(node: Any, handler: str) -> list[tuple[str, int, Kind]] | None:
-    """Return what a layer loses: (attribute, dimension, kind); None if it cannot be cut soundly."""
+    """Return the dimensions to cut of a layer: (attribute, dimension, kind); None if it cannot be cut safely."""
     layer = node.module
     if isinstance(layer, nn.Parameter):
         return [("", node.pruning_dim % layer.dim(), "parameter")]
@@ -212,7 +212,7 @@ def _even(member: Member) -> bool:
 
 
 def _independent(seen: _Trace, found: Any) -> bool:
-    """Whether removing one channel takes along what the whole group says: the library merges tied channels away."""
+    """Whether one channel alone removes what the group says; not so where the library merges tied channels."""
     root = found[0]
     for unit in {0, len(root.idxs) // 2, len(root.idxs) - 1}:
         alone = seen.graph.get_pruning_group(root.dep.target.module, root.dep.handler, [unit])
@@ -226,7 +226,7 @@ def _independent(seen: _Trace, found: Any) -> bool:
 
 
 def _sound(structure: Structure, seen: _Trace) -> Structure:
-    """Leave alone every group whose loss of one unit breaks the forward: a shape that code has written down, say."""
+    """Leave out every group where removing one unit breaks the forward, such as one with shapes in its code."""
 
     def survives(groups: Sequence[Group]) -> bool:
         trial = twin(seen.twin, seen.image_BCHW.device.type)
@@ -235,7 +235,7 @@ def _sound(structure: Structure, seen: _Trace) -> Structure:
             with torch.no_grad():
                 output = trial(seen.image_BCHW)
             return tuple(output.shape) == (BATCH, structure.classes)
-        except Exception:  # whatever a foreign forward makes of shapes that do not fit
+        except Exception:  # any exception: the forward is not ours
             return False
 
     if survives(structure.groups):

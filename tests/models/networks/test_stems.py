@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.networks.stems import beside_the_first, for_small_images, set_channels
+from models.networks.stems import for_small_images, parallel_branches, set_channels
 
 
 class Residual(nn.Module):
@@ -82,7 +82,7 @@ class Branches(nn.Module):
 
 def test_parallel_branches_keep_in_step():
     net = Branches()
-    beside = beside_the_first(net, (3, 32, 32))
+    beside = parallel_branches(net, (3, 32, 32))
     assert beside == ["narrow"]
     for_small_images(net, keep_weights=False, beside=beside)
     assert net(torch.zeros(1, 3, 32, 32)).shape[-2:] == (16, 16)
