@@ -84,7 +84,7 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def command(main: Callable[[], None]) -> NoReturn:
-    """Run a command and exit: 0, the exit code of a UserError, ExitCode.IO after an I/O error, INTERRUPTED after Ctrl-C.
+    """Run a command and exit: 0, the code of a UserError, ExitCode.IO after an I/O error, INTERRUPTED after Ctrl-C.
 
     A user error is one line on stderr; any other exception is a bug and keeps its traceback. Characters that stdout
     cannot encode are printed as question marks.
