@@ -1,4 +1,4 @@
-"""One process at a time in a folder, by a lock that the kernel lets go of however the process ends."""
+"""Exclusive use of a folder by one process, with a lock that the kernel releases however the process ends."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ NAME = "lock"
 
 
 class LockedError(UserError):
-    """Another process works in the folder."""
+    """Another process holds the lock of a folder."""
 
     exit_code = ExitCode.LOCKED
 
 
 @contextmanager
 def alone(folder: Path, refusal: Callable[[], str]) -> Iterator[None]:
-    """Make the folder and be alone in it, as far as its file system has locks.
+    """Create the folder and hold its lock; without effect on file systems that have no locks.
 
-    LockedError, with the text of `refusal`: another process is.
+    LockedError, with the text of `refusal`: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / NAME).open("ab") as file:
@@ -37,12 +37,12 @@ def alone(folder: Path, refusal: Callable[[], str]) -> Iterator[None]:
 
 
 def held(folder: Path) -> bool | None:
-    """Whether a process is alone in a folder; None where this cannot be told, or none ever was."""
+    """Whether a process holds the lock of a folder; None where this is unknown, or there never was a lock."""
     try:
         import fcntl
 
         with (folder / NAME).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing lets go of it
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing releases it
     except BlockingIOError:
         return True
     except (ImportError, OSError):

@@ -1,7 +1,7 @@
-"""Being asked to stop: by a signal, by the end of a time limit, by the death of the launcher.
+"""Requests to stop: a signal, the end of a time limit, the death of the launcher.
 
-A handler only notes that it was called; whoever works looks at `requested` where stopping is safe. Free of torch, and
-installed before torch is imported: until then a signal would end the process with nothing said.
+Handlers only record the request; work checks `requested` wherever it can stop safely. Free of torch, and installed
+before torch is imported: until then a signal ends the process without a message.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ _deadline: list[float] = []
 
 
 class StoppedError(UserError):
-    """Work was stopped in an orderly way; the same command goes on with it."""
+    """Work stopped in an orderly way; the same command continues it."""
 
     exit_code = ExitCode.STOPPED
 
 
 def install() -> None:
-    """Note signals instead of dying of them, and take the death of a launcher for one."""
+    """Record signals instead of dying of them; the death of a launcher counts as a signal."""
     for name in SIGNALS:
         if hasattr(signal, name):  # Windows lacks some
             signal.signal(getattr(signal, name), _note)
     if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
-        # Without it, workers of a launcher that was killed train on as orphans.
+        # Without it, workers of a killed launcher train on as orphans.
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() == 1:
             _asked.append("the launcher is gone")
 
 
 def limit(minutes: float | None) -> None:
-    """Stop after so many minutes from now."""
+    """Request a stop in so many minutes; null: never."""
     _deadline[:] = [] if minutes is None else [time.monotonic() + 60 * minutes]
 
 
 def requested() -> str | None:
-    """Why this process should stop; None: go on."""
+    """Reason to stop; None: continue."""
     if _asked:
         return _asked[0]
     return "max_minutes is over" if _deadline and time.monotonic() >= _deadline[0] else None

@@ -1,4 +1,4 @@
-"""What feeding the network costs, against what it could cost at best, as ratios of one run:
+"""Throughput of loaders and training steps, as ratios measured in one run:
 
 python -m launch.bench loader --config configs/food11/distill.yaml --data.root data/food11
 python -m launch.bench step --config configs/food11/distill.yaml --data.root data/food11
@@ -78,7 +78,7 @@ def with_value(flag: str, words: Sequence[str]) -> list[str]:
 
 
 def step_class(words: Sequence[str]) -> type[StepConfig]:
-    """Whose config the words and files are: a teacher's has the section `model`, a distillation's has `student`."""
+    """The kind of config: a teacher's has the section `model`, a distillation's has `student`."""
     flags = [part for word in words for part in word.split("=", 1)]
     files = [value for flag, value in pairwise(flags) if flag == "--config"]
     keys = {entry.key for path in files for entry in yaml_text.entries(yaml_text.load(path), set(), path)}
@@ -87,7 +87,7 @@ def step_class(words: Sequence[str]) -> type[StepConfig]:
 
 
 class Shown:
-    """What is being measured now: a line on a terminal, nothing elsewhere."""
+    """The current measurement: a line on a terminal, nothing elsewhere."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)

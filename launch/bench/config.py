@@ -1,4 +1,4 @@
-"""What a user may ask of the bench. Free of torch, so that --help and config errors answer at once."""
+"""Configs of the bench. Free of torch, so that --help and config errors answer at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VARIANTS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoaderConfig:
-    """What to measure of loading."""
+    """Measurements of loading."""
 
     data: DataSpec
     """Data set and augmentation: the section of a training config. mixup and cutmix, which belong to the training step,
@@ -48,7 +48,7 @@ class LoaderConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistillStepConfig(DistillConfig):
-    """A distillation config, and what to measure of its step."""
+    """A distillation config, and how to measure its step."""
 
     rounds: int = 7
     """Rounds; in each, every variant runs once. One more is thrown away."""
@@ -69,7 +69,7 @@ class DistillStepConfig(DistillConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TeacherStepConfig(TeacherConfig):
-    """A teacher's config, and what to measure of its step."""
+    """A teacher's config, and how to measure its step."""
 
     rounds: int = 7
     """Rounds; in each, every variant runs once. One more is thrown away."""

@@ -28,13 +28,13 @@ SHOWN = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Everything that was measured, and what was not."""
+    """All measurements, and the variants that were left out."""
 
     work: str
-    """What was done, in a line or two."""
+    """Description of the work, in a line or two."""
     laps: Mapping[str, Sequence[Lap]]
     notes: Mapping[str, str]
-    """What each variant does."""
+    """Description of each variant."""
     ratios: Sequence[Ratio]
     left_out: Mapping[str, str]
     """Variants that cannot run here, and why."""

@@ -1,7 +1,7 @@
-"""Several ways of doing the same work, measured in turn: whatever else the machine does meets all of them alike.
+"""Variants of the same work, measured in turn so that other load on the machine affects all of them alike.
 
-Every round runs every variant once and begins with another one. Ratios are taken within a round; what is reported is
-the median over rounds with the smallest and the largest.
+Every round runs every variant once, starting with a different one. Ratios are taken within a round; the report has the
+median over rounds with minimum and maximum.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Lap:
     images: int
     seconds: float
     cpu_seconds: float | None
-    """Of this process and its workers; None where the workers' cannot be read."""
+    """CPU time of this process and its workers; None where that of workers cannot be read."""
 
     @property
     def rate(self) -> float:
@@ -36,7 +36,7 @@ class Variant(Protocol):
     """One way of doing the work."""
 
     def lap(self, images: int) -> Lap:
-        """Do the work on so many images, with nothing of it begun before nor going on afterwards."""
+        """Do the work on so many images; none of it may begin earlier or continue afterwards."""
         ...
 
     def close(self) -> None:
@@ -45,7 +45,7 @@ class Variant(Protocol):
 
 
 class Stopwatch:
-    """Wall and CPU time since it was made. `settle` waits for a device that works on by itself."""
+    """Wall and CPU time since construction. `settle` waits for asynchronous work of the device."""
 
     def __init__(self, settle: Callable[[], None]) -> None:
         settle()
@@ -63,7 +63,7 @@ class Stopwatch:
 def cpu_seconds(processes: Path = Path("/proc")) -> float | None:
     """CPU time so far of this process and of its living worker processes; None if a worker's cannot be read.
 
-    What getrusage knows of children is only what those that have ended used.
+    getrusage counts only children that have ended.
     """
     total = time.process_time()
     for worker in multiprocessing.active_children():
@@ -117,7 +117,7 @@ class Spread:
 
     @classmethod
     def over(cls, values: Sequence[float]) -> Self:
-        """Of at least one value."""
+        """The spread of at least one value."""
         return cls(statistics.median(values), min(values), max(values))
 
 
@@ -144,7 +144,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """What became of a goal, and which variant it was measured against."""
+    """The measured ratio of a goal, and the variant it was measured against."""
 
     goal: Goal
     against: str
@@ -152,7 +152,7 @@ class Ratio:
 
 
 def ratios(goals: Sequence[Goal], laps: Mapping[str, Sequence[Lap]]) -> list[Ratio]:
-    """Of the goals whose variants were measured. The best is the one with the best median: the same in every round."""
+    """Ratios of the goals whose variants were measured, against the rival with the best median."""
     found = []
     for goal in goals:
         rivals = [name for name in goal.against if name in laps]

@@ -1,6 +1,6 @@
 """A training step fed by its loader, against the same step on one batch again and again.
 
-What train.teacher or train.distill would build, in a temporary folder: nothing of a run is read, written or logged.
+Builds what train.teacher or train.distill would, in a temporary folder; no run is read, written or logged.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Batches = Callable[[int], Iterator[Batch]]
 
 
 def run(config: StepConfig, show: Callable[[str], None]) -> Report:
-    """Build the run, take its step with every loader, and leave no trace."""
+    """Build the run and measure its step with every loader; nothing stays on disk."""
     environment = surroundings()
     show("building the run")
     with tempfile.TemporaryDirectory(prefix="heartcut-bench-") as folder:
@@ -73,7 +73,7 @@ def run(config: StepConfig, show: Callable[[str], None]) -> Report:
 
 
 def circumstances(loop: Loop, config: StepConfig) -> dict[str, Any]:
-    """What a measured step depends on, for the report."""
+    """Settings that a measured step depends on, for the report."""
     data = config.data
     return {
         "device": str(loop.accelerator.device),
@@ -87,7 +87,7 @@ def circumstances(loop: Loop, config: StepConfig) -> dict[str, Any]:
 
 
 def quiet(config: StepConfig, folder: str) -> StepConfig:
-    """The same run in another folder, without a tracker and without putting the teacher to the test."""
+    """The same run in another folder, without tracker and teacher check."""
     config = replace(config, run_dir=folder, track=TrackSpec(), checkpoint_steps=0)
     if isinstance(config, DistillConfig):
         return replace(config, distill=replace(config.distill, teacher_check=0))
@@ -95,7 +95,7 @@ def quiet(config: StepConfig, folder: str) -> StepConfig:
 
 
 def prepare(loop: Loop, show: Callable[[str], None]) -> tuple[dict[str, Variant], dict[str, str], dict[str, str]]:
-    """The variants, what each does, and the reasons of those that cannot run here."""
+    """The variants, a description of each, and the reasons of those that cannot run here."""
     own, spec, device = loop.train_loader, loop.config.data, loop.accelerator.device
     if own.steps < LEAST_STEPS:
         raise UsageError(
@@ -136,7 +136,7 @@ def others(spec: DataSpec) -> dict[str, DataSpec]:
 
 
 class Stepping:
-    """Steps on the batches that something gives."""
+    """Training steps on batches of a given source."""
 
     def __init__(
         self, loop: Loop, batches: Batches, close: Callable[[], None] = lambda: None, step: Step | None = None

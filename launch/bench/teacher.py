@@ -1,4 +1,4 @@
-"""What a teacher costs: the same training step without one, with its logits from disk, and with the teacher itself."""
+"""The cost of a teacher: a training step without one, with its logits from disk, and with the teacher itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOTES = {
 def run(config: DistillStepConfig, show: Callable[[str], None]) -> Report:
     """Fill a cache in a temporary folder, take the step in three ways, and leave no trace.
 
-    UsageError: there is no teacher to be had, or more is asked of it than logits.
+    UsageError: the teacher is missing, or more than its logits is needed.
     """
     environment = surroundings()
     with tempfile.TemporaryDirectory(prefix="heartcut-bench-") as folder:

@@ -1,4 +1,4 @@
-"""What the variants of the bench share."""
+"""Images, device and cache that the variants of the bench share."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class LeftOut(Exception):  # noqa: N818 - not an error: this machine or data set
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """The images and what is to be done with them."""
+    """The images of a measurement, and how they are loaded."""
 
     spec: DataSpec
     samples: Samples
-    """What is read in every pass; whole batches."""
+    """Samples of every pass; whole batches."""
     batch_size: int
     device: torch.device
     seed: int
@@ -45,14 +45,14 @@ class Work:
 
 
 def settle(device: torch.device) -> None:
-    """Wait for what a device works on by itself."""
+    """Wait for asynchronous work of a device."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 @contextmanager
 def throwaway_cache() -> Iterator[None]:
-    """Canvases that are made inside are of a few images and for one bench: they do not stay in the cache folder."""
+    """A temporary cache folder: canvases of a few images, for one bench, should not stay."""
     kept = os.environ.get("HEARTCUT_CACHE")
     with tempfile.TemporaryDirectory(prefix="heartcut-bench-") as folder:
         os.environ["HEARTCUT_CACHE"] = folder

@@ -1,4 +1,4 @@
-"""One finding about a machine: what was found, how good that is, and what to do about it."""
+"""One finding about a machine: its level, and advice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Check:
     level: Level
     found: str
     advice: str = ""
-    """What to do; never empty unless the level is ok."""
+    """Remedy; never empty unless the level is ok."""
 
     def __post_init__(self) -> None:
         assert self.advice or self.level == "ok", f"{self.name}: a {self.level} without advice"

@@ -1,4 +1,4 @@
-"""Which executor each training config would get on this machine, and why, before anything is trained."""
+"""The executor that each training config would get on this machine, and why."""
 
 from __future__ import annotations
 

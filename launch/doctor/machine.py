@@ -1,4 +1,4 @@
-"""What a machine offers apart from GPUs: cores, memory, disk, shared memory, open files. No torch."""
+"""Checks of cores, memory, disk, shared memory and open files. Free of torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILES_NEEDED = 1024
 
 
 def checks(folders: Mapping[str, Path], gpus: int) -> list[Check]:
-    """Everything here. folders: what is written where, by its name."""
+    """All checks of this module. folders: output folders by name."""
     found = [
         cores(resources.cpu_model(), resources.visible_cores(), cgroup.cpu_limit()),
         memory(resources.machine_memory(), cgroup.memory_left()),
@@ -29,7 +29,7 @@ def checks(folders: Mapping[str, Path], gpus: int) -> list[Check]:
 
 
 def cores(name: str, visible: int, quota: float | None) -> Check:
-    """A container with a time quota still sees every core, and so do programs that count cores to start threads."""
+    """A container with a CPU quota still sees every core, and so do programs that start a thread for each."""
     if quota is None or quota >= visible:
         count = f"{visible} core{'s' if visible > 1 else ''}"
         return limit("CPU", f"{name}, {count}", good=visible > 1, advice="decoding and training share one core: slow")
@@ -39,7 +39,7 @@ def cores(name: str, visible: int, quota: float | None) -> Check:
 
 
 def memory(machine: int | None, group: int | None) -> Check:
-    """The machine's free memory or what the container or job may still take, whichever is less."""
+    """Free memory of the machine, or what the container or job may still use, whichever is less."""
     if machine is None and group is None:
         return Check("memory", "ok", "this system does not tell how much is available")
     available = min(size for size in (machine, group) if size is not None)
@@ -50,7 +50,7 @@ def memory(machine: int | None, group: int | None) -> Check:
 
 
 def disk(name: str, folder: Path) -> Check:
-    """Free space where a folder is, or will be made."""
+    """Free space where a folder is, or will be created."""
     there = folder.absolute()
     while not there.exists():
         there = there.parent

@@ -1,4 +1,4 @@
-"""What is installed and loads: Python, the packages that runs import, wandb, Slurm. Loads torch when called."""
+"""Checks of Python, the packages that runs import, wandb and Slurm. Imports torch when called."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OLDEST_PYTHON = (3, 11)
 
 
 class Package(NamedTuple):
-    """A package, and what is lost without it; empty where nothing runs without it."""
+    """A package, and the features lost without it; empty if nothing runs without it."""
 
     module: str
     distribution: str
@@ -39,7 +39,7 @@ PACKAGES = (
 
 
 def checks(environment: Mapping[str, str] = os.environ) -> list[Check]:
-    """Everything here, the sound packages on one line. DALI is looked for on Linux only: there is none elsewhere."""
+    """All checks of this module, working packages on one line. DALI exists for Linux only."""
     wanted = tuple(package for package in PACKAGES if package.module != "nvidia.dali" or sys.platform == "linux")
     return [python(sys.version_info[:2]), *packages(wanted), wandb(environment), slurm(environment)]
 
@@ -88,7 +88,7 @@ def _version(distribution: str) -> str:
 
 
 def wandb(environment: Mapping[str, str]) -> Check:
-    """Whether track.wandb online would find a key. Says where the key is, never what it is."""
+    """Whether track.wandb online would find a key. Shows where the key is, never the key."""
     host = wandb_key.host(environment.get("WANDB_BASE_URL"))
     source = wandb_key.source(environment, host)
     if source is None:

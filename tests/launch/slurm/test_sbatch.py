@@ -1,6 +1,7 @@
 """The text of batch scripts, compared with recorded files; test_sbatch_run.py has bash run them.
 
-To record them anew: RECORD=1 python -m pytest -k recorded tests/launch/slurm/test_sbatch.py
+To record them again, after reading the difference:
+RECORD=1 python -m pytest tests/launch/slurm/test_sbatch.py -k recorded
 """
 
 import os
