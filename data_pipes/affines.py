@@ -16,7 +16,7 @@ from data_pipes.spec import AugmentSpec, Operator
 
 
 def random_maps(seed: int, view: int, spec: AugmentSpec, count: int, size_HW: tuple[int, int]) -> Floats:
-    """Padded crop, flips, rotation, affine, in this order; as destination-to-source matrices they multiply likewise."""
+    """Destination-to-source maps of padded crop, flips, rotation and affine step, which compose in this order."""
     steps = []
     if spec.crop_padding:
         u = uniform(seed, view, Operator.CROP, (count, 2))
@@ -33,7 +33,7 @@ def random_maps(seed: int, view: int, spec: AugmentSpec, count: int, size_HW: tu
     if not steps:
         return identity(count)
     matrix_N23 = reduce(compose, steps)
-    # sin and cos differ in the last place between machines; plans must not. 2^-24 is far under a pixel.
+    # sin and cos differ in the last digit between machines; plans must not. 2^-24 is far below a pixel.
     return np.asarray(np.rint(matrix_N23 * 2.0**24) / 2.0**24)
 
 
@@ -48,12 +48,12 @@ def _affine_step(seed: int, view: int, spec: AugmentSpec, count: int, size_HW: t
 
 
 def identity(count: int) -> Floats:
-    """`count` maps that change nothing."""
+    """`count` identity maps."""
     return np.tile(np.eye(2, 3), (count, 1, 1))
 
 
 def compose(outer_N23: Floats, inner_N23: Floats) -> Floats:
-    """The maps that apply `inner` to a point and `outer` to the result. Written out: six times as fast as matmul."""
+    """Maps that apply `inner`, then `outer`. Written out, which is six times as fast as matmul."""
     (a, b, c), (d, e, f) = np.moveaxis(outer_N23, 0, -1)
     (p, q, r), (s, t, u) = np.moveaxis(inner_N23, 0, -1)
     first = a * p + b * s, a * q + b * t, a * r + b * u + c
@@ -70,7 +70,7 @@ def translation(x_N: npt.ArrayLike, y_N: npt.ArrayLike) -> Floats:
 
 
 def flips(horizontal_N: npt.NDArray[np.bool_], vertical_N: npt.NDArray[np.bool_], size_HW: tuple[int, int]) -> Floats:
-    """Mirrors; a flip is its own inverse."""
+    """Maps that mirror images of this size."""
     matrix_N23 = identity(len(horizontal_N))
     matrix_N23[:, 0, 0] = np.where(horizontal_N, -1.0, 1.0)
     matrix_N23[:, 0, 2] = np.where(horizontal_N, float(size_HW[1]), 0.0)

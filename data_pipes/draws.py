@@ -1,8 +1,8 @@
-"""Uniform numbers that depend on (seed, view, operator, sample) and on nothing else.
+"""Uniform numbers that are a function of (seed, view, operator, sample).
 
-Each operator owns one Philox stream per view, so adding an operator never shifts another one's draws. Row i of a draw
-is the same whatever the number of rows. Only `random_raw` is used: NumPy keeps that bit stream stable across versions,
-which it does not promise for its distributions (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+Each operator has a Philox stream per view, so that a new operator does not change the draws of others. Row i of a draw
+does not depend on the number of rows. Only `random_raw` is used: NumPy keeps that bit stream stable across versions,
+but not its distributions (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def raw(seed: int, view: int, operator: Operator, count: int, attempt: int = 0) -> npt.NDArray[np.uint64]:
-    """`count` 64-bit words of one stream. `attempt` numbers the re-draws of rejection sampling (at most 65,535)."""
+    """`count` 64-bit words of one stream. attempt: number of the repetition in rejection sampling, at most 65,535."""
     stream = (view << 32) | (int(operator) << 16) | attempt
     key = np.array([seed, stream], dtype=np.uint64)
     return np.asarray(np.random.Philox(key=key).random_raw(count), dtype=np.uint64)

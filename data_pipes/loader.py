@@ -126,9 +126,6 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
     def __len__(self) -> int:
         return self.steps * self._layout.accumulation
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self.epoch(0)
-
     def epoch(self, number: int, *, first_step: int = 0) -> Iterator[Batch]:
         """Micro-batches of one epoch from `first_step` on; `accumulation` of them make a step."""
         self.begin()

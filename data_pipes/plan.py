@@ -1,9 +1,9 @@
 """The plan: every random choice about data as a pure function of (seed, view, sample).
 
-    order(seed, epoch)    the permutation of the data set
-    training(seed, view)  crop box | one affine (flips, rotation, affine composed) | erase box | mix partner, share, box
+    order(seed, epoch)    permutation of the data set
+    training(seed, view)  crop box | one affine map (flips, rotation, affine step) | erased box | partner, share and box
 
-Executors carry a plan out and draw nothing themselves. N samples of the split, or B of a micro-batch.
+Executors carry out a plan and draw nothing themselves. N samples of the split, or B of a micro-batch.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ SizeHW = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What happens to each sample of one view; one row per sample."""
+    """Crop, warp, erasing and mixing of each sample in one view; one row per sample."""
 
     crop_N4: Boxes
-    """(y, x, h, w) in pixels of the oriented source image; always inside it."""
+    """(y, x, h, w) in pixels of the upright source image; always inside it."""
     matrix_N23: Floats
-    """Destination-to-source affine in the pixels of the resized crop, corner origin. Outside the crop is black."""
+    """Destination-to-source map in pixels of the resized crop, corner origin. Outside the crop is black."""
     erase_N4: Boxes
-    """(y, x, h, w) in output pixels, filled with the mean colour; height 0: nothing is erased."""
+    """(y, x, h, w) in output pixels, filled with the mean colour; height 0: none."""
     partner_N: Rows
-    """Sample to blend with; itself: none."""
+    """Row of the sample to mix with; its own: none."""
     blend_N: Floats
-    """Weight of the sample's own pixels in a mixup; 1: none."""
+    """Mixup weight of the sample's own pixels; 1: none."""
     paste_N4: Boxes
-    """(y, x, h, w) in output pixels, taken from the partner (cutmix); height 0: none."""
+    """(y, x, h, w) in output pixels, pasted from the partner by cutmix; height 0: none."""
 
     def __len__(self) -> int:
         return len(self.crop_N4)
@@ -47,7 +47,7 @@ class Plan:
         return Plan(**{name: getattr(self, name)[rows] for name in self.__slots__})
 
     def crc(self) -> int:
-        """CRC-32 of everything in the plan: equal on two machines if and only if they will draw the same views."""
+        """CRC-32 of the whole plan, by which two machines can compare what they draw."""
         value = 0
         for name in self.__slots__:
             value = zlib.crc32(np.ascontiguousarray(getattr(self, name)).tobytes(), value)
@@ -55,7 +55,7 @@ class Plan:
 
 
 def training(seed: int, view: int, spec: AugmentSpec, size_N2: Sizes, output_HW: SizeHW) -> Plan:
-    """The random views of a training split whose oriented images have sizes `size_N2` (height, width)."""
+    """A random view of a training split whose upright images have sizes `size_N2` (height, width)."""
     count = len(size_N2)
     partner_N, blend_N, paste_N4 = _unmixed(count)
     if spec.mixes:
@@ -71,7 +71,7 @@ def training(seed: int, view: int, spec: AugmentSpec, size_N2: Sizes, output_HW:
 
 
 def evaluation(size_N2: Sizes, eval_crop: float, output_HW: SizeHW) -> Plan:
-    """The one fixed view: the centred box of `eval_crop` times the largest that fits, nothing random."""
+    """The fixed evaluation view: the centred box of `eval_crop` times the largest that fits."""
     partner_N, blend_N, paste_N4 = _unmixed(len(size_N2))
     return Plan(
         crop_N4=boxes.centre_boxes(size_N2, eval_crop, output_HW),
@@ -84,7 +84,7 @@ def evaluation(size_N2: Sizes, eval_crop: float, output_HW: SizeHW) -> Plan:
 
 
 def order(seed: int, epoch: int, partner_N: Rows) -> Rows:
-    """The epoch's permutation of the data set. Partners stay adjacent; one without a partner comes last if any mix."""
+    """The permutation of an epoch. Partners stay adjacent; in a mixed view, a sample without a partner comes last."""
     first_P = _first_of_pairs(partner_N)
     if not len(first_P):
         return permutation(seed, epoch, Operator.ORDER, len(partner_N))
@@ -92,7 +92,7 @@ def order(seed: int, epoch: int, partner_N: Rows) -> Rows:
 
 
 def pairs(partner_N: Rows) -> Rows:
-    """All samples in their own order, but partners side by side, and one without a partner last if any mix."""
+    """All samples in ascending order, except that partners are adjacent and a sample without a partner comes last."""
     first_P = _first_of_pairs(partner_N)
     return _side_by_side(first_P, partner_N) if len(first_P) else np.arange(len(partner_N), dtype=np.int64)
 
@@ -107,7 +107,7 @@ def _side_by_side(first_P: Rows, partner_N: Rows) -> Rows:
 
 
 def label_share(plan_B: Plan, output_HW: SizeHW) -> Floats:
-    """Weight of each sample's own label: its share of the pixels."""
+    """Weight of each sample's own label, which is its share of the pixels."""
     pasted = plan_B.paste_N4[:, 2].astype(np.float64) * plan_B.paste_N4[:, 3]
     return np.asarray(plan_B.blend_N * (1 - pasted / (output_HW[0] * output_HW[1])))
 

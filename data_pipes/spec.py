@@ -1,4 +1,4 @@
-"""What a user may say about data. Free of torch, so that --help and config errors answer at once."""
+"""Config of data: source, preprocessing, augmentation and loading. Free of torch: --help and config errors are fast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SourceName = Literal["digits", "idx", "cifar10", "cifar10.1", "food11", "folder"
 
 
 class SourceFacts(NamedTuple):
-    """What is known of a data set by its source alone."""
+    """Facts about a data set that follow from its source."""
 
     files: bool
     """Whether its images are files to decode, rather than one array."""
@@ -25,7 +25,7 @@ class SourceFacts(NamedTuple):
     usual_side: int
     """Longest side, in pixels."""
     bundled: bool = False
-    """Whether it comes with a package, so that it is always there and the same."""
+    """Whether it is part of a package, and so always available and the same."""
 
 
 SOURCES: dict[SourceName, SourceFacts] = {
@@ -34,13 +34,13 @@ SOURCES: dict[SourceName, SourceFacts] = {
     "cifar10": SourceFacts(files=False, usual_count=45_000, usual_side=32),
     "cifar10.1": SourceFacts(files=False, usual_count=2_000, usual_side=32),
     "food11": SourceFacts(files=True, usual_count=9_866, usual_side=500),  # as published, with its own validation
-    "folder": SourceFacts(files=True, usual_count=10_000, usual_side=500),  # nothing is known but photographs
+    "folder": SourceFacts(files=True, usual_count=10_000, usual_side=500),  # assumed: photographs
 }
 ExecutorName = Literal["auto", "dali", "host", "resident"]
 
 
 class Operator(IntEnum):
-    """What is drawn at random, each from a stream of its own. The numbers are part of every cache: append only."""
+    """Random operators, each with its own stream. The numbers are part of every cache on disk: append only."""
 
     ORDER = 0
     CROP = 1
@@ -54,7 +54,7 @@ class Operator(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentSpec:
-    """What is drawn at random for every training sample, in the order in which it is applied."""
+    """Random augmentation of training samples, in the order in which it is applied."""
 
     crop_scale: tuple[float, float] | None = None
     """Share of the image's area that RandomResizedCrop takes, for example [0.7, 1.0]. null: the whole image."""
@@ -87,7 +87,7 @@ class AugmentSpec:
     cutmix: float = 0.0
     """Alpha of cutmix's Beta distribution, at most 2. 0: no cutmix. With both, each pair draws one of them evenly."""
     mix_probability: float = 1.0
-    """Share of the pairs that are mixed at all."""
+    """Share of the pairs that are mixed."""
 
     def __post_init__(self) -> None:
         for key in ("horizontal_flip", "vertical_flip", "erase", "mix_probability"):
@@ -134,14 +134,14 @@ class AugmentSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DaliSpec:
-    """What only the executor `dali` asks."""
+    """Options of the executor `dali`."""
 
     feed: Literal["auto", "files", "canvas"] = "auto"
-    """files: decode every view anew. canvas: images decoded once, squashed, and kept in the device's memory. auto: the
+    """files: decode for every batch. canvas: images decoded once, squashed, and kept in the device's memory. auto: the
     canvas on a GPU in whose memory it fits, otherwise files; data sets that are arrays are fed as they are."""
     hw_decoder_load: float = 0.65
     """Share of JPEG images that a GPU's hardware decoder takes. Its pixels differ from the CUDA decoder's, and which of
-    the two an image meets depends on its batch: 0 where the same pixels are wanted every time."""
+    the two decodes an image depends on its batch: set 0 for the same pixels every time."""
     fancy_upsampling: bool = True
     """Interpolate the colour of JPEG files as libjpeg does. false: a little faster on a GPU, 0.5 levels off."""
 
@@ -151,7 +151,7 @@ class DaliSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSpec:
-    """Where the images are and what the network sees of them."""
+    """Where images are and how they are prepared for the network."""
 
     source: SourceName
     """digits (ships with scikit-learn), idx (MNIST, Fashion-MNIST), cifar10 (python pickles), cifar10.1 (.npy),
@@ -185,10 +185,10 @@ class DataSpec:
     """Whether to follow links that lead out of data.root or to folders, as DVC and the Hugging Face hub make them. Each
     folder is read once; two links to one file are two images."""
     executor: ExecutorName = "auto"
-    """Who carries the plan out. dali: NVIDIA DALI, on the GPU where there is one. host: OpenCV threads. resident:
+    """What decodes and augments. dali: NVIDIA DALI, on the GPU where there is one. host: OpenCV threads. resident:
     images decoded once and kept on the device. auto: says which it chose, and why."""
     dali: DaliSpec = field(default_factory=DaliSpec)
-    """What only the executor `dali` asks."""
+    """Options of the executor `dali`."""
     canvas_scale: float = 1.14
     """Photographs that are decoded once are kept squashed to image_size times this; 1.5 to 2 for crop scales under
     0.5."""
@@ -226,20 +226,20 @@ class DataSpec:
 
     @property
     def facts(self) -> SourceFacts:
-        """What the source tells about the data set."""
+        """Facts about the data set that follow from its source."""
         return SOURCES[self.source]
 
     @property
     def channels(self) -> int:
-        """Channels of the batch: 1 or 3."""
+        """Channels of the images: 1 or 3."""
         return len(self.mean)
 
     @property
     def fill_colour(self) -> tuple[int, ...]:
-        """The mean colour in whole levels: what an erased pixel shows, nearly zero after normalisation."""
+        """The mean colour in whole levels, which fills erased boxes: nearly zero after normalisation."""
         return tuple(round(mean * 255) for mean in self.mean)
 
     @property
     def thread_count(self) -> int:
-        """Threads of this process: as asked for, or its share of the cores that it may use."""
+        """Threads of this process: data.threads, or its share of the available cores."""
         return self.threads or max(1, resources.cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -1,15 +1,14 @@
-"""Who carries a plan out: the contract, and how the executors are built. B rows of a micro-batch, C channels."""
+"""The interface of executors, and how they are chosen and built. B rows of a micro-batch, C channels."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from importlib import import_module
+from typing import Protocol, cast
 
 import torch
 
 from data_pipes.executors import canvas, choice, devices
 from data_pipes.executors.choice import Choice
-from data_pipes.executors.host import HostExecutor
-from data_pipes.executors.resident import ResidentExecutor
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan, SizeHW
 from data_pipes.sources.images import FileImages
@@ -18,25 +17,44 @@ from data_pipes.spec import DataSpec
 
 
 class Pending(Protocol):
-    """A micro-batch in the making."""
+    """A micro-batch in work."""
 
     def result(self) -> torch.Tensor:
         """Wait for B x C x H x W on the device, channels last in memory: cropped, warped, erased and normalised.
 
-        Mixing is left to the loader. Raises what went wrong, naming the file.
+        `pixels.finish` does the rest. InputError: an image cannot be read; it names the file.
         """
         ...
 
 
 class Executor(Protocol):
-    """Turns rows of a split and their plan into pixels."""
+    """Renders rows of a split by their plan."""
 
     def submit(self, row_B: Rows, plan_B: Plan) -> Pending:
-        """Start on a micro-batch. Results come in any order; each is the same whatever else is in its batch."""
+        """Start a micro-batch. Results may be taken in any order; the pixels of a row do not depend on its batch."""
         ...
 
     def close(self) -> None:
         """Release threads and memory."""
+        ...
+
+
+class _Module(Protocol):
+    """What the module of each executor defines."""
+
+    def create(
+        self,
+        samples: Samples,
+        spec: DataSpec,
+        device: torch.device,
+        dtype: torch.dtype,
+        canvas_NHWC: torch.Tensor | None,
+    ) -> Executor:
+        """The executor. canvas_NHWC: the canvas of the samples on the host; None where `Choice.feed` is files."""
+        ...
+
+    def decoder(self, spec: DataSpec) -> str:
+        """Everything that decoded pixels depend on besides the files."""
         ...
 
 
@@ -56,12 +74,8 @@ def describe(samples: Samples) -> choice.Images:
 
 
 def fingerprint(spec: DataSpec, chosen: Choice) -> dict[str, str]:
-    """What a sample's pixels depend on beside its file and its plan."""
-    if chosen.name != "dali":
-        return {"executor": choice.pixels(chosen, spec), "decoder": canvas.DECODER}
-    from data_pipes.executors.dali import decoder
-
-    return {"executor": choice.pixels(chosen, spec), "decoder": decoder(spec)}
+    """What a sample's pixels depend on besides its file and its plan."""
+    return {"executor": choice.pixels(chosen, spec), "decoder": _module(chosen).decoder(spec)}
 
 
 def build(
@@ -73,32 +87,28 @@ def build(
     *,
     rows: Rows | None = None,
 ) -> Executor:
-    """The chosen executor for one split on one device; what is kept in memory is decoded here.
+    """The chosen executor for a split on a device. What it keeps in memory is decoded here.
 
-    With `rows`, it is the whole split's executor, but for these samples alone, counted anew from 0.
+    rows: build the whole split's executor for these samples only, numbered from 0.
     """
     size_HW = choice.canvas_size(spec, samples.common_size)
     part = samples if rows is None else samples.select(rows)
-    if chosen.name == "dali":
-        from data_pipes.executors.dali import DaliExecutor  # an import of half a second that few need
+    kept = _canvas(spec, part, device, size_HW) if chosen.feed == "canvas" else None
+    return _module(chosen).create(part, spec, device, dtype, kept)
 
-        kept = _canvas(spec, part, device, size_HW).to(device) if chosen.feed == "canvas" else None
-        return DaliExecutor(part, spec, device, dtype, kept)
-    if chosen.name == "host":
-        return HostExecutor(part, spec, device, dtype)
-    kept = _canvas(spec, part, device, size_HW)
-    if device.type == "cpu":
-        return HostExecutor(canvas.resident(part, kept), spec, device, dtype)
-    return ResidentExecutor(part, spec, kept.to(device), dtype)
+
+def _module(chosen: Choice) -> _Module:
+    """The module of an executor, which has its name. Importing that of DALI takes half a second."""
+    return cast(_Module, import_module(f"data_pipes.executors.{chosen.name}"))
 
 
 def _canvas(spec: DataSpec, samples: Samples, device: torch.device, size_HW: SizeHW) -> torch.Tensor:
     on_gpu = device.type == "cuda" and choice.dali_installed() and isinstance(samples.images, FileImages)
     if not on_gpu:
-        return canvas.load(spec, samples, size_HW=size_HW)
+        return canvas.load(spec, samples, size_HW)
     from data_pipes.executors.dali import decoder, squash
 
     def decode(row_R: Rows) -> torch.Tensor:
         return squash(samples, spec, device, size_HW, row_R)
 
-    return canvas.load(spec, samples, decode, decoder(spec), size_HW=size_HW)
+    return canvas.load(spec, samples, size_HW, decode, decoder(spec))

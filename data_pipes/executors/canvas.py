@@ -1,6 +1,7 @@
-"""A split decoded once: uint8 images of one size, in memory, and kept on disk for the next run.
+"""The canvas: a split decoded once to uint8 images of one size, in memory, and kept on disk for the next run.
 
-Photographs are squashed to a little over the output's size. N images, R of them, H x W pixels, C channels.
+Photographs are resized to a little more than the output's size, without regard to aspect. N images, R of them, H x W
+pixels, C channels.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from configs.errors import UsageError
 from configs.home import cache_folder
 from data_pipes.executors import canvas_file
 from data_pipes.executors.canvas_file import CanvasFile, Writer
-from data_pipes.executors.choice import canvas_size
 from data_pipes.executors.render import RESIZED_MARGIN, Pixels, reduction, resize
 from data_pipes.mixing import Rows
 from data_pipes.plan import SizeHW
@@ -36,32 +36,29 @@ logger = logging.getLogger(__name__)
 
 Decode = Callable[[Rows], torch.Tensor]
 """Rows of a split to uint8 R x H x W x C."""
-# Everything that decides `squash`'s pixels beside the files. Pillow reads TIFF.
+# All that the pixels of `squash` depend on besides the files. Pillow reads TIFF.
 DECODER = (
     f"reader {READER}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}, torch {torch.__version__.partition('+')[0]}"
 )
 RESIZE = f"bilinear with antialias; JPEG reduced in decoding to {RESIZED_MARGIN:g} times the size or more"
-KEPT_FROM = 256  # images; fewer are decoded in half a second
-MEMORY_SHARE = 0.8  # of what is available; the rest is for what else a run holds
+KEPT_FROM = 256  # files; fewer are decoded in half a second
+MEMORY_SHARE = 0.8  # of the available memory; the rest is for everything else that a run holds
 
 
 def load(
     spec: DataSpec,
     samples: Samples,
+    size_HW: SizeHW,
     decode: Decode | None = None,
     decoder: str = DECODER,
-    *,
-    size_HW: SizeHW | None = None,
 ) -> torch.Tensor:
-    """uint8 N x H x W x C on the host, row i for sample i. It may be the samples' own memory: read it only.
+    """The canvas: uint8 N x H x W x C on the host, row i for sample i. It may share the samples' memory: only read it.
 
-    `decode` is `squash` unless given; `decoder` says all that its pixels depend on beside the files. Many files are
-    decoded once and kept in the cache; images that are an array already are taken from it. `size_HW` is `canvas_size`
-    unless the samples are a part of a split, whose own it then is.
+    size_HW: `choice.canvas_size` of the whole split. decode: None is `squash`. decoder: all that the pixels depend on
+    besides the files. From KEPT_FROM files on, the canvas is kept in the cache; an array of images is used as it is.
 
     Raises UsageError when memory is too small for it, and InputError naming a file that is gone or has changed.
     """
-    size_HW = size_HW or canvas_size(spec, samples.common_size)
     if isinstance(samples.images, ArrayImages) and samples.images.pixel_NHWC.shape[1:3] == size_HW:
         return _gather(samples.images.pixel_NHWC, samples.row_N, spec.channels)
     shape = (len(samples), *size_HW, spec.channels)
@@ -80,9 +77,8 @@ def load(
     return canvas_NHWC
 
 
-def squash(spec: DataSpec, samples: Samples, row_R: Rows, size_HW: SizeHW | None = None) -> torch.Tensor:
-    """Some rows of a split on its canvas, decoded by OpenCV in threads: uint8 R x H x W x C."""
-    size_HW = size_HW or canvas_size(spec, samples.common_size)
+def squash(spec: DataSpec, samples: Samples, row_R: Rows, size_HW: SizeHW) -> torch.Tensor:
+    """Some rows of a split, decoded by OpenCV in threads and resized: uint8 R x H x W x C."""
     canvas_RHWC = torch.empty((len(row_R), *size_HW, spec.channels), dtype=torch.uint8)
     reduce_R = reduction(samples.size_N2[row_R], size_HW, RESIZED_MARGIN)
 
@@ -96,10 +92,10 @@ def squash(spec: DataSpec, samples: Samples, row_R: Rows, size_HW: SizeHW | None
 
 
 class CanvasImages:
-    """A canvas as a store of images: what is read is the squashed image, whatever size was asked for."""
+    """A canvas as a store of images: reads return the squashed image, whatever `reduce` is."""
 
     def __init__(self, canvas_NHWC: torch.Tensor, crc_N: NDArray[np.uint32]) -> None:
-        """`crc_N`: checksums of the images that the canvas was made from."""
+        """crc_N: checksums of the original images."""
         assert canvas_NHWC.dtype == torch.uint8 and len(canvas_NHWC) == len(crc_N)
         self._canvas_NHWC: Pixels = canvas_NHWC.numpy()
         self.crc_N = crc_N
@@ -108,18 +104,18 @@ class CanvasImages:
         return len(self.crc_N)
 
     def read(self, row: int, *, channels: int, reduce: int = 1) -> Pixels:
-        """Image `row`, HxWxchannels, at the canvas' size; a copy (4 us at 255 pixels), as every store gives."""
+        """Image `row`, HxWxchannels, at the canvas' size; a copy (4 us at 255 pixels), as from every store."""
         return as_channels(self._canvas_NHWC[row].copy(), channels)
 
 
 def resident(samples: Samples, canvas_NHWC: torch.Tensor) -> Samples:
-    """The same samples, of the same sizes and fingerprint, that read their pixels from their canvas."""
+    """The same samples, with the same sizes and fingerprint, whose pixels are read from the canvas."""
     crc_N = samples.images.crc_N[samples.row_N]
     return replace(samples, row_N=np.arange(len(samples)), images=CanvasImages(canvas_NHWC, crc_N))
 
 
 def _require_memory(shape: tuple[int, ...]) -> None:
-    """UsageError instead of being killed. All processes of a machine ask at about the same time, so they share."""
+    """UsageError, before the kernel kills the process. The processes of a machine share its memory."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     count, height, width, channels = shape
     need, available = count * height * width * channels, resources.available_memory()
@@ -128,13 +124,13 @@ def _require_memory(shape: tuple[int, ...]) -> None:
     shared = f" in each of {processes} processes" if processes > 1 else ""
     raise UsageError(
         f"{count:,} images decoded to {height} x {width} take {need:,} bytes of memory{shared}, more than "
-        f"{MEMORY_SHARE:.0%} of the {available:,} bytes that are available: decode them as they come (data.executor "
-        f"host, or data.dali.feed files), or take a smaller data.canvas_scale or data.image_size"
+        f"{MEMORY_SHARE:.0%} of the {available:,} bytes that are available: decode them for each batch (data.executor "
+        f"host, or data.dali.feed files), or choose a smaller data.canvas_scale or data.image_size"
     )
 
 
 def _gather(pixel_NHWC: Pixels, row_N: Rows, channels: int) -> torch.Tensor:
-    """Rows of an array in other channels: a view where nothing changes, otherwise one copy."""
+    """Rows of an array, converted to `channels`: the array's own memory where nothing changes, otherwise one copy."""
     count, height, width, own = pixel_NHWC.shape
     if own == channels and pixel_NHWC.flags.writeable and np.array_equal(row_N, np.arange(count)):
         return torch.from_numpy(pixel_NHWC)
@@ -144,7 +140,7 @@ def _gather(pixel_NHWC: Pixels, row_N: Rows, channels: int) -> torch.Tensor:
 
 
 class _Filler:
-    """Decodes blocks of rows into a canvas, and says how far it is."""
+    """Decodes blocks of rows into a canvas and logs its progress."""
 
     def __init__(self, canvas_NHWC: torch.Tensor, decode: Decode) -> None:
         self.canvas_NHWC, self.decoded, self._decode = canvas_NHWC, 0, decode
@@ -152,7 +148,7 @@ class _Filler:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.monotonic() - self._started
 
     def fill(self, rows: slice) -> None:
@@ -173,27 +169,27 @@ class _Filler:
 
 
 def _checked(decode: Decode, samples: Samples, images: FileImages, threads: int) -> Decode:
-    """`decode`, and InputError when a file is not what the fingerprint says that it is: the canvas outlives the run."""
+    """`decode`, then InputError for a file that does not match the fingerprint: the canvas outlives the run."""
 
     def decode_and_check(row_R: Rows) -> torch.Tensor:
         block_RHWC = decode(row_R)
         with ThreadPoolExecutor(threads, thread_name_prefix="canvas") as pool:
-            list(pool.map(images.verified, samples.row_N[row_R].tolist()))  # read just now: no disk is waited for
+            list(pool.map(images.verified, samples.row_N[row_R].tolist()))  # in the page cache: just read
         return block_RHWC
 
     return decode_and_check
 
 
 def _keep(file: CanvasFile, filler: _Filler, note: dict[str, str], threads: int) -> None:
-    """Fill the canvas from its file, or by decoding what that file lacks, after which it is whole."""
+    """Fill the canvas from its file; decode the blocks that the file lacks and complete it."""
     pixel_NHWC = filler.canvas_NHWC.numpy()
     size = f"{file.size / 1e9:.2f} GB"
     if file.read(pixel_NHWC, threads).lacking:
         with file.lock() as alone:
-            # What another process wrote or mended meanwhile is found now; only what is still wrong is worth a word.
+            # Another process may have written or repaired blocks meanwhile: warn only of what is still wrong.
             finding = file.read(pixel_NHWC, threads)
             if finding.damage:
-                logger.warning("canvas: %s. What is damaged is decoded again", finding.damage)
+                logger.warning("canvas: %s. Damaged blocks are decoded again", finding.damage)
             if finding.lacking:
                 kept = _write(file, finding.lacking, filler, note, alone=alone)
                 where = f"kept in {file.pixels}" if kept else "not kept"
@@ -203,7 +199,7 @@ def _keep(file: CanvasFile, filler: _Filler, note: dict[str, str], threads: int)
 
 
 def _write(file: CanvasFile, lacking: frozenset[int], filler: _Filler, note: dict[str, str], *, alone: bool) -> bool:
-    """Decode some blocks and write all of them. Whether they are kept."""
+    """Decode some blocks and write all of them; whether they are kept."""
     with Writer(file, alone=alone) as writer:
         for number, rows in enumerate(file.blocks):
             if number in lacking:

@@ -1,11 +1,11 @@
-"""A canvas on disk: bytes in one file, and a manifest beside it by which every block of them can be checked.
+"""A canvas on disk: pixels in one file, and a manifest with a checksum of every block.
 
     canvas-KEY.pixels   N x H x W x C levels, row after row, and nothing else
-    canvas-KEY.json     what they are: the key in clear, the shape, the CRC-32 of every block of rows
-    canvas-KEY.lock     held by the process that writes; the kernel lets go of it however that process ends
+    canvas-KEY.json     the key in plain text, the shape, and the CRC-32 of every block of rows
+    canvas-KEY.lock     locked by the process that writes; the kernel releases it however that process ends
 
-Each file is put in place whole, the manifest last. Only blocks that agree with the manifest are used, so that whatever
-a crash, a disk or a second writer leaves behind costs time and never a pixel.
+Files are replaced atomically, the manifest last. Only blocks that match the manifest are used: after a crash, a disk
+error or a second writer, pixels are decoded again and never wrong.
 
 N images, R of them in a block, H x W pixels, C channels.
 """
@@ -37,7 +37,7 @@ from data_pipes.executors.render import Pixels
 
 logger = logging.getLogger(__name__)
 
-# Part of the key: raise it whenever the layout of the files, or what is done to the pixels, changes.
+# Part of the key: increase it whenever the layout of the files or the processing of pixels changes.
 FORMAT = 1
 BLOCK_BYTES = 64 << 20
 BLOCK_ROWS = 1024
@@ -46,16 +46,16 @@ NAMED_BLOCKS = 3
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What reading a canvas came to."""
+    """Result of reading a canvas."""
 
     lacking: frozenset[int]
-    """Blocks that must be decoded; empty when the canvas was read whole."""
+    """Blocks that must be decoded; empty if the whole canvas was read."""
     damage: str = ""
-    """What is wrong, naming file and blocks; empty when the canvas is sound or was never written."""
+    """What is wrong, with file and blocks; empty if the canvas is intact or was never written."""
 
 
 class CanvasFile:
-    """Where the canvas of `shape` (N, H, W, C) that was made from `origin` lies, or will lie, in a folder."""
+    """The files of the canvas of `shape` (N, H, W, C) made from `origin`, which may not exist yet."""
 
     def __init__(self, folder: Path, shape: Sequence[int], origin: Mapping[str, str]) -> None:
         self.shape = tuple(shape)
@@ -77,7 +77,7 @@ class CanvasFile:
         return math.prod(self.shape)
 
     def read(self, pixel_NHWC: Pixels, threads: int = 1) -> Finding:
-        """Fill `pixel_NHWC` with the blocks that the manifest vouches for; the others are left in any state."""
+        """Fill `pixel_NHWC` with the blocks that match the manifest; the content of the others is undefined."""
         assert pixel_NHWC.shape == self.shape and pixel_NHWC.dtype == np.uint8 and pixel_NHWC.flags.c_contiguous
         try:
             crcs = self._checksums()
@@ -91,7 +91,7 @@ class CanvasFile:
         return Finding(frozenset(faults), self._named(faults) if faults else "")
 
     def _checksums(self) -> list[int] | None:
-        """CRC-32 of every block; None when no canvas was ever written. ValueError when the manifest is of no use."""
+        """CRC-32 of every block; None if no canvas was ever written. ValueError: the manifest is damaged."""
         try:
             manifest = json.loads(self.manifest.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
@@ -111,7 +111,7 @@ class CanvasFile:
         return crcs
 
     def _read_block(self, rows: slice, pixel_RHWC: Pixels, crc: object) -> str:
-        """What is wrong with a block; empty when nothing is."""
+        """What is wrong with a block; empty if it is intact."""
         target = pixel_RHWC.reshape(-1).data
         try:
             with self.pixels.open("rb") as file:  # each thread its own: they share no position
@@ -133,14 +133,14 @@ class CanvasFile:
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
-        """Be the only process that writes this canvas, after waiting for others. False: files cannot be locked here."""
+        """Wait for the lock and hold it. False: files cannot be locked here."""
         file = None
         try:
             self._lock.parent.mkdir(parents=True, exist_ok=True)
             file = self._lock.open("ab")
             self._wait(file)
             alone = True
-        except (OSError, ImportError):  # two writers then do the work twice, and the last one's files stand
+        except (OSError, ImportError):  # two writers then do the same work, and the last one's files are kept
             alone = False
         try:
             yield alone
@@ -159,13 +159,13 @@ class CanvasFile:
 
 
 class Writer:
-    """Writes a canvas block by block under a private name; `keep` puts it in place.
+    """Writes a canvas block by block under a temporary name; `keep` moves it into place.
 
-    A run needs the pixels, not the file: the first OSError is one warning, after which nothing is written.
+    A run can do without the file: the first OSError is logged as a warning, and nothing is written after it.
     """
 
     def __init__(self, target: CanvasFile, *, alone: bool) -> None:
-        """`alone`: the lock is held, so that other private files are those of writers that died."""
+        """alone: the lock is held, so that other temporary files belong to writers that died."""
         self._target = target
         self._crc: list[int] = []
         self._file: IO[bytes] | None = None
@@ -186,7 +186,7 @@ class Writer:
         self._discard()
 
     def append(self, pixel_RHWC: Pixels) -> None:
-        """The next block."""
+        """Write the next block."""
         if self._file is None:
             return
         data = np.ascontiguousarray(pixel_RHWC).reshape(-1).data
@@ -198,7 +198,7 @@ class Writer:
             self._crc.append(zlib.crc32(data))
 
     def keep(self, note: Mapping[str, str]) -> bool:
-        """Put the canvas in place once all blocks are written; the note is for people. Whether it is kept."""
+        """Move the canvas into place once all blocks are written; whether it is kept. `note` is informative only."""
         if self._file is None:
             return False
         assert len(self._crc) == len(self._target.blocks)
@@ -220,17 +220,17 @@ class Writer:
         try:
             free = f"{shutil.disk_usage(target.pixels.parent).free / 1e9:.2f} GB are free"
         except OSError:
-            free = "its folder cannot be looked at"
+            free = "the free space is unknown"
         logger.warning(
             "canvas: %s cannot be kept (%s): it takes %.2f GB and %s; the images stay in memory and are decoded again "
-            "next time",
+            "by the next run",
             *(target.pixels, error.strerror or error, target.size / 1e9, free),
         )
 
     def _discard(self) -> None:
         if self._file is None:
             return
-        with suppress(OSError):  # what is left in the buffer need not reach the disk
+        with suppress(OSError):  # the buffer need not reach the disk
             self._file.close()
         self._file = None
         with suppress(OSError):
@@ -238,6 +238,6 @@ class Writer:
 
 
 def blocks(shape: Sequence[int]) -> list[slice]:
-    """The rows of an N x H x W x C canvas that are decoded, written and checked together."""
+    """Blocks of rows of an N x H x W x C canvas, which are decoded, written and checked together."""
     rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // math.prod(shape[1:])))
     return [slice(start, min(start + rows, shape[0])) for start in range(0, shape[0], rows)]

@@ -1,4 +1,4 @@
-"""Which executor carries a plan out, and why: a pure function of the config, the images and the device. No torch."""
+"""The choice of an executor and its reason: a pure function of the config, the images and the device. No torch."""
 
 from __future__ import annotations
 
@@ -9,46 +9,47 @@ from typing import Literal
 from configs.errors import UsageError
 from data_pipes.spec import DataSpec
 
-RAW_SIDE = 64  # images up to this side are kept decoded: handling one costs more than its few pixels do
-DEVICE_SHARE = 0.4  # of the free device memory may hold images; the rest is for weights and activations
+RAW_SIDE = 64  # images up to this side are kept decoded: their cost is per image rather than per pixel
+DEVICE_SHARE = 0.4  # share of the free device memory for images; the rest is for weights and activations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Images:
-    """What the choice depends on in a split."""
+    """The properties of a split that the choice depends on."""
 
     count: int
-    """How many there are."""
+    """Number of images."""
     largest_side: int
-    """In pixels; 0 if there is no image."""
+    """Longest side of any image, in pixels; 0 if there is none."""
     common_size: tuple[int, int] | None
     """Height and width of every image; None where they differ."""
     encoded: bool
-    """Whether they are files to decode, rather than one array."""
+    """Whether images are files to decode, rather than one array."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """What the choice depends on in a device."""
+    """The properties of a device that the choice depends on."""
 
     kind: Literal["cpu", "nvidia", "other"]
     free_bytes: int = 0
-    """Free device memory; not used on a CPU."""
+    """Free device memory; ignored on a CPU."""
     dali: bool = True
     """Whether NVIDIA DALI is installed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """An executor, what it is fed from, and the reason in words."""
+    """An executor, its input, and the reason in words."""
 
     name: Literal["dali", "host", "resident"]
+    """Also the name of the executor's module."""
     feed: Literal["files", "canvas"]
     reason: str
 
     @property
     def label(self) -> str:
-        """How it is called in logs and tables: dali (files), dali (canvas), host, resident."""
+        """Name in logs and tables: dali (files), dali (canvas), host, resident."""
         return f"{self.name} ({self.feed})" if self.name == "dali" else self.name
 
 
@@ -70,12 +71,12 @@ def canvas_bytes(spec: DataSpec, images: Images) -> int:
 
 
 def dali_installed() -> bool:
-    """Whether NVIDIA DALI is installed, which does not import it; its wheels exist for Linux only."""
+    """Whether NVIDIA DALI is installed, without importing it. Its wheels exist for Linux only."""
     return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
 
 
 def choose(spec: DataSpec, images: Images, device: Device) -> Choice:
-    """UsageError where what the config asks for cannot be had here."""
+    """The executor of a split. UsageError: the executor that the config asks for is not available here."""
     if spec.executor == "dali" or (spec.executor == "auto" and _suits_dali(images, device)):
         return _dali(spec, images, device)
     if spec.executor == "host":
@@ -85,12 +86,12 @@ def choose(spec: DataSpec, images: Images, device: Device) -> Choice:
     if images.largest_side <= RAW_SIDE:
         kept = f"images of at most {images.largest_side} pixels are small enough to keep"
         return Choice(name="resident", feed="canvas", reason=kept)
-    # An NVIDIA GPU comes this far with photographs only without DALI.
+    # Photographs on an NVIDIA GPU have gone to DALI by now, unless it is not installed.
     lacking = " (NVIDIA DALI is not installed: pip install nvidia-dali-cuda120)" if device.kind == "nvidia" else ""
     if device.kind != "cpu" and _fits(spec, images, device):
         kept = f"{_gigabytes(spec, images)} of images fit in the device's memory"
         return Choice(name="resident", feed="canvas", reason=kept + lacking)
-    reason = f"images of up to {images.largest_side} pixels are decoded as they come"
+    reason = f"images of up to {images.largest_side} pixels are decoded for each batch"
     return Choice(name="host", feed="files", reason=reason + lacking)
 
 
@@ -102,7 +103,7 @@ def _dali(spec: DataSpec, images: Images, device: Device) -> Choice:
     if not device.dali:
         raise UsageError(
             "data.executor dali needs NVIDIA DALI, which is not installed: pip install nvidia-dali-cuda120 (Linux), or "
-            "take data.executor host"
+            "use data.executor host"
         )
     asked = "data.executor asks for it" if spec.executor == "dali" else "an NVIDIA GPU"
     if not images.encoded:
@@ -114,13 +115,13 @@ def _dali(spec: DataSpec, images: Images, device: Device) -> Choice:
     if spec.dali.feed != "auto":
         return Choice(name="dali", feed=spec.dali.feed, reason=f"{asked}; data.dali.feed is {spec.dali.feed}")
     if device.kind != "nvidia":  # DALI then works on the CPU
-        return Choice(name="dali", feed="files", reason=f"{asked}; files are decoded as they come")
+        return Choice(name="dali", feed="files", reason=f"{asked}; files are decoded for each batch")
     if _fits(spec, images, device):
         return Choice(
             name="dali", feed="canvas", reason=f"{asked}, in whose memory {_gigabytes(spec, images)} of images fit"
         )
     reason = f"{asked}; {_gigabytes(spec, images)} of images are more than {DEVICE_SHARE:.0%} of its free memory"
-    return Choice(name="dali", feed="files", reason=f"{reason}, so files are decoded as they come")
+    return Choice(name="dali", feed="files", reason=f"{reason}, so files are decoded for each batch")
 
 
 def _fits(spec: DataSpec, images: Images, device: Device) -> bool:
@@ -132,7 +133,7 @@ def _gigabytes(spec: DataSpec, images: Images) -> str:
 
 
 def pixels(chosen: Choice, spec: DataSpec) -> str:
-    """What decides on the last level of a pixel; a run may change it at a checkpoint, but not unnoticed."""
+    """Everything in a choice that pixels depend on. A run may change it at a checkpoint, with a warning."""
     details = [chosen.label]
     if chosen.name == "dali" and chosen.feed == "files":
         details += [f"hw_decoder_load {spec.dali.hw_decoder_load:g}", f"fancy_upsampling {spec.dali.fancy_upsampling}"]

@@ -1,7 +1,7 @@
-"""The plan carried out by NVIDIA DALI, on a GPU or on a CPU. B samples, H x W pixels, C channels.
+"""Executor for NVIDIA DALI, on a GPU or on a CPU. B samples, H x W pixels, C channels.
 
-Batches are pushed: a ticket feeds its names or pixels and its share of the plan, and DALI works through the tickets in
-the order of their submission, several at a time where the device allows it.
+Batches are pushed: a ticket feeds file names or pixels and its rows of the plan. DALI processes tickets in the order of
+submission, several at a time where the device allows it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from torch.utils.dlpack import from_dlpack
 from configs.errors import InputError
 from data_pipes import plan
 from data_pipes.executors import dali_graph
-from data_pipes.executors.dali_feed import CanvasFeed, FileFeed, view_inputs
+from data_pipes.executors.dali_feed import CanvasFeed, FileFeed, plan_inputs
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan, SizeHW
 from data_pipes.sources.images import READER
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import AugmentSpec, DataSpec
 
-BLOCK = 64  # images decoded at a time for a canvas
+CANVAS_BATCH = 64  # images decoded at a time for a canvas
 
 
 class DaliError(RuntimeError):
-    """DALI failed, and no file is to blame."""
+    """DALI failed for a reason other than a file."""
 
 
 class Ticket:
-    """A micro-batch that DALI is working on, or that lies ready."""
+    """A micro-batch that DALI is working on or has finished."""
 
     def __init__(self, owner: DaliExecutor, row_B: Rows, plan_B: Plan) -> None:
         self.row_B, self.plan_B = row_B, plan_B
@@ -48,17 +48,24 @@ class Ticket:
         return self.image_BCHW is not None or self.failure is not None
 
     def result(self) -> torch.Tensor:
-        """See `Pending.result`. On a GPU: ready in the order of the stream that is current."""
+        """See `Pending.result`. On a GPU, the batch is ready for work on the current stream."""
         image_BCHW = self._owner.finish(self)
-        if self.event is not None:  # it may have been copied on another stream, on the way to a later ticket
+        if self.event is not None:  # another stream may have copied it, while collecting for a later ticket
             stream = torch.cuda.current_stream(image_BCHW.device)
             stream.wait_event(self.event)
             image_BCHW.record_stream(stream)
         return image_BCHW
 
 
+def create(
+    samples: Samples, spec: DataSpec, device: torch.device, dtype: torch.dtype, canvas_NHWC: torch.Tensor | None
+) -> DaliExecutor:
+    """See `build`."""
+    return DaliExecutor(samples, spec, device, dtype, None if canvas_NHWC is None else canvas_NHWC.to(device))
+
+
 class DaliExecutor:
-    """One pipeline. Fed from encoded files, or from a canvas on the device; to be used by one thread."""
+    """A pipeline, fed from encoded files or from a canvas on the device. Not thread-safe."""
 
     def __init__(
         self,
@@ -68,7 +75,7 @@ class DaliExecutor:
         dtype: torch.dtype,
         canvas_NHWC: torch.Tensor | None = None,
     ) -> None:
-        """`canvas_NHWC`: uint8 on `device`, row i is sample i of the split, squashed from `samples.size_N2`."""
+        """canvas_NHWC: uint8 on `device`; row i is sample i of the split, squashed from `samples.size_N2`."""
         self._spec, self._device, self._dtype = spec, device, dtype
         self._size_N2 = samples.size_N2
         self._files = FileFeed(samples, spec) if canvas_NHWC is None else None
@@ -78,10 +85,10 @@ class DaliExecutor:
         self._closed = False
 
     def submit(self, row_B: Rows, plan_B: Plan) -> Ticket:
-        """See `Executor.submit`. Waits only when a batch is larger than every one before it."""
+        """See `Executor.submit`. Blocks only for a batch that is larger than all before it."""
         if self._closed:
             raise RuntimeError("cannot submit to DALI after its shutdown")
-        # DALI would read memory that is not its own.
+        # Outside the image, DALI would read memory that does not belong to it.
         start_B2, stop_B2 = plan_B.crop_N4[:, :2], plan_B.crop_N4[:, :2] + plan_B.crop_N4[:, 2:]
         assert (start_B2 >= 0).all() and (start_B2 < stop_B2).all() and (stop_B2 <= self._size_N2[row_B]).all()
         ticket = Ticket(self, row_B, plan_B)
@@ -95,16 +102,16 @@ class DaliExecutor:
         return ticket
 
     def close(self) -> None:
-        """End DALI's threads, once they are through with what they have begun."""
+        """End DALI's threads once their current work is done."""
         self._closed = True
         self._scheduled.clear()
         self._pipeline = self._canvas = None
 
     def finish(self, ticket: Ticket) -> torch.Tensor:
-        """Wait for a ticket. Raises InputError naming the file when that is what went wrong."""
+        """Wait for a ticket. InputError: a file cannot be read; it is named."""
         self._collect_until(ticket)
         if isinstance(ticket.failure, DaliError) and self._files is not None:
-            ticket.failure = self._mend(ticket, self._files)
+            ticket.failure = self._retry(ticket, self._files)
         if ticket.failure is not None:
             raise ticket.failure
         assert ticket.image_BCHW is not None
@@ -119,7 +126,7 @@ class DaliExecutor:
             )
         source = self._canvas or self._files
         assert source is not None
-        inputs = source.inputs(row_B, plan_B) | view_inputs(self._spec.augment, plan_B)
+        inputs = source.inputs(row_B, plan_B) | plan_inputs(self._spec.augment, plan_B)
         try:
             for name, value in inputs.items():
                 if torch.is_tensor(value):
@@ -128,7 +135,7 @@ class DaliExecutor:
                     self._pipeline.feed_input(name, np.ascontiguousarray(value))
             self._pipeline.schedule_run()
         except BaseException:
-            # What was fed of this batch would meet the rest of the next one: begin anew with another pipeline.
+            # The inputs already fed would be combined with those of the next batch: a new pipeline is needed.
             self._collect_all()
             self._pipeline = None
             raise
@@ -145,10 +152,10 @@ class DaliExecutor:
             self._collect()
 
     def _collect(self) -> None:
-        """Take the oldest batch, or the reason why there is none, into its ticket."""
+        """Move the oldest batch, or the error of it, into its ticket."""
         assert self._pipeline is not None
         ticket, stream = self._scheduled.popleft(), self._stream()
-        # DALI raises errors of many kinds, for one batch alone: the next ones are sound.
+        # DALI raises errors of many types. They concern one batch: the following ones are intact.
         try:
             (output,) = self._pipeline.share_outputs(cuda_stream=stream)
             self._pipeline.release_outputs()
@@ -160,9 +167,9 @@ class DaliExecutor:
 
     def _as_torch(self, output: Any, stream: torch.cuda.Stream | None) -> torch.Tensor:
         if stream is None:
-            image = from_dlpack(output)  # DALI allocates each batch anew, so the memory is torch's to keep
+            image = from_dlpack(output)  # DALI allocates new memory for each batch, so torch may keep this
         else:
-            # A copy (0.3 GB of traffic for 256 images of 224 pixels): of its own memory DALI would not know which
+            # Copied (0.3 GB of traffic for 256 images of 224 pixels), because DALI would reuse its own memory while
             # kernels that torch has queued still read it.
             from nvidia.dali.plugin.pytorch import feed_ndarray
 
@@ -178,11 +185,11 @@ class DaliExecutor:
         index = torch.empty(0, device=self._device).get_device()  # "cuda" alone means the current one
         return None if index < 0 else index
 
-    def _mend(self, ticket: Ticket, files: FileFeed) -> Exception | None:
-        """DALI fails for a whole batch and names no file: find those that fail alone, and run the batch once more.
+    def _retry(self, ticket: Ticket, files: FileFeed) -> Exception | None:
+        """Find the images that DALI fails for, give it PNG copies of them, and run the batch once more.
 
-        Takes the batch into the ticket, or returns the error of the first file that is bad. What our own reader can
-        read, and DALI cannot, is given to it as a PNG copy.
+        DALI fails for a whole batch and names no file. Stores the batch in the ticket; the error of the first file that
+        our own reader cannot read either, or None.
         """
         for i, row in enumerate(ticket.row_B.tolist()):
             place = np.array([i])
@@ -206,34 +213,34 @@ class DaliExecutor:
 
 
 def _reason(error: Exception) -> str:
-    """What DALI says without the trace of the graph's definition, and without what its dynamic executor disproves."""
+    """DALI's message without the trace of the graph's definition and without advice that does not apply here."""
     return str(error).rpartition("encountered:")[2].partition("Current pipeline object")[0].strip()
 
 
 def squash(samples: Samples, spec: DataSpec, device: torch.device, size_HW: SizeHW, row_R: Rows) -> torch.Tensor:
-    """uint8 R x H x W x C in host memory: these files, whole, resized with antialias. Raises InputError naming one."""
+    """These files, whole, resized with antialias: uint8 R x H x W x C in host memory. InputError names a bad file."""
     worker = DaliExecutor(samples, replace(spec, image_size=size_HW, augment=AugmentSpec()), device, torch.uint8)
     canvas_RHWC = torch.empty((len(row_R), *size_HW, spec.channels), dtype=torch.uint8)
     tickets: deque[tuple[slice, Ticket]] = deque()
 
-    def take() -> None:
+    def collect() -> None:
         place, ticket = tickets.popleft()
         canvas_RHWC[place] = ticket.result().permute(0, 2, 3, 1).cpu()
 
     try:
-        for start in range(0, len(row_R), BLOCK):
-            row_B = row_R[start : start + BLOCK]
+        for start in range(0, len(row_R), CANVAS_BATCH):
+            row_B = row_R[start : start + CANVAS_BATCH]
             whole_B = plan.training(0, 0, AugmentSpec(), samples.size_N2[row_B], size_HW)
             tickets.append((slice(start, start + len(row_B)), worker.submit(row_B, whole_B)))
             if len(tickets) > spec.prefetch:
-                take()
+                collect()
         while tickets:
-            take()
+            collect()
     finally:
         worker.close()
     return canvas_RHWC
 
 
 def decoder(spec: DataSpec) -> str:
-    """What decodes a canvas here: version and settings on which pixels depend."""
+    """Version and settings of the decoder that the pixels of a canvas depend on."""
     return f"reader {READER} dali {__version__} hw {spec.dali.hw_decoder_load:g} fancy {spec.dali.fancy_upsampling:d}"

@@ -1,4 +1,4 @@
-"""What DALI is fed with: names of encoded files, or rows of a canvas, and the plan in their pixels. B samples."""
+"""Inputs of the DALI graph: names of encoded files or rows of a canvas, and the plan in their pixels. B samples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class FileFeed:
-    """Encoded files, as the index saw them."""
+    """Input from encoded files, which must be the ones that the index saw."""
 
     def __init__(self, samples: Samples, spec: DataSpec) -> None:
         assert isinstance(samples.images, FileImages) and samples.images.root.is_absolute()
@@ -38,21 +38,21 @@ class FileFeed:
         self._copies: dict[int, bytes] = {}
 
     def check(self, row_B: Rows) -> None:
-        """InputError for the first file that is gone or is not the one that the index saw.
+        """InputError for the first file that is missing or is not the one that the index saw.
 
-        Checksums are compared before a file's first use and whenever its time has changed, which takes 2 us to see.
-        DALI must never meet what it cannot parse: 2.4 reports it, and sooner or later dies of a segmentation fault.
+        Checksums are compared before a file's first use and whenever its modification time has changed (2 us to check).
+        DALI must never get a file that it cannot parse: version 2.4 reports it and later dies of a segmentation fault.
         """
-        met_B = self._stamp_N[row_B].tolist()
-        fresh = {row for row, met in zip(row_B.tolist(), met_B, strict=True) if _stamp(self._path(row)) != met}
+        known_B = self._stamp_N[row_B].tolist()
+        fresh = {row for row, known in zip(row_B.tolist(), known_B, strict=True) if _stamp(self._path(row)) != known}
         if fresh:
             with ThreadPoolExecutor(self._threads) as pool:
-                for row, alike in zip(sorted(fresh), pool.map(self._meet, sorted(fresh)), strict=True):
+                for row, alike in zip(sorted(fresh), pool.map(self._examine, sorted(fresh)), strict=True):
                     if not alike:
                         self.replace(row)
 
-    def _meet(self, row: int) -> bool:
-        """Whether DALI reads a file as we do; InputError if it is not the one that the index saw."""
+    def _examine(self, row: int) -> bool:
+        """Whether DALI reads a file as our reader does. InputError if it is not the one that the index saw."""
         stamp = _stamp(self._path(row))
         stored = self._stored[row]
         data = self._images.verified(stored)
@@ -61,7 +61,7 @@ class FileFeed:
         return dali_kinds.read_alike(data, orientation=orientation, channels=self._channels)
 
     def inputs(self, row_B: Rows, plan_B: Plan) -> dict[str, Any]:
-        """Names, all of one length so that they are one array: slashes before an absolute path mean nothing."""
+        """Names and crops. Names are padded to one length by slashes, which are ignored before an absolute path."""
         names = self._names(row_B)
         length = max(map(len, names))
         path_BL = np.frombuffer(b"".join(name.rjust(length, b"/") for name in names), np.uint8)
@@ -69,16 +69,18 @@ class FileFeed:
         return {"path_B": path_BL.reshape(-1, length), "start_B2": start_B2, "stop_B2": start_B2 + size_B2}
 
     def replace(self, row: int) -> None:
-        """Read a file that DALI refuses, or reads otherwise, with our own reader; feed a PNG copy of it from now on.
+        """From now on, feed a PNG copy of a file that DALI cannot read, or reads differently from our reader.
 
-        Raises InputError when our reader refuses it too, or when the file is not the one that the index saw.
+        InputError: our reader cannot read it either, or the file is not the one that the index saw.
         """
         self._images.verified(self._stored[row])
         path, pixel_HWC = self._path(row), self._samples.read(row, channels=self._channels)
         copy = cache_folder() / "dali" / f"{self._key(row)}.png"
         if not self._copies:
             logger.warning(
-                "%s: DALI cannot read this kind of file rightly; it is given PNG copies, kept in %s", path, copy.parent
+                "%s: DALI cannot read this kind of file correctly; it gets PNG copies, which are kept in %s",
+                path,
+                copy.parent,
             )
         try:
             if not copy.is_file():
@@ -86,7 +88,7 @@ class FileFeed:
         except OSError as error:
             raise InputError(
                 f"{path}: DALI cannot read this kind of file, and a copy cannot be kept in {copy.parent} ({error}); "
-                "set HEARTCUT_CACHE to a folder that can be written, or take data.executor host"
+                "set HEARTCUT_CACHE to a writable folder, or use data.executor host"
             ) from error
         self._copies[row] = os.fsencode(copy.resolve())
 
@@ -103,7 +105,7 @@ class FileFeed:
 
 
 class CanvasFeed:
-    """Images decoded once, on the device."""
+    """Input from a canvas on the device."""
 
     def __init__(self, samples: Samples, canvas_NHWC: torch.Tensor) -> None:
         assert canvas_NHWC.dtype == torch.uint8 and len(canvas_NHWC) == len(samples)
@@ -111,8 +113,8 @@ class CanvasFeed:
         self._scale_N2 = np.array(canvas_NHWC.shape[1:3]) / samples.size_N2
 
     def inputs(self, row_B: Rows, plan_B: Plan) -> dict[str, Any]:
-        """Pixels, and the crop in pixels of the canvas."""
-        # feed_input() copies on the stream that wrote the rows, so that torch may have their memory back at once.
+        """Images and crops, in pixels of the canvas."""
+        # feed_input() copies on the stream that wrote the rows, so that torch may reuse their memory at once.
         index_B = torch.from_numpy(row_B).to(self._canvas_NHWC.device)
         level_BHWC = self._canvas_NHWC.index_select(0, index_B)
         image_B = level_BHWC if level_BHWC.is_cuda else level_BHWC.numpy()
@@ -122,8 +124,8 @@ class CanvasFeed:
         return {"image_B": image_B, "start_B2": start_B2.astype(np.float32), "stop_B2": stop_B2.astype(np.float32)}
 
 
-def view_inputs(augment: AugmentSpec, plan_B: Plan) -> dict[str, Any]:
-    """What the graph asks for after the crop."""
+def plan_inputs(augment: AugmentSpec, plan_B: Plan) -> dict[str, Any]:
+    """Inputs of the graph after the crop."""
     inputs: dict[str, Any] = {}
     if augment.warps:
         inputs["matrix_B23"] = plan_B.matrix_N23.astype(np.float32)
@@ -137,7 +139,7 @@ def view_inputs(augment: AugmentSpec, plan_B: Plan) -> dict[str, Any]:
 
 
 def _stamp(name: str) -> int:
-    """When a file was written, in nanoseconds; -1 if it is gone."""
+    """Modification time of a file in nanoseconds; -1 if it is missing."""
     try:
         return os.stat(name).st_mtime_ns  # noqa: PTH116 - for every image of every batch, and a third of Path's time
     except OSError:

@@ -1,6 +1,6 @@
-"""The plan as a graph of NVIDIA DALI's operators, the same one on a GPU and on a CPU. Nothing in it is random.
+"""A plan as a graph of NVIDIA DALI operators, the same on a GPU and on a CPU. It contains no random operator.
 
-Inputs are pushed, one batch at a time, under the names below. Suffixes: B samples, 2 is (y, x), C channels.
+Inputs are pushed one batch at a time, under the names below. Suffixes: B samples, 2 is (y, x), C channels.
 
     files     path_B   encoded names    start_B2, stop_B2   the crop, in pixels of the upright image (whole ones)
     canvas    image_B  uint8 H x W x C  start_B2, stop_B2   the crop, in pixels of the canvas (fractions)
@@ -23,12 +23,12 @@ DALI_TYPES = {torch.float16: types.FLOAT16, torch.float32: types.FLOAT, torch.fl
 
 
 def build(spec: DataSpec, device_id: int | None, dtype: torch.dtype, batch_size: int, *, canvas: bool) -> Pipeline:
-    """The pipeline for batches of up to `batch_size`: H x W x C of `dtype` (float64 comes as float32), normalised.
+    """The pipeline for batches of up to `batch_size` images: normalised, H x W x C of `dtype` (float32 for float64).
 
-    `dtype` uint8 stops before the normalisation. `device_id` None: on the CPU.
+    dtype: uint8 leaves out the normalisation. device_id: None is the CPU.
     """
-    # Outputs belong to whoever takes them with the dynamic executor alone. The depth is only how many runs its first
-    # schedule_run() starts: deeper than 1, it would ask for batches that nobody has fed yet.
+    # Only with the dynamic executor do outputs belong to the caller. Its prefetch depth is the number of runs that the
+    # first schedule_run() starts: with more than 1, it would wait for batches that have not been fed.
     pipeline = Pipeline(
         batch_size=batch_size,
         num_threads=spec.thread_count,
@@ -60,7 +60,7 @@ def _integers(name: str) -> DataNode:
 
 
 def _crop_of_file(device: str, spec: DataSpec) -> DataNode:
-    # A file that shrinks while it is mapped into memory would kill the process; reading is no slower.
+    # If a memory-mapped file were truncated, the process would be killed; reading is no slower.
     encoded = fn.io.file.read(fn.external_source(name="path_B", batch=True, dtype=types.UINT8), dont_use_mmap=True)
     decode: Callable[..., DataNode] = fn.decoders.image_slice
     options: dict[str, Any] = {"jpeg_fancy_upsampling": spec.dali.fancy_upsampling}

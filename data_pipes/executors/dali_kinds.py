@@ -1,7 +1,7 @@
-"""Which encoded images DALI reads as our own reader does, told by their headers alone.
+"""Encoded images that DALI reads exactly as our own reader does, recognised by their headers.
 
-It is a list of what was found alike, on DALI 2.4: of the rest, some kinds come upside down, in other colours or with
-alpha multiplied in, without any error, and others end the process. No DALI is needed to ask.
+The kinds listed here were found equal with DALI 2.4. Of the others, some come out rotated, in other colours or
+multiplied by alpha, without any error, and some crash the process. DALI is not imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ORIENTATION = 0x0112
 SHORT = 3
 EXIF = b"Exif\0\0"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-# Where a PNG says what its levels mean, libpng weighs red, green and blue in linear light on the way to grey.
+# With any of these chunks, libpng converts colour to grey in linear light.
 PNG_TONES = {b"gAMA", b"sRGB", b"iCCP", b"cHRM", b"cICP"}
 WEBP_HAS_EXIF = 0x08  # in the flags of an extended file
 BMP_KINDS = {(1, 0), (4, 0), (8, 0), (24, 0), (32, 0), (32, 3)}  # bits per pixel, compression
@@ -31,9 +31,9 @@ TIFF_KINDS = {
 
 
 def read_alike(data: bytes, *, orientation: int, channels: int) -> bool:
-    """Whether DALI's pixels of this sound image are ours.
+    """Whether DALI reads the same pixels from this intact image as our reader.
 
-    orientation: 1 to 8, as the index has it. channels: 1 or 3, those that are asked for.
+    orientation: EXIF orientation in the index, 1 to 8. channels: 1 or 3, as requested.
     """
     if data[:2] == JPEG_MAGIC:
         return _jpeg(data, orientation)
@@ -47,7 +47,7 @@ def read_alike(data: bytes, *, orientation: int, channels: int) -> bool:
 
 
 def _jpeg(data: bytes, orientation: int) -> bool:
-    """Grey and YCbCr or RGB; of four colours, DALI inverts those that lack Adobe's marker."""
+    """Grey, YCbCr and RGB. DALI inverts images of four colours that lack Adobe's marker."""
     exif, components = b"", 0
     for marker, body in _segments(data):
         if marker == 0xE1 and body.startswith(EXIF) and not exif:
@@ -91,10 +91,10 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _plain_orientation(exif: bytes) -> int | None:
-    """The orientation as cameras write it: one SHORT in the first directory; 1 where there is none.
+    """The orientation in the form that cameras write: one SHORT in the first directory; 1 if there is none.
 
-    None where it is anything else, of which every reader thinks otherwise. Orientations that stand elsewhere, in XMP
-    for example, are not seen here, and not by DALI.
+    None for any other form, which readers interpret differently. Orientations in other places, such as XMP, are ignored
+    here and by DALI.
     """
     if not exif:
         return 1
@@ -122,7 +122,7 @@ def _bmp(data: bytes) -> bool:
 
 
 def _tiff(data: bytes) -> bool:
-    """Strips, upright, of unsigned whole numbers, colours side by side."""
+    """Upright strips of unsigned integers, with interleaved colours and without alpha."""
     with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
         tags = dict(getattr(image, "tag_v2", {}))
     bits = tags.get(258, (1,))

@@ -1,4 +1,4 @@
-"""What a torch device offers to the choice of an executor."""
+"""The properties of a torch device that the choice of an executor depends on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from data_pipes.executors import choice
 def describe(device: torch.device) -> choice.Device:
     """Kind and free memory of a device, and whether NVIDIA DALI is installed.
 
-    A GPU of another maker than NVIDIA is `other`, also where torch calls it cuda. A device that does not tell how much
-    memory is free has 0, which leaves decoding to the host. RuntimeError when a CUDA device cannot be opened.
+    GPUs that are not NVIDIA's are `other`, including those that torch calls cuda. A device that does not report its
+    free memory has 0, so that decoding is left to the host. RuntimeError: a CUDA device cannot be opened.
     """
     dali = choice.dali_installed()
     if device.type == "cpu":

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from data_pipes.executors import canvas
 from data_pipes.executors.render import Rendering, render, renderings
 from data_pipes.mixing import Rows
 from data_pipes.pixels import Normaliser
@@ -66,6 +67,19 @@ class Buffers:
             place = len(self._arrays)
             self._arrays.append(np.empty(needed, dtype=np.uint8))
         return torch.from_numpy(self._arrays[place])[:needed].view(dtype).view(shape)
+
+
+def create(
+    samples: Samples, spec: DataSpec, device: torch.device, dtype: torch.dtype, canvas_NHWC: torch.Tensor | None
+) -> HostExecutor:
+    """See `build`. It decodes every image when it is rendered."""
+    assert canvas_NHWC is None
+    return HostExecutor(samples, spec, device, dtype)
+
+
+def decoder(_: DataSpec) -> str:
+    """See `build`."""
+    return canvas.DECODER
 
 
 class HostExecutor:

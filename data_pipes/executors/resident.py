@@ -1,7 +1,7 @@
-"""The plan carried out by torch on images that lie decoded on the device: every view is one warp of the canvas.
+"""Executor for decoded images in device memory: torch renders a whole micro-batch as one warp of the canvas.
 
-For GPUs; on a CPU the same canvas feeds `host`, one image at a time. Crop, the canvas' squash and the plan's affine are
-one coordinate map. B samples, output H x W pixels, C channels.
+For GPUs; on a CPU, `host` renders the same canvas one image at a time. The crop, the canvas' squash and the plan's
+affine map make up one coordinate map. B samples, output H x W pixels, C channels.
 """
 
 from __future__ import annotations
@@ -14,17 +14,34 @@ import torch
 from torch.nn import functional as F
 
 from data_pipes import pixels
+from data_pipes.executors import canvas
+from data_pipes.executors.host import HostExecutor
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 
 
+def create(
+    samples: Samples, spec: DataSpec, device: torch.device, dtype: torch.dtype, canvas_NHWC: torch.Tensor | None
+) -> ResidentExecutor | HostExecutor:
+    """See `build`. On a CPU, the host renders the canvas."""
+    assert canvas_NHWC is not None
+    if device.type == "cpu":
+        return HostExecutor(canvas.resident(samples, canvas_NHWC), spec, device, dtype)
+    return ResidentExecutor(samples, spec, canvas_NHWC.to(device), dtype)
+
+
+def decoder(_: DataSpec) -> str:
+    """See `build`."""
+    return canvas.DECODER
+
+
 class ResidentExecutor:
-    """Holds the whole split as uint8 on the device."""
+    """Keeps the whole split as uint8 on the device."""
 
     def __init__(self, samples: Samples, spec: DataSpec, canvas_NHWC: torch.Tensor, dtype: torch.dtype) -> None:
-        """`canvas_NHWC`: the split's images, squashed to one size, on the device."""
+        """canvas_NHWC: the split's images, squashed to one size, on the device."""
         device = canvas_NHWC.device
         self._canvas_NHWC = canvas_NHWC
         self._size_N2 = samples.size_N2
@@ -38,7 +55,7 @@ class ResidentExecutor:
         return self._pool.submit(self._render, row_B, plan_B)
 
     def close(self) -> None:
-        """Drop what is queued and the canvas."""
+        """Drop queued work and the canvas."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._canvas_NHWC = self._canvas_NHWC[:0]
 
@@ -53,7 +70,7 @@ class ResidentExecutor:
         return self._normaliser(level_BHWC)
 
     def _to_canvas(self, row_B: Rows, plan_B: Plan) -> npt.NDArray[np.float64]:
-        """From pixels of the resized crop to [-1, 1] over the canvas: (offset, slope) for x, then for y."""
+        """Map from pixels of the resized crop to [-1, 1] over the canvas: (offset, slope) for x, then for y."""
         y, x, h, w = plan_B.crop_N4.T.astype(np.float64)
         height, width = self._size_N2[row_B].T
         in_x = np.stack([2 * x / width - 1, 2 * w / (width * self._output_HW[1])], axis=1)
@@ -64,7 +81,7 @@ class ResidentExecutor:
 def warp(
     source_BCHW: torch.Tensor, matrix_B23: torch.Tensor, to_canvas_B22: torch.Tensor, output_HW: tuple[int, int]
 ) -> torch.Tensor:
-    """uint8 B x H x W x C. Elementwise but for grid_sample, so that no pixel depends on the batch it is computed in."""
+    """Warped images, uint8 B x H x W x C. Apart from grid_sample all is elementwise: no pixel depends on its batch."""
     device = source_BCHW.device
     x = torch.arange(output_HW[1], device=device, dtype=torch.float32)[None, None, :] + 0.5
     y = torch.arange(output_HW[0], device=device, dtype=torch.float32)[None, :, None] + 0.5
@@ -74,7 +91,9 @@ def warp(
     s = to_canvas_B22[:, :, :, None, None]
     grid_BHW2 = torch.stack([s[:, 0, 0] + s[:, 0, 1] * u, s[:, 1, 0] + s[:, 1, 1] * v], dim=-1)
     sampled = F.grid_sample(source_BCHW, grid_BHW2, mode="bilinear", padding_mode="border", align_corners=False)
-    inside = _coverage(u, output_HW[1]) * _coverage(v, output_HW[0])  # black outside the crop, as bilinear blends it
+    inside = _coverage(u, output_HW[1]) * _coverage(
+        v, output_HW[0]
+    )  # black outside the crop, blended bilinearly at its edge
     return (sampled * inside[:, None]).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 

@@ -1,4 +1,4 @@
-"""Locks on single bytes of a file, by which processes share work; the kernel lets go of them however a process ends."""
+"""Locks on single bytes of a file, by which processes share work. The kernel releases them however a process ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class ByteLocks:
-    """Locks of this process on single bytes of a file. They go when any descriptor of it is closed: one per process."""
+    """Locks of this process on bytes of a file. One object per file: closing any descriptor releases all."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -18,7 +18,10 @@ class ByteLocks:
 
     @contextmanager
     def hold(self, number: int, *, wait: bool = False) -> Iterator[bool | None]:
-        """True: the byte is ours. False: another process has it. None: nothing can be locked here."""
+        """Lock a byte for the duration of a with-block.
+
+        True: locked. False: another process holds it. None: files cannot be locked here.
+        """
         held = self._take(number, wait)
         try:
             yield held
@@ -36,7 +39,7 @@ class ByteLocks:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
                 weakref.finalize(self, os.close, self._descriptor)
-        except (ImportError, OSError):  # or a folder that may only be read
+        except (ImportError, OSError):  # OSError: a read-only folder
             return None
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, number)
@@ -48,7 +51,7 @@ class ByteLocks:
 
 
 def sweep(path: Path, held: bool | None) -> None:
-    """Remove what dead writers of a file left beside it. Only who holds its lock knows that they are dead."""
+    """Remove temporary files left by dead writers of a file, if its lock is held: otherwise they may be alive."""
     for leftover in path.parent.glob(f".{path.name}.*.partial") if held else ():
         with suppress(OSError):
             leftover.unlink()

@@ -1,13 +1,13 @@
-"""Teacher logits on disk: all samples of a training split, view by view, in blocks of rows that can each be checked.
+"""Teacher logits on disk: all samples of a training split, view by view, in blocks of rows with checksums.
 
-    FOLDER/manifest.json                  shape, codec and identity in clear, and the key: the SHA-256 of all that
-    FOLDER/view-0003/block-00012.logits   which block of which cache this is, its CRC-32, and encoded rows
+    FOLDER/manifest.json                  shape, codec and identity in plain text, and the key, their SHA-256
+    FOLDER/view-0003/block-00012.logits   key, view, number and CRC-32 of the block, and encoded rows
     FOLDER/view-0003.json                 the CRC-32 of every block, written last: a view without it is not complete
-    FOLDER/locks                          a byte for each block in work; the kernel lets go of it however a process ends
+    FOLDER/locks                          a locked byte for each block in work; the kernel releases it with the process
 
-A row is a position among the samples; which sample stands there is the caller's. Files are put in place whole by plain
-writes: a full disk is an OSError and costs one block. Any number of processes may fill a cache; where nothing can be
-locked they do the work twice and the last one's blocks stand. N samples, R of them in a block, K classes.
+A row is a position among the samples; the caller decides which sample it belongs to. Files are replaced atomically: a
+full disk is an OSError and costs one block. Any number of processes may fill a cache; where files cannot be locked they
+do the same work, and the last one's blocks are kept. N samples, R of them in a block, K classes.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Place(NamedTuple):
 
     view: int
     block: int | None
-    """None: the manifest of the view."""
+    """None: the view's manifest."""
 
 
 class LogitCache:
-    """The cache in a folder: `create` it to write, `open` it to read."""
+    """A cache in a folder: `create` it to write, `open` it to read."""
 
     def __init__(self, folder: Path, layout: Layout) -> None:
         self.folder, self.layout = folder, layout
@@ -60,9 +60,9 @@ class LogitCache:
         codec: Codec,
         rows_per_block: int = ROWS_PER_BLOCK,
     ) -> LogitCache:
-        """Make a cache, or go on with the one that is there, which keeps its own rows_per_block.
+        """A new cache, or the existing one, which keeps its own rows_per_block.
 
-        InputError when that one is damaged, or of another identity, shape or codec.
+        InputError: the existing one is damaged, or of another identity, shape or codec.
         """
         wanted = Layout(
             identity=as_json(identity), samples=samples, classes=classes, codec=codec, rows_per_block=rows_per_block
@@ -78,42 +78,42 @@ class LogitCache:
 
     @classmethod
     def open(cls, folder: Path, identity: Mapping[str, Any]) -> LogitCache:
-        """The cache that was made for this identity. InputError names all fields that differ, or what is damaged."""
+        """The existing cache of this identity. InputError names all fields that differ, or what is damaged."""
         layout = read_layout(folder / "manifest.json")
         refuse(folder, differences(layout.identity, as_json(identity)))
         return cls(folder, layout)
 
     @property
     def views(self) -> list[int]:
-        """Views that were finished."""
+        """Complete views, ascending."""
         names = (re.fullmatch(r"view-(\d{4}|[1-9]\d{4,})\.json", path.name) for path in self.folder.iterdir())
         return sorted(int(name[1]) for name in names if name)
 
     @property
     def nbytes_per_view(self) -> int:
-        """Bytes of all blocks of a view."""
+        """Bytes of a view's blocks."""
         return self.layout.samples * self._row_bytes + len(self.blocks) * HEADER.size
 
     def missing(self, view: int) -> list[int]:
-        """Blocks without a file of the right size."""
+        """Blocks of a view without a file of the right size."""
         return [block for block in range(len(self.blocks)) if not self._present(view, block)]
 
     @contextmanager
     def claim(self, view: int, block: int) -> Iterator[bool]:
-        """Whether the block is this process's to make: it is missing, and no other process is at it.
+        """Whether this process should compute the block: it is missing, and no other process is computing it.
 
-        Only processes are kept apart: in each, one cache object and one thread claim.
+        The locks work between processes only: one cache object and one thread of each may claim blocks.
         """
         with self._locks.hold(self._number(view, block)) as held:
             sweep(self._path(view, block), held)
             yield held is not False and not self._present(view, block)
 
     def write(self, view: int, block: int, logit_RK: Floats) -> None:
-        """Put a claimed block in place. InputError names positions of NaN and infinity; OSError: nothing changed."""
+        """Store a claimed block. InputError names positions of NaN and infinity; an OSError leaves all unchanged."""
         rows = self.blocks[block]
         count = rows.stop - rows.start
         assert logit_RK.shape == (count, self.layout.classes)
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused as well
+        with np.errstate(over="ignore"):  # values beyond float32 are refused as well
             wrong = rows.start + np.flatnonzero(~np.isfinite(logit_RK.astype(np.float32)).all(axis=1))
         if len(wrong):
             raise InputError(
@@ -124,7 +124,7 @@ class LogitCache:
         put(self._path(view, block), seal(payload, bytes.fromhex(self._key), view, block, count))
 
     def finish(self, view: int) -> bool:
-        """Declare a view complete if every block of it is sound. False: blocks are missing, or `damage` names them."""
+        """Mark a view as complete if all its blocks are intact. False: some are missing or damaged (see `damage`)."""
         if self.missing(view):
             return False
         crcs: list[int] = []
@@ -136,7 +136,7 @@ class LogitCache:
         return True
 
     def read(self, view: int) -> Encoded:
-        """All N rows of a finished view. InputError names what is damaged, with blocks and positions."""
+        """All N rows of a complete view. InputError names damaged files, with blocks and positions."""
         codec, classes = self.layout.codec, self.layout.classes
         encoded = codec.empty(self.layout.samples, classes)
 
@@ -151,28 +151,28 @@ class LogitCache:
         return encoded
 
     def refuse(self, found: Mapping[Place, str]) -> None:
-        """InputError that names what `damage` found, with blocks and positions; nothing where it found nothing."""
+        """Raise InputError that names what `damage` found, with blocks and positions, if it found anything."""
         if found:
             views = listed(map(str, sorted({place.view for place in found})), ", ")
             named = listed((f"{self._named(*place)}: {reason}" for place, reason in found.items()), "; ")
             raise InputError(f"{self.folder} is damaged in {len(found)} files of view {views}: {named}. {REPAIR}")
 
     def damage(self, views: Iterable[int]) -> dict[Place, str]:
-        """What is wrong with the files of these views, and why: `discard` it, make what is missing, `finish`."""
+        """Damaged files of these views, with reasons. To repair: `discard` them, write missing blocks, `finish`."""
         found: dict[Place, str] = {}
         for view in views:
             found |= self._check(view, lambda rows, payload: None)
         return found
 
     def discard(self, places: Iterable[tuple[int, int | None]]) -> None:
-        """Remove these files, so that they are missing; their views are no longer complete."""
+        """Remove these files; their views are no longer complete."""
         for view, block in places:
-            self._path(view).unlink(missing_ok=True)  # first: a view that is declared complete never lacks a block
+            self._path(view).unlink(missing_ok=True)  # first, so that a view marked as complete never lacks a block
             if block is not None:
                 self._path(view, block).unlink(missing_ok=True)
 
     def _check(self, view: int, use: Callable[[slice, memoryview], None]) -> dict[Place, str]:
-        """Faults of a view and its manifest; `use` gets the rows and the payload of each sound block."""
+        """Faults of a view and its manifest; `use` is called with the rows and payload of each intact block."""
         try:
             return self._faults(view, self._checksums(view), use)
         except FileNotFoundError:
@@ -208,7 +208,7 @@ class LogitCache:
         return unseal(data, rows * self._row_bytes, bytes.fromhex(self._key), view, block, rows)
 
     def _checksums(self, view: int) -> list[int]:
-        """The CRC-32 of each block by the manifest of a view."""
+        """The CRC-32 of each block in the manifest of a view."""
         content = load(self._path(view))
         for name, right in (("format", FORMAT), ("key", self._key), ("view", view)):
             if content.get(name) != right:
@@ -230,7 +230,7 @@ class LogitCache:
         return self.folder / (f"{name}.json" if block is None else f"{name}/block-{block:05d}.logits")
 
     def _number(self, view: int, block: int) -> int:
-        """The byte that is locked: one for each block, one for the manifest of the view; 0 is the cache's own."""
+        """Number of the byte to lock: one for each block, one for the view's manifest; 0 is for the cache's own."""
         return 1 + view * (len(self.blocks) + 1) + block
 
     def _named(self, view: int, block: int | None) -> str:

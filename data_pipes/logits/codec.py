@@ -1,9 +1,9 @@
-"""Teacher logits as bytes: dense float32, dense float16, or the k largest of each row and what the others come to.
+"""Teacher logits as bytes: dense float32, dense float16, or the k largest of each row and the sum of the others.
 
-Also the seal of a block of rows, by which damaged and misplaced bytes are told from sound ones.
+Also the header of a block of rows, by which damaged and misplaced blocks are detected.
 
-float32 keeps logits as they are: training from it repeats online training bit for bit. float16 and top_k first take
-away the row's maximum, which no softmax sees and which puts the classes that matter where float16 is finest.
+float32 keeps logits unchanged: training from it repeats online training bit for bit. float16 and top_k subtract the
+row's maximum first: softmax is invariant to it, and float16 is then most precise for the most probable classes.
 
 Mean KL(teacher || stored) over 4,096 rows of synthetic logits, normal with deviation 3 and one class raised by 6 to 12:
 
@@ -12,8 +12,8 @@ Mean KL(teacher || stored) over 4,096 rows of synthetic logits, normal with devi
     float16, 1,000 classes       2e-7      1e-7      6e-9
     top_k 64, 1,000 classes     0.093     0.151     0.008
 
-NOTE: top_k at T = 1 loses what is unequal within the tail, at most P log(K - k) where the tail has probability P; at
-higher temperatures it also makes the tail too heavy. Such a flat tail is hard on it; no real teacher was measured.
+NOTE: at T = 1, top_k loses the differences within the tail: at most P log(K - k) for a tail of probability P. At
+higher temperatures it also makes the tail too heavy. The flat tail here is a hard case; no real teacher was measured.
 
 N samples, R rows, K classes, k of them kept (k = K in a dense store). Bytes are little-endian.
 """
@@ -34,31 +34,31 @@ from configs.errors import UsageError, require
 Kind = Literal["float32", "float16", "top_k"]
 Floats = npt.NDArray[np.floating[Any]]
 
-# Dense up to here: 256 classes in float16 are 512 bytes a row, 64 kept ones 260.
+# Largest number of classes stored densely: 256 in float16 take 512 bytes a row, 64 kept ones 260.
 DENSE_CLASSES = 256
 TOP_K = 64
-LOWEST = -65504.0  # of float16; e to this is 0 at any temperature in use
+LOWEST = -65504.0  # the lowest float16; its exponential is 0 at any usual temperature
 
-# Raise it whenever the layout of the files of a cache, or what a codec does, changes.
+# Increase it whenever the layout of a cache's files or the encoding changes.
 FORMAT = 1
 MAGIC = b"hclogits"
-HEADER = struct.Struct("<8sI32sQIII")  # magic, format, key, view, block, rows, CRC-32 of what follows
+HEADER = struct.Struct("<8sI32sQIII")  # magic, format, key, view, block, rows, CRC-32 of the payload
 
 
 class DamageError(ValueError):
-    """What is wrong with a file, in a few words."""
+    """Damage of a file, described in a few words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Encoded:
-    """Logits of N samples as they are stored: arrays with a row per sample, to be moved to a device and indexed."""
+    """Stored logits of N samples: arrays with a row per sample, which can be moved to a device and indexed."""
 
     classes: int
     """K."""
     value_Nk: Floats
-    """The kept logits; in float16 relative to the row's maximum. Dense: k = K, class after class."""
+    """The kept logits; in float16 relative to the row's maximum. Dense: all K, in the order of classes."""
     index_Nk: npt.NDArray[np.integer[Any]] | None = None
-    """The classes that `value_Nk` belongs to, largest logit first; None: dense."""
+    """The class of each value, largest logit first; None: dense."""
     tail_N: npt.NDArray[np.float32] | None = None
     """Log-sum-exp at T = 1 of all other logits, relative to the row's maximum; None: dense."""
 
@@ -67,7 +67,7 @@ class Encoded:
 
     @property
     def arrays(self) -> tuple[npt.NDArray[Any], ...]:
-        """value_Nk and, for top_k, index_Nk and tail_N: the order in which they are stored."""
+        """value_Nk and, for top_k, index_Nk and tail_N, in the order in which they are stored."""
         return tuple(part for part in (self.value_Nk, self.index_Nk, self.tail_N) if part is not None)
 
     def take(self, rows: npt.NDArray[np.int64] | slice) -> Encoded:
@@ -75,7 +75,7 @@ class Encoded:
         return Encoded(classes=self.classes, **_named([array[rows] for array in self.arrays]))
 
     def dense(self) -> npt.NDArray[np.float32]:
-        """Logits of all K classes, N x K. Of top_k, each class that was not kept gets an equal share of the tail.
+        """Logits of all K classes, N x K. With top_k, the tail is divided equally among the classes that were not kept.
 
         In torch, on the device, for rows of a batch:
             (tail_B - math.log(K - k))[:, None].repeat(1, K).scatter_(1, index_Bk.long(), value_Bk.float())
@@ -90,7 +90,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How rows of logits become bytes. UsageError for what cannot be."""
+    """An encoding of logits. UsageError: an invalid kind or k."""
 
     kind: Kind
     k: int = 0
@@ -111,7 +111,7 @@ class Codec:
         return cls(kind, TOP_K if kind == "top_k" else 0)
 
     def encode(self, logit_RK: Floats) -> bytes:
-        """Finite logits as bytes; equal logits give equal bytes."""
+        """Finite logits as bytes. Equal logits give equal bytes."""
         logit_RK = logit_RK.astype(np.float32)
         parts: tuple[npt.NDArray[Any], ...] = (logit_RK,)
         if self.kind != "float32":
@@ -123,16 +123,16 @@ class Codec:
 
     def _largest(self, logit_RK: Floats, relative_RK: Floats) -> tuple[npt.NDArray[Any], ...]:
         """Values and classes of the k largest, the lower class first among equals; log-sum-exp of the others."""
-        # 0.2 s for 4,096 rows of 1,000; a partition would be faster and leave open which of equal classes is kept.
+        # 0.2 s for 4,096 rows of 1,000; a partition would be faster, but not define which of equal classes is kept.
         index_RK = np.argsort(-logit_RK, axis=1, kind="stable")
         sorted_RK = np.take_along_axis(relative_RK, index_RK, axis=1)
         other_RK = sorted_RK[:, self.k :]
-        peak_R1 = other_RK[:, :1]  # NOTE: taken out of the sum, which would otherwise be log 0 for a sure teacher
+        peak_R1 = other_RK[:, :1]  # NOTE: factored out, as the sum may underflow to log 0 for a confident teacher
         tail_R = peak_R1[:, 0] + np.log(np.exp(other_RK - peak_R1).sum(axis=1))
         return sorted_RK[:, : self.k], index_RK[:, : self.k], tail_R
 
     def decode(self, data: bytes | memoryview, rows: int, classes: int) -> Encoded:
-        """The rows in `data`, without a copy and therefore read-only."""
+        """The rows in `data`, read-only as they are not copied."""
         assert len(data) == rows * self.row_bytes(classes)
         arrays, start = [], 0
         for dtype, shape in self._layout(rows, classes):
@@ -141,17 +141,17 @@ class Codec:
         return Encoded(classes=classes, **_named(arrays))
 
     def empty(self, rows: int, classes: int) -> Encoded:
-        """Room for so many rows."""
+        """Uninitialised arrays for `rows` rows."""
         return Encoded(
             classes=classes, **_named([np.empty(shape, dtype) for dtype, shape in self._layout(rows, classes)])
         )
 
     def row_bytes(self, classes: int) -> int:
-        """Bytes of one sample."""
+        """Bytes of one row."""
         return sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in self._layout(1, classes))
 
     def _layout(self, rows: int, classes: int) -> list[tuple[str, tuple[int, ...]]]:
-        """Type and shape of the arrays of a block, which lie one after the other."""
+        """Type and shape of the arrays of a block, in the order in which they are stored."""
         if self.kind != "top_k":
             return [("<f4" if self.kind == "float32" else "<f2", (rows, classes))]
         index = "<u2" if classes <= 1 << 16 else "<i4"
@@ -163,12 +163,12 @@ def _named(arrays: list[npt.NDArray[Any]]) -> dict[str, Any]:
 
 
 def seal(payload: bytes, key: bytes, view: int, block: int, rows: int) -> bytes:
-    """A block as it is stored: 64 bytes that say which block of which cache this is, then the payload."""
+    """A block as stored: a header of 64 bytes that identifies it, then the payload."""
     return HEADER.pack(MAGIC, FORMAT, key, view, block, rows, zlib.crc32(payload)) + payload
 
 
 def unseal(data: bytes, size: int, key: bytes, view: int, block: int, rows: int) -> memoryview:
-    """The payload of `size` bytes, without a copy. DamageError says why `data` is not the block that is wanted."""
+    """The payload of `size` bytes, not copied. DamageError: `data` is not the expected block, and why."""
     if len(data) < HEADER.size:
         raise DamageError(f"{len(data)} bytes instead of {HEADER.size + size}")
     magic, form, owner, *place, crc = HEADER.unpack_from(data)

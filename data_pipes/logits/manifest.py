@@ -1,4 +1,4 @@
-"""What a cache of teacher logits is of: the manifest, and how it differs from what a run wants."""
+"""The manifest of a cache of teacher logits, and its differences from what a run needs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MAKE = "`python -m train.cache` makes one"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """What manifest.json says. UsageError for what cannot be."""
+    """Content of manifest.json. UsageError: an invalid shape."""
 
     identity: dict[str, Any]
-    """All that the logits depend on, as JSON gives it back."""
+    """Everything that the logits depend on, as read back from JSON."""
     samples: int
     classes: int
     codec: Codec
@@ -39,18 +39,18 @@ class Layout:
 
     @property
     def content(self) -> dict[str, Any]:
-        """As it is stored, with the key."""
+        """Content as stored, with the key."""
         content = {"format": FORMAT, **asdict(self)}
         return {**content, "key": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
 
     @property
     def shape(self) -> dict[str, Any]:
-        """What must agree besides the identity; how many rows are in a block changes no logit."""
+        """Fields that must agree besides the identity. rows_per_block may differ: it changes no logit."""
         return {"samples": self.samples, "classes": self.classes, "codec": asdict(self.codec)}
 
 
 def differences(cached: Any, ours: Any, name: str = "") -> list[str]:
-    """`name: the cache has A, this run has B` for all leaves of two JSON values that differ; in a list, the first."""
+    """`name: the cache has A, this run has B` for each leaf that differs between JSON values; of a list, the first."""
     if isinstance(cached, dict) and isinstance(ours, dict):
         keys = [*ours, *(key for key in cached if key not in ours)]
         prefix = f"{name}." if name else ""
@@ -65,7 +65,7 @@ def differences(cached: Any, ours: Any, name: str = "") -> list[str]:
 
 
 def _shown(value: Any, other: Any) -> str:
-    """A value for people; one as long as a checksum or a path is cut to where it begins to differ."""
+    """A readable value; long ones, such as checksums and paths, are cut to where they begin to differ."""
     if value is ABSENT:
         return "nothing"
     text = value if isinstance(value, str) else json.dumps(value)
@@ -77,16 +77,16 @@ def _shown(value: Any, other: Any) -> str:
 
 
 def refuse(folder: Path, found: list[str]) -> None:
-    """InputError if there are differences."""
+    """Raise InputError if there are differences."""
     if found:
         raise InputError(
             f"{folder} holds teacher logits of something else; {'; '.join(found)}. "
-            "Choose another folder, or delete this one and make it anew with `python -m train.cache`"
+            "Choose another folder, or delete this one and fill it anew with `python -m train.cache`"
         )
 
 
 def read_layout(manifest: Path) -> Layout:
-    """InputError for a manifest that is missing, damaged, or of a format that is not ours."""
+    """The layout of an existing cache. InputError: its manifest is missing, damaged or of another format."""
     names = ("identity", "samples", "classes", "rows_per_block")
     try:
         content = load(manifest)
@@ -98,8 +98,8 @@ def read_layout(manifest: Path) -> Layout:
         raise InputError(f"{manifest.parent} holds no cache of teacher logits; {MAKE}") from None
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f"{manifest} is damaged: {error}. Delete it and run the `python -m train.cache` that made it: it is "
-            "written anew, and sound blocks are kept"
+            f"{manifest} is damaged: {error}. Delete it and run the same `python -m train.cache` again: it is "
+            "written anew, and intact blocks are kept"
         ) from error
     if layout is None:
         found = content.get("format")
@@ -108,7 +108,7 @@ def read_layout(manifest: Path) -> Layout:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; DamageError when there is none in it."""
+    """The JSON object in a file. DamageError: it contains none."""
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -119,20 +119,20 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def as_json(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """As it will be when it was written and read: tuples are lists, keys are strings."""
+    """The identity as read back from JSON: tuples become lists, keys strings."""
     content: dict[str, Any] = json.loads(json.dumps(identity, allow_nan=False))
     return content
 
 
 def listed(items: Iterable[str], separator: str) -> str:
-    """The first few, and how many more."""
+    """The first few items, and how many more there are."""
     named = list(items)
     more = f"{separator}and {len(named) - NAMED} more" if len(named) > NAMED else ""
     return separator.join(named[:NAMED]) + more
 
 
 def put(path: Path, content: bytes | dict[str, Any]) -> None:
-    """Put a file in place whole; an OSError names it."""
+    """Write a file atomically. An OSError names it."""
     try:
         write_atomically(path, content if isinstance(content, bytes) else json.dumps(content, indent=1) + "\n")
     except OSError as error:

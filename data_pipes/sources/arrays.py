@@ -38,7 +38,7 @@ FASHION_STARTS = (
     "9003027255095579106431484302445366085216679592730333722668335055",
     "9211614657457341248025791460938833807579613767212244582284807785",
 )
-"""The first labels of its two parts, by which Fashion-MNIST is told from MNIST: the files are called alike."""
+"""The first labels of train and test, which tell Fashion-MNIST from MNIST: their files have the same names."""
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -66,13 +66,13 @@ def digits() -> ArraySet:
 def idx(root: Path, part: Part, classes: tuple[str, ...] | None = None) -> ArraySet:
     """MNIST or Fashion-MNIST from IDX files, plain or gzipped (http://yann.lecun.com/exdb/mnist).
 
-    The files may lie as torchvision puts them (FashionMNIST/raw, MNIST/raw), or in `root` or `root`/raw themselves.
-    classes: names for all labels; None: Fashion-MNIST's where its labels are found, otherwise 0 to 9.
+    The files are in torchvision's folders (FashionMNIST/raw, MNIST/raw), in `root` or in `root`/raw.
+    classes: names for all labels; None: Fashion-MNIST's if its labels are found, otherwise 0 to 9.
     """
     prefix = {"train": "train", "test": "t10k"}[part]
     names = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
-    homes = [folder for folder in ("FashionMNIST/raw", "MNIST/raw") if (root / folder).is_dir()]
-    if len(homes) > 1:
+    present = [folder for folder in ("FashionMNIST/raw", "MNIST/raw") if (root / folder).is_dir()]
+    if len(present) > 1:
         raise UsageError(f"data.root {root} holds two data sets; choose {root / 'FashionMNIST'} or {root / 'MNIST'}")
     image_file, label_file = (
         _find(root, ("FashionMNIST/raw", "MNIST/raw", "raw", "."), (name, f"{name}.gz")) for name in names
@@ -157,7 +157,7 @@ def _read_npy(file: Path) -> NDArray[Any]:
 
 
 def _find(root: Path, folders: Sequence[str], names: Sequence[str]) -> Path:
-    """The first of the files that exists."""
+    """The first of the files that exists. UsageError: none does."""
     candidates = [root / folder / name for folder in folders for name in names]
     for candidate in candidates:
         if candidate.is_file():
@@ -169,7 +169,7 @@ def _find(root: Path, folders: Sequence[str], names: Sequence[str]) -> Path:
 def _checked(
     pixel_NHWC: NDArray[np.uint8], label_N: NDArray[Any], classes: tuple[str, ...], image_file: Path, label_file: Path
 ) -> ArraySet:
-    """The set once images and labels fit together."""
+    """The data set. InputError: images and labels do not match."""
     if len(pixel_NHWC) != len(label_N):
         raise InputError(f"{image_file} has {len(pixel_NHWC)} images, {label_file} has {len(label_N)} labels")
     if len(label_N) == 0:
@@ -180,21 +180,21 @@ def _checked(
     return ArraySet(np.ascontiguousarray(pixel_NHWC), label_N.astype(np.int64), classes)
 
 
-# ---- pickles, read without running them
+# ---- pickles, read without executing them
 
 
 class _Dtype:
-    """Stands in for numpy.dtype: remembers its name and builds nothing."""
+    """Stands in for numpy.dtype and only keeps its name."""
 
     def __init__(self, name: Any = None, *_: Any) -> None:
         self.name = name
 
     def __setstate__(self, state: Any) -> None:
-        """Byte order and alignment mean nothing for bytes, the only type that is accepted."""
+        """Ignore byte order and alignment: only bytes are accepted."""
 
 
 class _Array:
-    """Stands in for numpy.ndarray: NumPy's own would trust the sizes and types that a pickle claims."""
+    """Stands in for numpy.ndarray, which would trust the sizes and types in a pickle."""
 
     array: NDArray[np.uint8]
 
@@ -209,7 +209,7 @@ class _Array:
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """Stands in for _codecs.encode, by which Python 3 writes bytes into old pickles."""
+    """Stands in for _codecs.encode, with which Python 3 writes bytes into pickles of old protocols."""
     return text.encode("latin-1")
 
 
@@ -223,7 +223,7 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows only stand-ins: whatever else a pickle names is refused before anything of it is imported."""
+    """Unpickler that knows the stand-ins only: any other name is refused before it is imported."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STAND_INS:
@@ -235,7 +235,7 @@ def _unpickle(file: Path) -> dict[Any, Any]:
     """The dictionary in a pickle of CIFAR-10; keys and strings as bytes."""
     try:
         content = _Unpickler(io.BytesIO(file.read_bytes()), encoding="bytes").load()
-    # A damaged pickle may raise nearly anything from inside the machine that reads it.
+    # A damaged pickle may raise nearly any error.
     except Exception as error:
         raise InputError(f"{file}: refused ({error}); expected a python batch of CIFAR-10") from error
     if not isinstance(content, dict):

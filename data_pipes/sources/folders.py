@@ -1,7 +1,7 @@
-"""Data sets that are folders of image files: Food-11 names and class folders. Which files they are and of what class.
+"""Files and labels of data sets that are folders of images: the Food-11 layout and class folders.
 
-Class names are compared and kept in Unicode's composed form (NFC), so that a data set from macOS has the classes that
-it has elsewhere; paths stay as they are.
+Class names are compared and stored in Unicode's composed form (NFC), so that a data set has the same classes on macOS
+as elsewhere; paths are kept unchanged.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ Found = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listing:
-    """Which files a data set has."""
+    """The files of a data set."""
 
     root: Path
     classes: tuple[str, ...]
-    """Their position is the label."""
+    """Class names; the position is the label."""
     files: Mapping[str, Files]
-    """For each split its (path below the root with '/', label) pairs in a stable order."""
+    """(path below the root with '/', label) pairs of each split, in a stable order."""
 
 
 def food11(root: Path, *, follow_links: bool = False) -> Listing:
-    """The course layout of Food-11: training/3_17.jpg is of class 3; validation/ alike; evaluation/ has no labels.
+    """The course layout of Food-11: training/3_17.jpg is of class 3, as in validation/; evaluation/ has no labels.
 
-    classes.txt, one name a line, names the classes. Raises InputError for names that fit neither.
+    classes.txt, if present, has the name of a class on each line. InputError: names that do not match the layout.
     """
     root = _existing(root, "training/3_17.jpg, validation/0_2.jpg, evaluation/0000.jpg")
     walk = Walk(root, follow_links=follow_links)
@@ -101,124 +101,126 @@ def _food11_classes(root: Path, files: Mapping[str, Files]) -> tuple[str, ...]:
 def class_folders(root: Path, *, class_depth: int = 1, follow_links: bool = False) -> Listing:
     """root/train/<class>/*, root/val|valid|validation/<class>/*, root/test/<class>/*; or root/<class>/*, all train.
 
-    Classes are those of train; the others may lack some. A test folder that holds images and no class folder is the
-    split `evaluation`, without labels. class_depth: levels of folders that name a class, `animals/cat` with 2.
-    Raises InputError when a class of train has no image, or another split has a class that train does not.
+    The classes are train's; other splits may lack some. A test folder with images and no class folder is the split
+    `evaluation`, without labels. class_depth: levels of folders that name a class; with 2, `animals/cat`.
+    InputError: a class of train has no image, or another split has a class that train has not.
     """
     root = _existing(root, "train/<class>/*.jpg or <class>/*.jpg")
     walk = Walk(root, follow_links=follow_links)
-    homes = _split_homes(walk) or {"train": root}
-    found = {split: _class_files(walk, home, class_depth) for split, home in homes.items()}
-    loose = {split: _loose(walk, home, class_depth) for split, home in homes.items()}
+    split_folders = _split_folders(walk) or {"train": root}
+    found = {split: _class_files(walk, folder, class_depth) for split, folder in split_folders.items()}
+    loose = {split: _loose(walk, folder, class_depth) for split, folder in split_folders.items()}
     evaluation: Files = ()
     if loose.get("test") and not any(found["test"].values()):
-        evaluation = tuple((path, UNLABELLED) for path in walk.images(homes["test"]))
+        evaluation = tuple((path, UNLABELLED) for path in walk.images(split_folders["test"]))
         del found["test"], loose["test"]
     for paths in loose.values():
         walk.leave_out(STRAY, paths)
     walk.report()
-    classes = _classes(homes, found, class_depth)
+    classes = _classes(split_folders, found, class_depth)
     files = {split: _labelled(classes, images) for split, images in found.items()}
     for split in tuple(found)[:1]:
-        _hint_at_depth(root, homes[split], found[split], class_depth)
+        _hint_at_depth(root, split_folders[split], found[split], class_depth)
     return Listing(root=root, classes=classes, files=files | ({"evaluation": evaluation} if evaluation else {}))
 
 
-def _split_homes(walk: Walk) -> dict[str, Path]:
-    homes = {}
+def _split_folders(walk: Walk) -> dict[str, Path]:
+    split_folders = {}
     for split, names in SPLIT_FOLDERS.items():
         present = [walk.root / name for name in names if walk.has_folder(name)]
         if len(present) > 1:
-            raise InputError(f"{walk.root} has {' and '.join(home.name for home in present)}; keep one {split} folder")
+            raise InputError(
+                f"{walk.root} has {' and '.join(folder.name for folder in present)}; keep one {split} folder"
+            )
         if present:
-            homes[split] = present[0]
-    return homes
+            split_folders[split] = present[0]
+    return split_folders
 
 
-def _class_files(walk: Walk, home: Path, depth: int) -> Found:
-    """The images of each class of a split. Raises InputError for names that are not UTF-8, or the same to Unicode."""
+def _class_files(walk: Walk, folder: Path, depth: int) -> Found:
+    """The images of each class of a split. InputError: class names that are not UTF-8, or equal in composed form."""
     found: Found = {}
     spelt: dict[str, str] = {}
-    for path in _folders_at(walk, home, depth):
+    for path in _folders_at(walk, folder, depth):
         name = composed(path)
         if any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise InputError(f"{home} has a class folder whose name is not UTF-8: {os.fsencode(path)!r}; rename it")
+            raise InputError(f"{folder} has a class folder whose name is not UTF-8: {os.fsencode(path)!r}; rename it")
         if name in found:
             raise InputError(
-                f"{home} has two folders of one class: {spelt[name]!a} and {path!a} differ only in how Unicode "
+                f"{folder} has two folders of one class: {spelt[name]!a} and {path!a} differ only in how Unicode "
                 "composes them; merge them"
             )
-        found[name], spelt[name] = walk.images(home / path), path
+        found[name], spelt[name] = walk.images(folder / path), path
     return found
 
 
-def _folders_at(walk: Walk, home: Path, depth: int) -> Iterator[str]:
-    """The folders that lie `depth` levels below `home`, as paths below it."""
-    for name in walk.folders(home):
+def _folders_at(walk: Walk, folder: Path, depth: int) -> Iterator[str]:
+    """The folders `depth` levels below `folder`, as paths below it."""
+    for name in walk.folders(folder):
         if depth == 1:
             yield name
         else:
-            yield from (f"{name}/{deeper}" for deeper in _folders_at(walk, home / name, depth - 1))
+            yield from (f"{name}/{deeper}" for deeper in _folders_at(walk, folder / name, depth - 1))
 
 
-def _loose(walk: Walk, home: Path, depth: int) -> list[str]:
-    """Images above the folders of the classes."""
-    folders = [home, *(home / name for level in range(1, depth) for name in _folders_at(walk, home, level))]
-    return [path for folder in folders for path in walk.direct(folder)]
+def _loose(walk: Walk, folder: Path, depth: int) -> list[str]:
+    """Images above the class folders."""
+    inner = (folder / name for level in range(1, depth) for name in _folders_at(walk, folder, level))
+    return [path for above in (folder, *inner) for path in walk.direct(above)]
 
 
-def _classes(homes: Mapping[str, Path], found: Mapping[str, Found], depth: int) -> tuple[str, ...]:
-    """Names of the classes, sorted: those of train, or without train those of all splits."""
+def _classes(split_folders: Mapping[str, Path], found: Mapping[str, Found], depth: int) -> tuple[str, ...]:
+    """Class names, sorted: train's, or without train those of all splits."""
     for split, images in found.items():
         if not images:
-            expected = f"{homes[split]}/{'<folder>/' * (depth - 1)}<class>/*.jpg"
-            raise InputError(f"{homes[split]} holds no class folder; expected {expected}")
+            expected = f"{split_folders[split]}/{'<folder>/' * (depth - 1)}<class>/*.jpg"
+            raise InputError(f"{split_folders[split]} holds no class folder; expected {expected}")
     own = set(found["train"] if "train" in found else chain.from_iterable(found.values()))
     for split, images in found.items():
-        _require_known(homes[split], {name for name, paths in images.items() if paths}, own)
+        _require_known(split_folders[split], {name for name, paths in images.items() if paths}, own)
     for split, images in found.items():
         empty = sorted(name for name, paths in images.items() if not paths)
         if len(empty) == len(images) or (empty and split == "train"):
-            raise InputError(f"{homes[split]}: no image ({IMAGES}) of {some(empty)}")
+            raise InputError(f"{split_folders[split]}: no image ({IMAGES}) of {some(empty)}")
     return tuple(sorted(own))
 
 
-def _require_known(home: Path, names: set[str], train: set[str]) -> None:
-    """InputError that says which classes a split has and train does not."""
+def _require_known(folder: Path, names: set[str], train: set[str]) -> None:
+    """Raise InputError if a split has classes that train has not, and name them."""
     extra, missing = sorted(names - train), sorted(train - names)
     if not extra:
         return
     by_case = {name.casefold(): name for name in train}
     case = [f"{by_case[name.casefold()]} and {name}" for name in extra if name.casefold() in by_case]
-    texts = [f"only in {home.name}: {some(extra)}"]
+    texts = [f"only in {folder.name}: {some(extra)}"]
     texts += [f"only in train: {some(missing)}"] if missing else []
     texts += [f"{some(case)} differ only in case"] if case else []
-    if len(extra) == len(names) and home.name in SPLIT_FOLDERS["test"]:
-        texts.append(f"images without labels belong directly into {home.name}/")
-    raise InputError(f"{home.parent}: the splits differ in their classes. {'; '.join(texts)}")
+    if len(extra) == len(names) and folder.name in SPLIT_FOLDERS["test"]:
+        texts.append(f"images without labels belong directly into {folder.name}/")
+    raise InputError(f"{folder.parent}: the splits differ in their classes. {'; '.join(texts)}")
 
 
 def _labelled(classes: tuple[str, ...], images: Found) -> Files:
     return tuple((path, label) for label, name in enumerate(classes) for path in images.get(name, ()))
 
 
-def _hint_at_depth(root: Path, home: Path, images: Found, depth: int) -> None:
-    """Warn of a class that holds folders alone: they may have been meant as classes, or as the data set."""
-    above = len(home.relative_to(root).parts) + depth
+def _hint_at_depth(root: Path, folder: Path, images: Found, depth: int) -> None:
+    """Warn of a class folder that holds only folders, which may be the classes or the data set itself."""
+    above = len(folder.relative_to(root).parts) + depth
     for paths in images.values():
         if not all(path.count("/") > above for path in paths):
             continue
-        folder = root.joinpath(*paths[0].split("/")[:above])
+        class_folder = root.joinpath(*paths[0].split("/")[:above])
         inner = sorted({path.split("/")[above] for path in paths})
         meant = f"data.class_depth: {depth + 1} makes a class of each"
         if any(inside in names for names in SPLIT_FOLDERS.values() for inside in inner):
-            meant = f"if it is the data set, say data.root: {folder}"
-        warn_once(f"{folder} holds folders only ({some(inner, 3)}), and all of it is one class; {meant}")
+            meant = f"if it is the data set, set data.root: {class_folder}"
+        warn_once(f"{class_folder} holds only folders ({some(inner, 3)}), and all of it is one class; {meant}")
         return
 
 
 def unlabelled(path: Path, *, follow_links: bool = False) -> tuple[Path, tuple[str, ...]]:
-    """(root, paths below it) of the images in a folder and its folders, or of a single file, in natural order."""
+    """(root, paths below it) of the images in a folder and its subfolders, or of a single file, in natural order."""
     if path.is_file():
         return path.parent.resolve(), (path.name,)
     root = _existing(path, "images", key="the path")
@@ -231,7 +233,7 @@ def unlabelled(path: Path, *, follow_links: bool = False) -> tuple[Path, tuple[s
 
 
 def composed(name: str) -> str:
-    """A class name as Unicode composes it (NFC)."""
+    """A class name in Unicode's composed form (NFC)."""
     return unicodedata.normalize("NFC", name)
 
 

@@ -1,4 +1,4 @@
-"""A walk over folders of image files: what counts as an image, what is passed over, which links are followed."""
+"""A walk over folders of image files: which files are images, which are ignored, and which links are followed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def _endings(text: str) -> frozenset[str]:
     return frozenset(f".{ending}" for ending in text.split())
 
 
-# Formats that the index refuses are listed too: it names such files, whereas here they would only be counted.
+# Includes formats that the index refuses: it names such files, whereas the walk would only count them.
 EXTENSIONS = _endings("jpg jpeg jpe jfif jif jfi png apng webp bmp dib tif tiff gif heic heif hif avif")
-# Lie beside images as a matter of course: neither opened nor counted.
+# Files that commonly accompany images: neither opened nor counted.
 COMPANIONS = _endings(
     "txt csv tsv json jsonl xml yaml yml toml md rst htm html log ini cfg py ipynb sh db parquet dvc xmp aae md5 sha256"
 )
 COMPANION_NAMES = frozenset(("readme", "license", "licence", "copying", "notice", "makefile", "checksums", "icon\r"))
-# Copies that programs leave behind, thumbnails, and raw photographs, which are TIFF files around a thumbnail: all of
-# them would pass for images by their content.
+# Backup copies, thumbnails, and raw photographs, which are TIFF files with a thumbnail inside: by their content, all of
+# them would be images.
 NEVER = _endings(
     "bak orig old tmp part crdownload swp thm "
     "cr2 nef nrw dng arw srf sr2 orf rw2 rwl pef srw raw 3fr erf kdc dcr mef mos iiq"
@@ -48,10 +48,10 @@ FOLLOW = "data.follow_links: true follows it"
 
 
 class Walk:
-    """Finds the image files below a root. What it leaves out is counted, and reported in one warning.
+    """Finds the image files below a root. Files left out are counted and reported in one warning.
 
-    Hidden entries, the folders that systems and tools leave behind (@eaDir, __MACOSX, lost+found, ...) and companions
-    of images such as labels.csv are passed over without a word.
+    Hidden entries, folders created by systems and tools (@eaDir, __MACOSX, lost+found, ...) and files that accompany
+    images, such as labels.csv, are ignored silently.
     """
 
     def __init__(self, root: Path, *, follow_links: bool) -> None:
@@ -62,34 +62,34 @@ class Walk:
         self._read: dict[str, tuple[Path, Path]] = {}
 
     def has_folder(self, name: str) -> bool:
-        """Whether the root holds this folder. Raises InputError for a link that is not to be followed."""
+        """Whether the root holds this folder. InputError: it is a link that must not be followed."""
         if (self.root / name).is_symlink() and not self.follow_links:
             raise InputError(f"{self.root / name} is a link; {FOLLOW}")
         return (self.root / name).is_dir()
 
     def folders(self, folder: Path) -> tuple[str, ...]:
-        """Names of the folders in a folder."""
+        """Names of the subfolders of a folder."""
         return tuple(entry.name for entry in self._entries(folder) if _is_folder(entry))
 
     def direct(self, folder: Path) -> tuple[str, ...]:
-        """Images in a folder, not in its folders, as paths below the root."""
+        """Images in a folder, without its subfolders, as paths below the root."""
         entries = (entry for entry in self._entries(folder) if not _is_folder(entry))
         return self._ordered(entry.path for entry in entries if self._is_image(entry))
 
     def images(self, folder: Path) -> tuple[str, ...]:
-        """Images in a folder and its folders, as paths below the root, in natural order.
+        """Images in a folder and its subfolders, as paths below the root, in natural order.
 
-        Each folder is read once, however many links lead to it. Raises InputError if another call has read it by
-        another path: its images would belong to two classes or splits.
+        Each folder is read once, however many links lead to it. InputError: another call has read it by another path,
+        so that its images would belong to two classes or splits.
         """
         return self._ordered(self._below(folder, folder))
 
     def leave_out(self, why: str, paths: Iterable[str]) -> None:
-        """Count these (paths below the root) for the report."""
+        """Count these paths below the root for the report."""
         self._left_out.setdefault(why, set()).update(paths)
 
     def report(self) -> None:
-        """Warn of what was left out, if anything was."""
+        """Log a warning that counts and names what was left out, if anything."""
         found = [(why, sorted(paths, key=natural)) for why, paths in sorted(self._left_out.items()) if paths]
         if found:
             text = "; ".join(f"{why} ({len(paths):,}): {some(paths, NAMED)}" for why, paths in found)
@@ -105,7 +105,7 @@ class Walk:
     def _below(self, folder: Path, origin: Path) -> Iterator[str]:
         if self.follow_links and not self._first_time(folder, origin):
             return
-        # Links come last, so that a folder goes by its own name where it has one.
+        # Links come last, so that a folder is known by its own name if it has one.
         for entry in sorted(self._entries(folder), key=lambda entry: entry.is_symlink()):
             if _is_folder(entry):
                 yield from self._below(Path(entry.path), origin)
@@ -122,7 +122,7 @@ class Walk:
         return False
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
-        """What a folder holds, by name. Raises InputError for a folder or a link that cannot be followed."""
+        """Entries of a folder, by name. InputError: the folder cannot be read, or a link must not be followed."""
         try:
             with os.scandir(folder) as listing:
                 entries = sorted((entry for entry in listing if not _is_junk(entry)), key=lambda entry: entry.name)
@@ -138,14 +138,14 @@ class Walk:
         target = Path(os.path.realpath(entry.path))
         if not target.is_relative_to(self.root):
             raise InputError(f"{entry.path} links to {target}, outside {self.root}; {FOLLOW}")
-        # Would count images twice, or walk in a circle.
+        # Following it would count images twice, or never end.
         if _is_folder(entry):
             raise InputError(f"{entry.path} links to the folder {target}; {FOLLOW}, each folder once")
 
     def _is_image(self, entry: os.DirEntry[str]) -> bool:
         name = entry.name.lower()
         stem, ending = os.path.splitext(name)  # noqa: PTH122 - a million names, no Path for each
-        # A link to nothing is left to the index, which names it; a pipe or a device would block the reader for ever.
+        # The index names broken links. A pipe or a device would block the reader forever.
         readable = Path(entry.path).is_file() if entry.is_symlink() else entry.is_file()
         if ending in EXTENSIONS and (readable or not Path(entry.path).exists()):
             return True
@@ -187,13 +187,13 @@ def recognised(head: bytes) -> bool:
 
 
 def natural(path: str) -> tuple[list[str | int], str]:
-    """Sort key that reads runs of digits as numbers: 2.jpg before 10.jpg. The text itself settles 2.jpg and 02.jpg."""
-    # Splitting by a group alternates text and digits, so that like is always compared with like.
+    """Sort key that compares digits as numbers: 2.jpg comes before 10.jpg. The text breaks ties, as of 2 and 02."""
+    # Splitting by a group alternates text and digits, so that only values of one type are compared.
     return [int(piece) if i % 2 else piece for i, piece in enumerate(re.split(r"([0-9]+)", path))], path
 
 
 def some(names: Iterable[str], most: int = 10) -> str:
-    """Names for a message, no more than `most` of them; those that would not show as they are, quoted."""
+    """Names for a message, at most `most` of them; those with invisible characters are quoted."""
     listed = [name if name.isprintable() and name == name.strip() else ascii(name) for name in names]
     more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
@@ -201,6 +201,6 @@ def some(names: Iterable[str], most: int = 10) -> str:
 
 @functools.cache
 def warn_once(text: str) -> None:
-    """Warn, in one process of a run and once: a data set is listed for each of its splits and by every process."""
+    """Log a warning once and in one process: a data set is listed for each of its splits and in every process."""
     if os.environ.get("RANK", "0") == "0":
         logger.warning("%s", text)

@@ -1,4 +1,4 @@
-"""Stores of pixels: an image by its row, always uint8, upright, in the channels that were asked for.
+"""Stores of images, which are read by row: uint8, upright, with the requested channels.
 
 Shape suffixes: N images, H height, W width, C channels (1 grey, 3 RGB).
 """
@@ -17,27 +17,27 @@ from numpy.typing import NDArray
 from configs.errors import InputError
 from data_pipes.sources import pillow_formats
 
-READER = 2  # Part of what identifies kept pixels: raise it whenever `decode`, or who decodes what, gives others.
+READER = 2  # Part of the identity of cached pixels: increase it whenever `decode` gives other pixels.
 JPEG_MAGIC = b"\xff\xd8"
-# Beside IMREAD_COLOR_RGB these flags mean the scale alone; the REDUCED_COLOR ones would ask for BGR as well.
+# With IMREAD_COLOR_RGB these flags set the scale only; the REDUCED_COLOR ones would select BGR as well.
 REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
 
 
 class ImageStore(Protocol):
-    """Images that can be read one by one, by several threads at once."""
+    """Images that can be read individually, by several threads at once."""
 
     crc_N: NDArray[np.uint32]
-    """CRC32 of each image's content: of the file's bytes, or of the pixels when there is no file."""
+    """CRC-32 of each image's content: of the file's bytes, or of the pixels if there is no file."""
 
     def __len__(self) -> int: ...
 
     def read(self, row: int, *, channels: int, reduce: int = 1) -> NDArray[np.uint8]:
-        """Image `row` as a fresh HxWxchannels array. `reduce` (1, 2, 4, 8) permits, but does not oblige, the store to
-        return it at 1/reduce of its size; the shape says what was done."""
+        """Image `row` as a new HxWxchannels array. `reduce` (1, 2, 4, 8) allows the store to return it at 1/reduce of
+        its size, which the shape then shows."""
 
 
 class ArrayImages:
-    """Images of one size that are already in memory."""
+    """Images of one size in memory."""
 
     def __init__(self, pixel_NHWC: NDArray[np.uint8]) -> None:
         assert pixel_NHWC.dtype == np.uint8 and pixel_NHWC.ndim == 4 and pixel_NHWC.shape[3] in (1, 3)
@@ -53,7 +53,7 @@ class ArrayImages:
 
 
 class FileImages:
-    """Images that lie as files under one folder, as the index saw them."""
+    """Image files below a folder, which must be the ones that the index saw."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class FileImages:
     def read(self, row: int, *, channels: int, reduce: int = 1) -> NDArray[np.uint8]:
         """Image `row`, HxWxchannels; JPEG files at 1/reduce of their size, rounded up.
 
-        Raises InputError naming the file when it is gone or is no longer what the index saw.
+        InputError names a file that is missing or no longer the one that the index saw.
         """
         data = self.content(row)
         pixel_HWC = decode(data, reduce)
@@ -87,11 +87,11 @@ class FileImages:
         return as_channels(orient(pixel_HWC, int(self.orientation_N[row])), channels)
 
     def path(self, row: int) -> Path:
-        """Where the file of image `row` lies."""
+        """The file of image `row`."""
         return self.root / self.path_N[row]
 
     def content(self, row: int) -> bytes:
-        """The encoded image. InputError naming the file when it is gone or has another length."""
+        """The encoded image. InputError: the file is missing or has another length."""
         try:
             data = self.path(row).read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -101,7 +101,7 @@ class FileImages:
         return data
 
     def verified(self, row: int) -> bytes:
-        """The encoded image, by its checksum the one that the index saw; InputError naming the file otherwise."""
+        """The encoded image. InputError: its checksum differs from the one in the index."""
         data = self.content(row)
         if zlib.crc32(data) != self.crc_N[row]:
             raise InputError(
@@ -117,12 +117,12 @@ class FileImages:
 
 
 def decode(data: bytes, reduce: int = 1) -> NDArray[np.uint8] | None:
-    """RGB pixels of an encoded image, HxWx3, not yet turned upright (TIFF excepted); None when it cannot be decoded.
+    """RGB pixels of an encoded image, HxWx3, before orientation (except TIFF, which is upright); None: undecodable.
 
-    Alpha is dropped and of 16 bits the high byte is kept.
+    Alpha is dropped; of 16 bits, the high byte is kept.
     """
     assert reduce in (1, 2, 4, 8)
-    # OpenCV multiplies the colours of a TIFF by alpha, and turns it by its own rules.
+    # OpenCV multiplies the colours of a TIFF by alpha, and orients it by its own rules.
     if kind := pillow_formats.kind_of(data):
         return pillow_formats.decode(data, kind)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -137,10 +137,10 @@ def decode(data: bytes, reduce: int = 1) -> NDArray[np.uint8] | None:
 
 
 def orient(pixel_HWC: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Turn pixels upright by their EXIF orientation, 1 to 8 (EXIF 2.3, tag 0x0112)."""
+    """Upright pixels, by an EXIF orientation of 1 to 8 (EXIF 2.3, tag 0x0112)."""
     if orientation in (5, 6, 7, 8):
         pixel_HWC = pixel_HWC.transpose(1, 0, 2)
-    # After the transposition, what is left is a mirror along one axis, along both, or none.
+    # After the transposition, only mirrors along the axes remain.
     if orientation in (3, 4, 7, 8):
         pixel_HWC = pixel_HWC[::-1]
     if orientation in (2, 3, 6, 7):

@@ -1,4 +1,4 @@
-"""The index: one pass over image files that finds the bad ones before a run starts, kept in a cache.
+"""The index of image files: one pass that finds bad files before a run starts, stored in the cache.
 
 Shape suffixes: N files; size_N2 holds height and width.
 """
@@ -34,9 +34,9 @@ from data_pipes.sources.images import FileImages, decode
 
 logger = logging.getLogger(__name__)
 
-# Part of the cache's key: raise it whenever what is stored, or what counts as bad, changes.
+# Part of the cache's key: increase it whenever the stored content or the criteria for bad files change.
 FORMAT = 2
-PIXEL_LIMIT = 178_956_970
+PIXEL_LIMIT = 178_956_970  # images of more pixels are bad; Pillow, too, refuses them by default
 BY_OPENCV = ("JPEG", "PNG", "WEBP", "BMP")
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16L", "I;16B"}
 PNG_END = b"IEND\xaeB`\x82"
@@ -46,7 +46,7 @@ LOG_EVERY_SECONDS = 2.0
 
 
 class Entry(NamedTuple):
-    """What the pass found out about one file; an empty reason means that it is sound."""
+    """Index entry of a file; a good file has no reason."""
 
     bytes: int = 0
     crc: int = 0
@@ -58,50 +58,49 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Index:
-    """What the pass found out about N files."""
+    """Index entries of N files."""
 
     root: Path
     path_N: tuple[str, ...]
     byte_N: NDArray[np.int64]
     crc_N: NDArray[np.uint32]
     size_N2: NDArray[np.int32]
-    """Height and width once upright; 0 for bad files."""
+    """Height and width of the upright image; 0 for bad files."""
     orientation_N: NDArray[np.uint8]
     """EXIF orientation, 1 to 8."""
     reason_N: NDArray[np.str_]
-    """Why a file is bad; empty when it is sound."""
+    """Why a file is bad; empty for good ones."""
 
     @property
     def ok(self) -> NDArray[np.bool_]:
-        """Which of the N files are sound."""
+        """Which of the N files are good."""
         return np.asarray(self.reason_N == "")
 
     def images(self) -> FileImages:
-        """The files as a store of pixels, bad ones included so that rows keep their numbers."""
+        """The files as a store of images, including bad ones so that rows keep their numbers."""
         return FileImages(self.root, self.path_N, self.byte_N, self.crc_N, self.orientation_N)
 
 
 def formats() -> tuple[str, ...]:
-    """Which formats are accepted here, by Pillow's names."""
+    """The accepted formats, by Pillow's names."""
     return (*BY_OPENCV, *pillow_formats.available())
 
 
-def scan(root: Path, paths: Sequence[str], threads: int = 0, *, pixel_limit: int = PIXEL_LIMIT) -> Index:
-    """Check every file (`paths` are relative to `root`) by decoding it, or take the answer from the cache.
+def scan(root: Path, paths: Sequence[str], threads: int = 0) -> Index:
+    """Check every file (`paths` are relative to `root`) by decoding it, or read the result from the cache.
 
-    threads: 0 is one for each core. pixel_limit: images of more pixels are bad, found from the header alone.
-    Raises InputError for a path that is absolute or contains `..`.
+    threads: 0 is one for each core. Raises InputError for a path that is absolute or contains `..`.
     """
     for path in paths:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise InputError(f"{path!r} does not lie below {root}; paths are relative and without '..'")
     root = root.resolve()
-    file = cache_folder() / f"index-{_cache_key(root, paths, pixel_limit)}.npz"
+    file = cache_folder() / f"index-{_cache_key(root, paths)}.npz"
     index = _read_cache(file, root, paths)
     if index is None:
         with _strict_pillow():
-            index = _table(root, paths, list(_examine_all(root, paths, threads, pixel_limit)))
-        # A file that could not be opened may be readable next time, with the same size and time.
+            index = _table(root, paths, list(_examine_all(root, paths, threads)))
+        # A file that could not be opened may be readable next time, with unchanged size and time.
         if not any(reason.startswith(UNREADABLE) for reason in index.reason_N):
             _write_cache(file, index)
     return index
@@ -109,22 +108,22 @@ def scan(root: Path, paths: Sequence[str], threads: int = 0, *, pixel_limit: int
 
 @contextmanager
 def _strict_pillow() -> Iterator[None]:
-    """Pillow's process-wide settings as this pass needs them, put back afterwards."""
+    """Pillow's process-wide settings for this pass, restored afterwards."""
     lenient = ImageFile.LOAD_TRUNCATED_IMAGES
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # Some programs turn it on; half a JPEG would then be sound.
-    Image.init()  # Formats are registered on first use, which is better not done by several threads at once.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # If a program turned it on, half a JPEG would be good.
+    Image.init()  # Registers formats, which would otherwise happen in several threads at once.
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # One for every odd EXIF tag.
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # One for every unusual EXIF tag.
         try:
             yield
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = lenient
 
 
-def _examine_all(root: Path, paths: Sequence[str], threads: int, pixel_limit: int) -> Iterator[Entry]:
+def _examine_all(root: Path, paths: Sequence[str], threads: int) -> Iterator[Entry]:
     started = logged = time.monotonic()
     with ThreadPoolExecutor(threads or resources.cores()) as pool:
-        for done, entry in enumerate(pool.map(lambda path: examine(root / path, pixel_limit), paths), start=1):
+        for done, entry in enumerate(pool.map(lambda path: examine(root / path), paths), start=1):
             now = time.monotonic()
             if now - logged > LOG_EVERY_SECONDS:
                 logged = now
@@ -132,43 +131,43 @@ def _examine_all(root: Path, paths: Sequence[str], threads: int, pixel_limit: in
             yield entry
 
 
-def examine(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Entry:
-    """Everything the index says about one file. Never raises for what is wrong with the file."""
+def examine(path: Path) -> Entry:
+    """Index entry of a file. It never raises an error for a bad file."""
     try:
         data = path.read_bytes()
     except OSError as error:
         return Entry(reason=f"{UNREADABLE}: {error.strerror}")
     entry = Entry(bytes=len(data), crc=zlib.crc32(data))
     try:
-        width, height, orientation = _inspect(data, pixel_limit)
+        width, height, orientation = _inspect(data)
     except UnidentifiedImageError:
         return entry._replace(reason=_foreign(data))
-    # Pillow's parsers raise nearly anything for hostile bytes; each of these is one bad file, not a crash.
+    # Pillow's parsers raise nearly any error for malformed bytes; each means one bad file.
     except Exception as error:
         return entry._replace(reason=str(error) or type(error).__name__)
     return entry._replace(height=height, width=width, orientation=orientation)
 
 
-def _inspect(data: bytes, pixel_limit: int) -> tuple[int, int, int]:
-    """Upright width and height and the EXIF orientation of a sound image; raises whatever is wrong with it."""
+def _inspect(data: bytes) -> tuple[int, int, int]:
+    """Upright width and height and the EXIF orientation of a good image; any error means a bad one."""
     with Image.open(io.BytesIO(data), formats=formats()) as image:
-        if image.width * image.height > pixel_limit:
-            raise ValueError(f"{image.width} x {image.height} pixels; the limit is {pixel_limit} in all")
+        if image.width * image.height > PIXEL_LIMIT:
+            raise ValueError(f"{image.width} x {image.height} pixels; the limit is {PIXEL_LIMIT} in all")
         jpeg = image.format in ("JPEG", "MPO")
         size = image.size
         if jpeg:
-            # Reads the whole file, but computes 1/64 of its pixels.
+            # Reads the whole file, but decodes only 1/64 of its pixels.
             image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
         if not jpeg:
-            size = image.size  # Pillow turns a TIFF upright while loading it.
+            size = image.size  # Pillow orients a TIFF while loading it.
             _check_whole(image, data)
         orientation = _orientation(image)
     return (size[1], size[0], orientation) if orientation >= 5 else (*size, orientation)
 
 
 def _check_whole(image: Image.Image, data: bytes) -> None:
-    """What Pillow lets pass and the reader would not."""
+    """Raise ValueError for images that Pillow accepts and the reader does not."""
     if image.format == "PNG" and PNG_END not in data:
         raise ValueError("image file is truncated (no PNG end marker)")
     by_opencv = image.format in BY_OPENCV
@@ -181,13 +180,13 @@ def _check_whole(image: Image.Image, data: bytes) -> None:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # Damaged metadata beside sound pixels: viewers show such an image as it lies.
+    except Exception:  # Damaged metadata with intact pixels: viewers ignore the orientation.
         return 1
     return value if value in range(1, 9) else 1
 
 
 def _foreign(data: bytes) -> str:
-    """What a file is that is none of the allowed formats."""
+    """Why a file of none of the allowed formats is bad."""
     if not data:
         return "empty file"
     found = pillow_formats.kind_of(data)
@@ -211,19 +210,19 @@ def _table(root: Path, paths: Sequence[str], entries: list[Entry]) -> Index:
     )
 
 
-def _cache_key(root: Path, paths: Sequence[str], pixel_limit: int) -> str:
-    """Hash of where the files are and of their sizes and times, so that a changed data set misses the cache."""
+def _cache_key(root: Path, paths: Sequence[str]) -> str:
+    """Hash of the files' paths, sizes and times, so that a changed data set misses the cache."""
     folders = {path.rpartition("/")[0] for path in paths}
-    # Where links lead is part of it: the file that a link is turned to may have the size and the time of the old one.
+    # Includes the targets of links: a new target may have the size and time of the old one.
     real = {folder: os.path.realpath(root / folder) for folder in sorted(folders)}
     states = [(path, *_state(root / path)) for path in paths]
-    return hashlib.sha256(json.dumps([FORMAT, formats(), pixel_limit, str(root), real, states]).encode()).hexdigest()[
+    return hashlib.sha256(json.dumps([FORMAT, formats(), PIXEL_LIMIT, str(root), real, states]).encode()).hexdigest()[
         :32
     ]
 
 
 def _state(path: Path) -> tuple[int, int, str]:
-    """Size and time of a file, and where it lies if `path` is a link to it; -1 for what is not there."""
+    """Size and time of a file, and its real path if `path` is a link; -1 if it is missing."""
     try:
         state, target = path.lstat(), ""
         if stat.S_ISLNK(state.st_mode):
@@ -237,13 +236,13 @@ COLUMNS = {"byte_N": "int64", "crc_N": "uint32", "size_N2": "int32", "orientatio
 
 
 def _read_cache(file: Path, root: Path, paths: Sequence[str]) -> Index | None:
-    """The stored index, or None when there is none or it is damaged."""
+    """The stored index; None if there is none or it is damaged."""
     try:
         with np.load(file, allow_pickle=False) as stored:
             columns = {name: stored[name] for name in COLUMNS}
     except FileNotFoundError:
         return None
-    except Exception as error:  # a damaged archive may raise nearly anything, and is worth no more than a new pass
+    except Exception as error:  # a damaged archive may raise nearly any error
         logger.warning("%s is damaged (%s); the index is built anew", file, error)
         return None
     for name, kind in COLUMNS.items():
@@ -254,7 +253,7 @@ def _read_cache(file: Path, root: Path, paths: Sequence[str]) -> Index | None:
 
 
 def _write_cache(file: Path, index: Index) -> None:
-    """Store under a private name, then rename: two processes at once both leave a whole file."""
+    """Write atomically, so that two processes at once leave a whole file."""
     try:
         content = io.BytesIO()
         np.savez_compressed(content, **{name: getattr(index, name) for name in COLUMNS})

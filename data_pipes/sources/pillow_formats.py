@@ -1,4 +1,4 @@
-"""Formats that Pillow reads and OpenCV does not, or not rightly: TIFF, GIF, AVIF and, with a plug-in, HEIC."""
+"""Formats that OpenCV cannot read, or not correctly, and Pillow can: TIFF, GIF, AVIF and, with a plug-in, HEIC."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def kind_of(data: bytes) -> str | None:
 
 @functools.cache
 def available() -> tuple[str, ...]:
-    """Those of the four that can be read here. The plug-in for HEIC is registered, where it is installed."""
+    """Those of the four formats that can be read here. Registers the plug-in for HEIC if it is installed."""
     found = ["TIFF", "GIF"]
     if features.check("avif"):
         found.append("AVIF")
@@ -49,9 +49,9 @@ def available() -> tuple[str, ...]:
 
 
 def decode(data: bytes, kind: str) -> NDArray[np.uint8] | None:
-    """RGB pixels, HxWx3, of the first frame, alpha dropped; None when they cannot be had.
+    """RGB pixels of the first frame, HxWx3, without alpha; None: undecodable.
 
-    TIFF comes upright. The others lie as Pillow hands them over, which its EXIF orientation belongs to.
+    TIFF is upright. The others are returned as Pillow loads them, to be oriented by their EXIF orientation.
     """
     if kind not in available():
         return None
@@ -64,7 +64,7 @@ def decode(data: bytes, kind: str) -> NDArray[np.uint8] | None:
 
 
 def _high_byte(image: Image.Image) -> NDArray[np.uint8]:
-    """Of 12 or 16 bits of grey. Pillow leaves it to the caller that white may be zero."""
+    """The high byte of 12 or 16 bits of grey. Pillow leaves the inversion of white-is-zero images to the caller."""
     tags = getattr(image, "tag_v2", {})
     high_HW = (np.asarray(image) >> (tags[BITS_TAG][0] - 8)).astype(np.uint8)
     if tags.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO:

@@ -1,4 +1,4 @@
-"""Samples: which images a split has, what they are called, and what they show.
+"""Samples: the images of a split, with their names, labels and sizes.
 
 Shape suffixes: N samples; size_N2 holds height and width.
 """
@@ -19,7 +19,7 @@ from data_pipes.sources.split import evenly_spaced
 UNLABELLED = -1
 
 
-# No slots: the fingerprint is kept in the instance's __dict__.
+# No slots: cached_property stores the fingerprint in the instance's __dict__.
 @dataclass(frozen=True, kw_only=True)
 class Samples:
     """One split of a data set. Row i of every array is sample i."""
@@ -27,15 +27,15 @@ class Samples:
     split: str
     """train, validation, test, evaluation, or unlabelled."""
     classes: tuple[str, ...]
-    """Class names; their position is the label. Empty when the classes are unknown."""
+    """Class names; the position is the label. Empty if the classes are unknown."""
     key_N: tuple[str, ...]
-    """The stable identity of a sample: its path below the root, or its row in the array as text."""
+    """Stable name of each sample: its path below the root, or its row in the array."""
     label_N: NDArray[np.int64]
-    """Labels; -1 is unlabelled."""
+    """Labels; -1: unlabelled."""
     size_N2: NDArray[np.int32]
     """Height and width of the upright image, in pixels."""
     row_N: NDArray[np.int64]
-    """The row of each sample in `images`, so that selections share one store."""
+    """Row of each sample in `images`, so that selections share one store."""
     images: ImageStore
     """The pixels."""
 
@@ -60,7 +60,7 @@ class Samples:
         return int(self.size_N2[0, 0]), int(self.size_N2[0, 1])
 
     def select(self, rows: NDArray[np.int64], *, split: str | None = None) -> Samples:
-        """These rows, in this order, on the same store; under another split's name when one is given."""
+        """These rows, in this order, on the same store; `split` renames the split."""
         return replace(
             self,
             split=self.split if split is None else split,
@@ -80,12 +80,12 @@ class Samples:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of what the samples are: keys, labels, sizes, content checksums and class names, in order.
+        """SHA-256 of keys, labels, sizes, content checksums and class names, in order.
 
-        The split's name and the position in the store do not enter.
+        The name of the split and the rows in the store are not included.
         """
         digest = hashlib.sha256(json.dumps([self.classes, self.key_N]).encode())
-        # Fixed byte order and width: the same on every machine.
+        # Byte order and width are fixed, for the same result on every machine.
         digest.update(self.label_N.astype("<i8").tobytes())
         digest.update(self.size_N2.astype("<i4").tobytes())
         digest.update(self.images.crc_N[self.row_N].astype("<u4").tobytes())

@@ -1,4 +1,4 @@
-"""From a DataSpec to Samples: which splits a data set has, and how the missing ones are made."""
+"""Samples of the data set in a DataSpec: the splits it has, and a validation split cut from train if it has none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMED_BAD_FILES = 5
 
 
 def splits(spec: DataSpec) -> tuple[str, ...]:
-    """The splits that `load` can give for this spec."""
+    """The splits that `load` accepts for this spec."""
     if spec.source == "cifar10.1":
         return ("test",)
     return _splits(_listing(spec)) if spec.facts.files else ("train", "validation", "test")
@@ -39,10 +39,10 @@ def _splits(listing: folders.Listing) -> tuple[str, ...]:
 
 
 def load(spec: DataSpec, split: Split) -> Samples:
-    """The samples of one split, files checked, validation cut from train when the data set brings none.
+    """The samples of one split, with files checked and validation cut from train if the data set has none.
 
-    Raises UsageError when the data set is not at data.root, InputError for a split that it does not have, for damaged
-    data, for bad image files unless data.bad_files is skip, and when skipping them leaves a class of train without any.
+    UsageError: the data set is not at data.root. InputError: it has no such split, it is damaged, it has bad image
+    files (unless data.bad_files is skip), or skipping them leaves a class of train without images.
     """
     if spec.facts.files:
         return _from_files(spec, split)
@@ -72,7 +72,7 @@ def _root(spec: DataSpec) -> Path:
 
 
 def _cut(samples: Samples, spec: DataSpec, split: Split) -> Samples:
-    """The train or the validation part of what the data set calls train."""
+    """The train or the validation part of the data set's train split."""
     train_rows, validation_rows = stratified(samples.label_N, spec.validation_fraction, spec.split_seed)
     if len(validation_rows) == 0:
         raise InputError(f"{len(samples)} training samples are too few to cut a validation split: no class has two")
@@ -85,7 +85,7 @@ def _cut(samples: Samples, spec: DataSpec, split: Split) -> Samples:
 def _array_samples(spec: DataSpec, part: arrays.Part) -> Samples:
     match spec.source:
         case "digits":
-            # Always the same test samples, whatever the split seed.
+            # The test samples do not depend on the split seed.
             samples = _in_memory(arrays.digits(), part)
             train_rows, test_rows = stratified(samples.label_N, DIGITS_TEST_FRACTION, seed=0)
             return samples.select(test_rows if part == "test" else train_rows)
@@ -153,7 +153,7 @@ def _file_samples(spec: DataSpec, listing: folders.Listing, split: str) -> Sampl
         lost = [name for name in _missing(samples) if listing.classes.index(name) in label_N]
         if lost:
             raise InputError(
-                f"{listing.root}: every image of {some(lost)} in train is bad: mend some, or leave the class out"
+                f"{listing.root}: every image of {some(lost)} in train is bad: repair some, or remove the class"
             )
     return samples
 
@@ -173,7 +173,7 @@ def _indexed(
     bad_files: BadFiles,
     threads: int,
 ) -> Samples:
-    """Samples of the sound files among these."""
+    """Samples of the good files among these."""
     table = index.scan(root, paths, threads)
     if not table.ok.all():
         _report_bad(table, bad_files)
@@ -190,7 +190,7 @@ def _indexed(
 
 
 def _report_bad(table: index.Index, bad_files: BadFiles) -> None:
-    """One warning when bad files are left out; otherwise, or when no file is sound, InputError."""
+    """Raise InputError for bad files; if they are left out and some file is good, log a warning instead."""
     bad_rows = np.flatnonzero(~table.ok)
     named = "; ".join(f"{table.path_N[row]}: {table.reason_N[row]}" for row in bad_rows[:NAMED_BAD_FILES])
     more = f"; and {len(bad_rows) - NAMED_BAD_FILES} more" if len(bad_rows) > NAMED_BAD_FILES else ""
@@ -198,5 +198,5 @@ def _report_bad(table: index.Index, bad_files: BadFiles) -> None:
     if not table.ok.any():
         raise InputError(f"{text}. None is left")
     if bad_files == "error":
-        raise InputError(f"{text}. Mend or remove them, or leave them out with data.bad_files: skip")
+        raise InputError(f"{text}. Repair or remove them, or leave them out with data.bad_files: skip")
     warn_once(f"{text}. They are left out (data.bad_files: skip)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# Keeps this stream apart from the plan's, which are keyed by the same small seeds.
+# Separates this stream from the plan's, whose keys contain equally small seeds.
 STREAM = 0x73706C6974
 
 
@@ -13,7 +13,7 @@ def stratified(label_N: NDArray[np.int64], fraction: float, seed: int) -> tuple[
     """Cut rows into (train_rows, validation_rows), both ascending, with about `fraction` of every class in the second.
 
     A class of at least two samples keeps at least one in each part; a single sample stays in train. The cut depends on
-    labels, fraction and seed only: raw Philox bits are a stream that NumPy keeps stable, shuffle() is not.
+    labels, fraction and seed only: NumPy keeps the raw bits of Philox stable across versions, but not shuffle().
     """
     assert 0 < fraction < 1
     bits = np.random.Philox(key=(STREAM << 64) | (seed % 2**64)).random_raw(len(label_N))

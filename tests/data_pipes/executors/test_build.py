@@ -5,6 +5,8 @@ B rows of a micro-batch, N samples of the split.
 
 import io
 from dataclasses import replace
+from importlib import import_module
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from data_pipes.executors.canvas import CanvasImages
 from data_pipes.executors.dali import DaliExecutor
 from data_pipes.executors.host import HostExecutor
 from data_pipes.sources.index import scan
-from data_pipes.spec import AugmentSpec, DataSpec
+from data_pipes.spec import AugmentSpec, DataSpec, ExecutorName
 from odd_files import odd_files
 
 CPU = torch.device("cpu")
@@ -300,3 +302,10 @@ def test_a_closed_executor_takes_nothing(name):
     worker.close()
     with pytest.raises(RuntimeError, match="shutdown"):
         worker.submit(np.arange(1), plan.evaluation(samples.size_N2, 1.0, (28, 28)))
+
+
+@pytest.mark.parametrize("name", [name for name in get_args(ExecutorName) if name != "auto"])
+def test_each_executor_has_a_module_of_its_name(name):
+    module = import_module(f"data_pipes.executors.{name}")
+    assert callable(module.create) and callable(module.decoder)
+    assert name in get_args(get_type_hints(choice.Choice)["name"])

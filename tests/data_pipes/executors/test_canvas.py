@@ -23,7 +23,7 @@ from torchvision.transforms.v2 import functional as T
 import reference
 from configs import resources
 from configs.errors import InputError, UsageError
-from data_pipes.executors import canvas, canvas_file
+from data_pipes.executors import canvas, canvas_file, choice
 from data_pipes.sources import source
 from data_pipes.sources.images import FileImages
 from data_pipes.sources.index import scan
@@ -44,24 +44,32 @@ def spec(size_HW=(28, 28), channels=1, **changes) -> DataSpec:
     return DataSpec(image_size=size_HW, **{**shape, **changes})
 
 
+def load(config, samples, *words, **named):
+    return canvas.load(config, samples, choice.canvas_size(config, samples.common_size), *words, **named)
+
+
+def squash(config, samples, row_R):
+    return canvas.squash(config, samples, row_R, choice.canvas_size(config, samples.common_size))
+
+
 @pytest.mark.parametrize("side_HW", [(28, 28), (64, 64), (20, 50)])
 def test_small_images_of_one_size_are_kept_exactly(side_HW):
     images = np.stack([reference.noise(*side_HW, 1, seed) for seed in range(9)])
     samples = reference.in_memory(images)
-    assert np.array_equal(canvas.squash(spec(side_HW), samples, np.arange(len(samples))).numpy(), images)
-    rgb = canvas.squash(spec(side_HW, channels=3), samples, np.arange(len(samples))).numpy()
+    assert np.array_equal(squash(spec(side_HW), samples, np.arange(len(samples))).numpy(), images)
+    rgb = squash(spec(side_HW, channels=3), samples, np.arange(len(samples))).numpy()
     assert rgb.shape == (9, *side_HW, 3) and np.array_equal(rgb, np.repeat(images, 3, axis=3))
 
 
 def test_rows_of_a_selection_come_in_its_order():
     images = np.stack([reference.noise(8, 8, 1, seed) for seed in range(9)])
     chosen = reference.in_memory(images).select(np.array([7, 0, 3]))
-    assert np.array_equal(canvas.squash(spec(), chosen, np.arange(len(chosen))).numpy(), images[[7, 0, 3]])
+    assert np.array_equal(squash(spec(), chosen, np.arange(len(chosen))).numpy(), images[[7, 0, 3]])
 
 
 def test_squashing_is_torchvisions_resize():
     images = [reference.picture(90, 120, 3, 0), reference.picture(200, 70, 3, 1), reference.picture(15, 15, 3, 2)]
-    squashed = canvas.squash(spec((40, 30), channels=3), reference.in_memory(images), np.arange(len(images))).numpy()
+    squashed = squash(spec((40, 30), channels=3), reference.in_memory(images), np.arange(len(images))).numpy()
     assert squashed.shape == (3, 46, 34, 3)
     for image, ours in zip(images, squashed, strict=True):
         theirs = T.resize(torch.from_numpy(image).permute(2, 0, 1), [46, 34], antialias=True).permute(1, 2, 0).numpy()
@@ -81,7 +89,7 @@ def test_large_files_are_decoded_at_a_reduced_scale_with_little_loss(tmp_path, m
         return read(self, row, channels=channels, reduce=reduce)
 
     monkeypatch.setattr(FileImages, "read", watched)
-    ours = canvas.squash(spec((64, 64), channels=3), samples, np.arange(1)).numpy()[0]
+    ours = squash(spec((64, 64), channels=3), samples, np.arange(1)).numpy()[0]
     theirs = T.resize(torch.from_numpy(whole).permute(2, 0, 1), [73, 73], antialias=True).permute(1, 2, 0).numpy()
     assert asked == [4] and reference.psnr(ours, theirs) > 45
 
@@ -95,16 +103,16 @@ def test_large_files_are_decoded_at_a_reduced_scale_with_little_loss(tmp_path, m
 def test_an_array_is_the_canvas_without_a_file(cache, own, channels, rows):
     images = np.stack([reference.picture(12, 10, own, seed) for seed in range(9)])
     samples = reference.in_memory(images).select(np.array(rows))
-    ours = canvas.load(spec((12, 10), channels), samples, decode=never)
-    assert torch.equal(ours, canvas.squash(spec((12, 10), channels), samples, np.arange(len(rows))))
+    ours = load(spec((12, 10), channels), samples, decode=never)
+    assert torch.equal(ours, squash(spec((12, 10), channels), samples, np.arange(len(rows))))
     assert ours.shape == (len(rows), 12, 10, channels) and ours.is_contiguous() and list(cache.iterdir()) == []
 
 
 def test_a_whole_array_is_not_copied():
     images = np.stack([reference.noise(8, 8, 1, seed) for seed in range(5)])
     samples = reference.in_memory(images)
-    assert canvas.load(spec((8, 8)), samples).data_ptr() == samples.images.pixel_NHWC.ctypes.data
-    assert canvas.load(spec((8, 8)), samples.select(np.arange(4))).data_ptr() != samples.images.pixel_NHWC.ctypes.data
+    assert load(spec((8, 8)), samples).data_ptr() == samples.images.pixel_NHWC.ctypes.data
+    assert load(spec((8, 8)), samples.select(np.arange(4))).data_ptr() != samples.images.pixel_NHWC.ctypes.data
 
 
 @pytest.mark.filterwarnings("error")
@@ -112,15 +120,15 @@ def test_an_array_that_may_not_be_written_is_copied():
     """torch cannot protect it; the data sets are read with np.frombuffer."""
     data = reference.noise(40, 8, 1).tobytes()
     samples = reference.in_memory(np.frombuffer(data, np.uint8).reshape(5, 8, 8, 1))
-    canvas.load(spec((8, 8)), samples)[:] = 0
+    load(spec((8, 8)), samples)[:] = 0
     assert samples.images.pixel_NHWC.any()
 
 
 def test_a_large_array_is_squashed_and_not_kept(cache, monkeypatch):
     monkeypatch.setattr(canvas, "KEPT_FROM", 1)
     samples = reference.in_memory(np.stack([reference.noise(64, 64, 1, seed) for seed in range(9)]))
-    ours = canvas.load(spec((20, 20)), samples)
-    assert torch.equal(ours, canvas.squash(spec((20, 20)), samples, np.arange(9))) and list(cache.iterdir()) == []
+    ours = load(spec((20, 20)), samples)
+    assert torch.equal(ours, squash(spec((20, 20)), samples, np.arange(9))) and list(cache.iterdir()) == []
 
 
 # ---- files
@@ -167,7 +175,7 @@ def samples(folder, monkeypatch) -> Samples:
 
 @pytest.fixture
 def right(samples) -> torch.Tensor:
-    return canvas.squash(PHOTO, samples, np.arange(COUNT))
+    return squash(PHOTO, samples, np.arange(COUNT))
 
 
 def kept(cache: Path, suffix: str = ".pixels") -> Path:
@@ -177,11 +185,11 @@ def kept(cache: Path, suffix: str = ".pixels") -> Path:
 
 def test_the_second_load_decodes_nothing(samples, right, cache, caplog):
     caplog.set_level(logging.INFO)
-    assert torch.equal(canvas.load(PHOTO, samples), right)
+    assert torch.equal(load(PHOTO, samples), right)
     assert "canvas: 40 images of 14 x 11 decoded in" in caplog.text and f"kept in {kept(cache)}" in caplog.text
     with pytest.raises(AssertionError, match="decoded"):  # negative control: another decoder's name misses the file
-        canvas.load(PHOTO, samples, never, "another decoder")
-    again = canvas.load(PHOTO, samples, never)
+        load(PHOTO, samples, never, "another decoder")
+    again = load(PHOTO, samples, never)
     assert torch.equal(again, right) and again.is_contiguous()
     assert f"canvas: 40 images of 14 x 11 read from {kept(cache)} in" in caplog.text
     assert {record.levelname for record in caplog.records} == {"INFO"}
@@ -194,15 +202,15 @@ def test_a_decoder_that_is_passed_in_decodes(samples, right):
         blocks.append(row_R.tolist())
         return 255 - right[row_R]
 
-    assert torch.equal(canvas.load(PHOTO, samples, decode, "inverted"), 255 - right)
+    assert torch.equal(load(PHOTO, samples, decode, "inverted"), 255 - right)
     assert [row for block in blocks for row in block] == list(range(COUNT)) and len(blocks) == 6
-    assert torch.equal(canvas.load(PHOTO, samples), right), "two decoders have two canvases"
+    assert torch.equal(load(PHOTO, samples), right), "two decoders have two canvases"
 
 
 @pytest.mark.parametrize("wrong", [lambda block: block.float(), lambda block: block[:-1], lambda block: block[:1]])
 def test_what_a_decoder_returns_is_not_converted(samples, right, wrong):
     with pytest.raises(AssertionError):
-        canvas.load(PHOTO, samples, lambda row_R: wrong(right[row_R]))
+        load(PHOTO, samples, lambda row_R: wrong(right[row_R]))
 
 
 @pytest.mark.parametrize(
@@ -210,29 +218,29 @@ def test_what_a_decoder_returns_is_not_converted(samples, right, wrong):
     [spec((12, 12), channels=3), spec((12, 10), channels=1), spec((12, 10), channels=3, canvas_scale=1.5)],
 )
 def test_another_shape_is_another_canvas(samples, changed):
-    canvas.load(PHOTO, samples)
+    load(PHOTO, samples)
     with pytest.raises(AssertionError, match="decoded"):
-        canvas.load(changed, samples, never)
-    ours = canvas.load(changed, samples)
-    assert torch.equal(ours, canvas.squash(changed, samples, np.arange(COUNT)))
-    canvas.load(replace(PHOTO, threads=1, mean=(0.1,) * 3), samples, never)  # negative control: the pixels are the same
+        load(changed, samples, never)
+    ours = load(changed, samples)
+    assert torch.equal(ours, squash(changed, samples, np.arange(COUNT)))
+    load(replace(PHOTO, threads=1, mean=(0.1,) * 3), samples, never)  # negative control: the pixels are the same
 
 
 def test_the_order_of_the_samples_is_part_of_the_key(samples, right):
-    canvas.load(PHOTO, samples)
+    load(PHOTO, samples)
     turned = samples.select(np.arange(COUNT)[::-1].copy())
     with pytest.raises(AssertionError, match="decoded"):
-        canvas.load(PHOTO, turned, never)
-    assert torch.equal(canvas.load(PHOTO, turned), right.flip(0))
+        load(PHOTO, turned, never)
+    assert torch.equal(load(PHOTO, turned), right.flip(0))
 
 
 def test_the_content_of_a_file_is_part_of_the_key(samples, right, folder, tmp_path):
-    canvas.load(PHOTO, samples)
+    load(PHOTO, samples)
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    canvas.load(PHOTO, photographs(tmp_path), never)  # negative control: the same files elsewhere
+    load(PHOTO, photographs(tmp_path), never)  # negative control: the same files elsewhere
     Image.fromarray(255 - reference.picture(20, 30, 3, 0)).save(tmp_path / "00.png")
-    changed = canvas.load(PHOTO, photographs(tmp_path))
+    changed = load(PHOTO, photographs(tmp_path))
     assert not torch.equal(changed[0], right[0]) and torch.equal(changed[1:], right[1:])
 
 
@@ -247,28 +255,28 @@ def test_a_file_that_is_not_what_the_index_saw_does_not_enter_a_canvas(samples, 
     os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert photographs(tmp_path).fingerprint == stale.fingerprint  # the index did not notice
     with pytest.raises(InputError, match=r"17\.bmp: its content has changed"):
-        canvas.load(PHOTO, stale)
+        load(PHOTO, stale)
     assert not list(cache.glob("*.pixels")) and not list(cache.glob(".canvas*"))
     monkeypatch.setattr(canvas, "KEPT_FROM", 10)
-    canvas.load(PHOTO, stale.select(np.arange(18, COUNT)))  # negative control: a split without that file
+    load(PHOTO, stale.select(np.arange(18, COUNT)))  # negative control: a split without that file
     file.write_bytes(data)
-    canvas.load(PHOTO, stale)
+    load(PHOTO, stale)
     file.unlink()
     with pytest.raises(InputError, match=r"17\.bmp: the file is gone"):
-        canvas.load(PHOTO, stale, lambda row_R: torch.zeros(len(row_R), 14, 11, 3, dtype=torch.uint8), "reads nothing")
+        load(PHOTO, stale, lambda row_R: torch.zeros(len(row_R), 14, 11, 3, dtype=torch.uint8), "reads nothing")
 
 
 def test_a_small_split_is_not_kept(samples, right, cache, monkeypatch):
     few = samples.select(np.arange(COUNT - 1))
     before = set(cache.iterdir())
-    assert torch.equal(canvas.load(PHOTO, few), right[:-1]) and set(cache.iterdir()) == before
-    canvas.load(PHOTO, samples)  # negative control
+    assert torch.equal(load(PHOTO, few), right[:-1]) and set(cache.iterdir()) == before
+    load(PHOTO, samples)  # negative control
     assert len(set(cache.iterdir()) - before) == 3
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_next_to_no_images(samples, count):
-    assert canvas.load(PHOTO, samples.select(np.arange(count))).shape == (count, 14, 11, 3)
+    assert load(PHOTO, samples.select(np.arange(count))).shape == (count, 14, 11, 3)
 
 
 # ---- damage
@@ -314,7 +322,7 @@ def foreign_manifest(file: Path, blocks: list[int]) -> None:
 def test_only_damaged_blocks_are_decoded_again_and_the_file_is_mended(
     samples, right, cache, caplog, damage, blocks, named
 ):
-    canvas.load(PHOTO, samples)
+    load(PHOTO, samples)
     file = kept(cache)
     before = {path: path.read_bytes() for path in (file, file.with_suffix(".json"))}
     decoded = []
@@ -324,22 +332,22 @@ def test_only_damaged_blocks_are_decoded_again_and_the_file_is_mended(
         return right[row_R]
 
     damage(file, blocks)
-    assert torch.equal(canvas.load(PHOTO, samples, decode), right) and decoded == blocks
+    assert torch.equal(load(PHOTO, samples, decode), right) and decoded == blocks
     (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert file.stem in warning and named in warning and "decoded again" in warning
     assert {path: path.read_bytes() for path in before} == before, "mended to the last byte"
     caplog.clear()
-    assert torch.equal(canvas.load(PHOTO, samples, never), right) and not caplog.records
+    assert torch.equal(load(PHOTO, samples, never), right) and not caplog.records
 
 
 def test_a_canvas_that_cannot_be_kept_is_in_memory(samples, right, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HEARTCUT_CACHE", str(tmp_path / "file" / "below"))
-    assert torch.equal(canvas.load(PHOTO, samples), right)
+    assert torch.equal(load(PHOTO, samples), right)
     (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert "cannot be kept (Not a directory)" in warning
     with pytest.raises(AssertionError, match="decoded"):  # negative control: it was not
-        canvas.load(PHOTO, samples, never)
+        load(PHOTO, samples, never)
 
 
 # ---- crashes
@@ -370,7 +378,7 @@ def build(samples: Samples, right: torch.Tensor, pause: float, stop: str, workin
         os.fsync = die
     elif stop == "manifest":
         canvas_file.write_atomically = die
-    canvas.load(PHOTO, samples, slow)
+    load(PHOTO, samples, slow)
 
 
 def killed(samples: Samples, right: torch.Tensor, *, after: float = 60.0, pause: float = 0.0, stop: str = "") -> None:
@@ -390,14 +398,14 @@ def killed(samples: Samples, right: torch.Tensor, *, after: float = 60.0, pause:
 @pytest.mark.parametrize("stop", ["fsync", ".pixels", "manifest", ".json"])
 def test_a_run_killed_at_one_call_leaves_nothing_that_is_taken_for_whole(samples, right, cache, stop, damaged):
     if damaged:  # it dies while mending
-        canvas.load(PHOTO, samples)
+        load(PHOTO, samples)
         flipped(kept(cache), [2])
     other = right.clone()
     other[15] ^= 255  # as another GPU's decoder might, so that a mixture of the old and the new file would show
     killed(samples, other, stop=stop)
-    whole = canvas.load(PHOTO, samples, lambda row_R: right[row_R])
+    whole = load(PHOTO, samples, lambda row_R: right[row_R])
     assert torch.equal(whole, right) or (stop == ".json" and torch.equal(whole, other))
-    assert torch.equal(canvas.load(PHOTO, samples, never), whole)
+    assert torch.equal(load(PHOTO, samples, never), whole)
     assert not list(cache.glob(".canvas*")), "what the dead process left was not removed"
 
 
@@ -407,8 +415,8 @@ def test_a_run_killed_at_any_time_leaves_nothing_that_is_taken_for_whole(samples
     for _ in range(15):
         killed(samples, right, after=draw.uniform(0, 0.15), pause=0.02)
         unfinished += bool(list(cache.glob(".canvas-*.partial")))
-        assert torch.equal(canvas.load(PHOTO, samples), right)
-        assert torch.equal(canvas.load(PHOTO, samples, never), right) and not list(cache.glob(".canvas*"))
+        assert torch.equal(load(PHOTO, samples), right)
+        assert torch.equal(load(PHOTO, samples, never), right) and not list(cache.glob(".canvas*"))
         for file in cache.glob("canvas*"):
             file.unlink()
     assert unfinished >= 5, "hardly any process was killed at work"  # negative control
@@ -432,7 +440,7 @@ def count_and_load(samples: Samples, right: torch.Tensor, folder: Path, lockable
     if not lockable:
         fcntl.flock = unsupported
     barrier.wait(60)
-    ours = canvas.load(PHOTO, samples, decode)
+    ours = load(PHOTO, samples, decode)
     (folder / str(os.getpid())).write_text(hashlib.sha256(ours.numpy()).hexdigest())
 
 
@@ -452,7 +460,7 @@ def test_processes_at_once_decode_once(samples, right, tmp_path, lockable):
     assert decoded == 6 if lockable else decoded > 6
     results = {(tmp_path / str(child.pid)).read_text() for child in children}
     assert results == {hashlib.sha256(right.numpy()).hexdigest()}
-    assert torch.equal(canvas.load(PHOTO, samples, never), right)
+    assert torch.equal(load(PHOTO, samples, never), right)
 
 
 # ---- memory
@@ -462,24 +470,24 @@ def test_a_canvas_that_does_not_fit_is_refused_before_it_is_made(samples, monkey
     need = COUNT * 14 * 11 * 3
     monkeypatch.setattr(resources, "available_memory", lambda: int(need / canvas.MEMORY_SHARE) - 1)
     with pytest.raises(UsageError) as refused:
-        canvas.load(PHOTO, samples, never)
+        load(PHOTO, samples, never)
     for part in ("40 images", "14 x 11", "18,480 bytes", "80% of the 23,099", "data.executor host", "canvas_scale"):
         assert part in str(refused.value)
     monkeypatch.setattr(resources, "available_memory", lambda: int(need / canvas.MEMORY_SHARE) + 1)  # negative control
-    canvas.load(PHOTO, samples)
+    load(PHOTO, samples)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="in each of 2 processes"):
-        canvas.load(PHOTO, samples, never)
+        load(PHOTO, samples, never)
     monkeypatch.setattr(resources, "available_memory", lambda: None)
-    canvas.load(PHOTO, samples, never)
+    load(PHOTO, samples, never)
 
 
 def test_an_array_is_refused_only_where_it_is_copied(monkeypatch):
     samples = reference.in_memory(np.stack([reference.noise(8, 8, 1, seed) for seed in range(5)]))
     monkeypatch.setattr(resources, "available_memory", lambda: 10)
-    canvas.load(spec((8, 8)), samples)
+    load(spec((8, 8)), samples)
     with pytest.raises(UsageError, match="960 bytes"):
-        canvas.load(spec((8, 8), channels=3), samples)
+        load(spec((8, 8), channels=3), samples)
 
 
 # ---- the canvas as a store
@@ -487,7 +495,7 @@ def test_an_array_is_refused_only_where_it_is_copied(monkeypatch):
 
 def test_resident_samples_are_the_same_samples(samples, right):
     chosen = samples.select(np.array([30, 2, 11]))
-    ours = canvas.resident(chosen, canvas.load(PHOTO, chosen))
+    ours = canvas.resident(chosen, load(PHOTO, chosen))
     assert ours.fingerprint == chosen.fingerprint and np.array_equal(ours.size_N2, chosen.size_N2)
     assert ours.key_N == chosen.key_N and len(ours.images) == 3
     for place, row in enumerate([30, 2, 11]):
@@ -509,17 +517,17 @@ def test_writing_into_what_was_read_does_not_touch_the_canvas(samples, right):
 
 def test_a_long_decode_says_how_far_it_is(samples, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
-    canvas.load(PHOTO, samples)
+    load(PHOTO, samples)
     assert "canvas: decoded 7 of" not in caplog.text  # negative control: a short one does not
     monkeypatch.setattr(canvas, "LOG_EVERY_SECONDS", -1.0)
-    canvas.load(PHOTO, samples, decoder="another")
+    load(PHOTO, samples, decoder="another")
     assert "canvas: decoded 7 of 40 images of 14 x 11 in 0 s" in caplog.text
 
 
 @pytest.mark.data("food10")
 def test_photographs_come_back_bit_for_bit(data_root, cache):
     photo = spec((224, 224), channels=3, source="food11", root=str(data_root))
-    samples = source.load(photo, "train").select(np.arange(0, 2400, 8))
-    fresh = canvas.load(photo, samples)
-    assert torch.equal(fresh, canvas.squash(photo, samples, np.arange(len(samples))))
-    assert torch.equal(canvas.load(photo, samples, never), fresh)
+    samples = source.load(photo, "validation").select(np.arange(0, 600, 2))
+    fresh = load(photo, samples)
+    assert torch.equal(fresh, squash(photo, samples, np.arange(len(samples))))
+    assert torch.equal(load(photo, samples, never), fresh)

@@ -172,11 +172,6 @@ def test_a_squashed_canvas_costs_what_any_bilinear_view_of_it_costs(data_root, f
     for name, bound in {"recipe": 43, "flipped": 40, "evaluation": 39}.items():
         config, view = spec((224, 224), VIEWS[name]), food_view(name, samples)
         ours = pixels(config, carry_out(config, samples, view, device, canvas=canvas.to(device)))
-        print(
-            name,
-            reference.psnr(ours, rendered(config, samples, view)),
-            reference.difference(ours, plainly(samples, canvas, view, (224, 224))).mean(),
-        )
         assert reference.psnr(ours, rendered(config, samples, view)) > bound, name
         assert reference.difference(ours, plainly(samples, canvas, view, (224, 224))).mean() < 0.3, name
 

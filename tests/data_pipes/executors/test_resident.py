@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as T
 
 import reference
 from data_pipes import pixels, plan
-from data_pipes.executors import build, canvas
+from data_pipes.executors import build, canvas, choice
 from data_pipes.executors.resident import ResidentExecutor
 from data_pipes.sources.index import scan
 from data_pipes.spec import AugmentSpec, DataSpec
@@ -29,7 +29,9 @@ def spec(size_HW=(28, 28), channels=1, **changes) -> DataSpec:
 
 
 def by_torch(config, samples) -> ResidentExecutor:
-    return ResidentExecutor(samples, config, canvas.load(config, samples), torch.float32)
+    return ResidentExecutor(
+        samples, config, canvas.load(config, samples, choice.canvas_size(config, samples.common_size)), torch.float32
+    )
 
 
 def by_opencv(config, samples):
@@ -166,7 +168,12 @@ def test_a_gpu_shows_what_a_cpu_shows(cuda):
     view = plan.training(0, 1, replace(GEOMETRY, crop_scale=(0.3, 1.0)), samples.size_N2, (45, 37))
     levels = []
     for device in (torch.device("cpu"), cuda):
-        worker = ResidentExecutor(samples, config, canvas.load(config, samples).to(device), torch.float32)
+        worker = ResidentExecutor(
+            samples,
+            config,
+            canvas.load(config, samples, choice.canvas_size(config, samples.common_size)).to(device),
+            torch.float32,
+        )
         levels.append(pixels.levels(worker.submit(np.arange(16), view).result(), config).cpu().numpy())
         worker.close()
     gap = reference.difference(*levels)

@@ -19,9 +19,9 @@ CODECS = [FLOAT32, FLOAT16, TOP_4]
 TEMPERATURES = (1.0, 4.0, 20.0)
 
 
-def logits_of(low: int = 5, high: int = 40, size: float = 60.0):
+def logits_of(low: int = 5, high: int = 12, size: float = 60.0):
     """Small tables of float32 logits; few distinct values now and then, so that classes tie."""
-    shapes = st.tuples(st.integers(1, 12), st.integers(low, high))
+    shapes = st.tuples(st.integers(1, 3), st.integers(low, high))
     values = st.one_of(st.floats(-size, size, width=32), st.integers(-2, 2).map(float))
     return shapes.flatmap(lambda shape: arrays(np.float32, shape, elements=values))
 
@@ -154,9 +154,11 @@ def test_taking_the_maximum_away_is_what_makes_float16_fine():
 
 
 @settings(max_examples=60)
-@given(logits_of(2, 256, size=1e5), st.sampled_from(TEMPERATURES))
-def test_no_row_in_float16_is_worse_than_rounding_can_make_it(logit_RK, temperature):
+@given(st.integers(0, 2**32), st.integers(2, 256), st.floats(0.1, 1e5), st.sampled_from(TEMPERATURES), st.booleans())
+def test_no_row_in_float16_is_worse_than_rounding_can_make_it(seed, classes, size, temperature, tied):
     """KL is half the variance of the error, below 2^-22 E[u^2] at a distance of u T: 1.2e-6 at 256 classes."""
+    logit_RK = np.random.default_rng(seed).uniform(-size, size, (50, classes)).astype(np.float32)
+    logit_RK = np.round(logit_RK) if tied else logit_RK
     assert divergence(logit_RK, there_and_back(FLOAT16, logit_RK).dense(), temperature).max() < 2e-6
 
 

@@ -254,7 +254,7 @@ def test_classes_in_groups(tmp_path, caplog, home):
     touch(tmp_path, *(f"{home}{name}/1.jpg" for name in ("animals/cat", "animals/dog/old", "plants/oak")))
     shallow = class_folders(tmp_path)
     assert shallow.classes == ("animals", "plants") and len(caplog.records) == 1
-    assert "animals holds folders only (cat, dog), and all of it is one class; data.class_depth: 2 makes" in caplog.text
+    assert "animals holds only folders (cat, dog), and all of it is one class; data.class_depth: 2 makes" in caplog.text
     caplog.clear()
     touch(tmp_path, f"{home}1.jpg", f"{home}animals/2.jpg")
     deep = class_folders(tmp_path, class_depth=2)
@@ -265,7 +265,7 @@ def test_classes_in_groups(tmp_path, caplog, home):
 
 def test_a_data_set_one_folder_down_is_pointed_at(tmp_path, caplog):
     class_folders(touch(tmp_path, "flowers/train/rose/1.jpg", "flowers/test/rose/1.jpg"))
-    assert f"if it is the data set, say data.root: {tmp_path}/flowers" in caplog.text
+    assert f"if it is the data set, set data.root: {tmp_path}/flowers" in caplog.text
 
 
 def test_classes_deeper_than_the_folders_are_missing(tmp_path):

@@ -112,13 +112,16 @@ def test_a_forged_giant_is_refused_before_decoding(tmp_path, monkeypatch, forge,
     found = reason(tmp_path, data)
     assert "pixels" in found and "limit" in found
     if pillow_limit is None:  # negative control: it is our limit that stops it
-        assert examine(tmp_path / "file.jpg", pixel_limit=10**9).reason == "decoded"
+        monkeypatch.setattr(index, "PIXEL_LIMIT", 10**9)
+        assert examine(tmp_path / "file.jpg").reason == "decoded"
 
 
-def test_the_limit_counts_pixels(tmp_path):
+def test_the_limit_counts_pixels(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(encoded("PNG"))
-    assert examine(tmp_path / "a", pixel_limit=200 * 160).reason == ""
-    assert "limit" in examine(tmp_path / "a", pixel_limit=200 * 160 - 1).reason
+    monkeypatch.setattr(index, "PIXEL_LIMIT", 200 * 160)
+    assert examine(tmp_path / "a").reason == ""
+    monkeypatch.setattr(index, "PIXEL_LIMIT", 200 * 160 - 1)
+    assert "limit" in examine(tmp_path / "a").reason
 
 
 def test_floats_are_refused(tmp_path):
@@ -178,7 +181,7 @@ def test_the_second_scan_reads_no_file(tmp_path, monkeypatch, cache):
 
 
 @pytest.mark.parametrize("change", ["size", "time", "new limit"])
-def test_a_changed_file_misses_the_cache(tmp_path, change):
+def test_a_changed_file_misses_the_cache(tmp_path, monkeypatch, change):
     root, paths = folder_of(tmp_path)
     scan(root, paths)
     state = (root / paths[1]).stat()
@@ -186,8 +189,9 @@ def test_a_changed_file_misses_the_cache(tmp_path, change):
     (root / paths[1]).write_bytes(data)
     later = state.st_mtime_ns + (change == "time")
     os.utime(root / paths[1], ns=(later, later))
-    limit = {"pixel_limit": 10**8} if change == "new limit" else {}
-    assert scan(root, paths, **limit).crc_N[1] == zlib.crc32(data)
+    if change == "new limit":
+        monkeypatch.setattr(index, "PIXEL_LIMIT", 10**8)
+    assert scan(root, paths).crc_N[1] == zlib.crc32(data)
 
 
 def test_same_size_and_time_is_taken_from_the_cache(tmp_path):
