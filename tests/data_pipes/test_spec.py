@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 
+from configs import resources
 from configs.errors import UsageError
 from data_pipes.spec import SOURCES, AugmentSpec, DataSpec, Operator, SourceName
 
@@ -152,3 +153,19 @@ def test_class_names_are_given_where_nothing_else_names_them(source, classes, ex
     assert DataSpec(source="idx", classes=("a", "b"), **base).classes == ("a", "b")
     with pytest.raises(UsageError, match=rf"data\.classes is .*{expected}"):
         DataSpec(source=source, classes=classes, **base)
+
+
+def test_fill_colour_is_the_mean_in_whole_levels():
+    assert DataSpec(**{**GOOD, "mean": (0.4, 0.5, 0.6), "std": (1, 1, 1)}).fill_colour == (102, 128, 153)
+    assert DataSpec(**{**GOOD, "mean": (1.0,)}).fill_colour == (255,)
+
+
+def test_threads_are_shared_among_the_processes_of_a_machine(monkeypatch):
+    monkeypatch.setattr(resources, "cores", lambda: 12)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert DataSpec(**GOOD, threads=0).thread_count == 12
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "5")
+    assert DataSpec(**GOOD, threads=0).thread_count == 2
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "64")
+    assert DataSpec(**GOOD, threads=0).thread_count == 1
+    assert DataSpec(**GOOD, threads=7).thread_count == 7

@@ -512,7 +512,7 @@ def test_a_larger_batch_than_any_before_loses_no_ticket(tmp_path):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_squashing_keeps_the_order_and_names_a_bad_file(tmp_path, monkeypatch, device):
-    monkeypatch.setattr(dali, "BLOCK", 2)
+    monkeypatch.setattr(dali, "CANVAS_BATCH", 2)
     samples = photographs(tmp_path, 7)
     row_R = np.array([6, 0, 3, 3, 1])
     canvas = dali.squash(samples, spec(prefetch=1), torch.device(device), (40, 50), row_R)
