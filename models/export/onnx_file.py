@@ -104,8 +104,7 @@ def convert(net: nn.Module, card: Card, *, artefact_sha256: str | None = None) -
             verbose=False,
         )
     except (RuntimeError, ValueError, torch.onnx.errors.OnnxExporterError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{card.model.name} cannot be converted to ONNX: {reason}") from error
+        raise InputError(f"{card.model.name} cannot be converted to ONNX: {_reason(error)}") from error
     assert program is not None  # only TorchScript's exporter returns nothing
     proto = program.model_proto
     _strip(proto)
@@ -113,6 +112,13 @@ def convert(net: nn.Module, card: Card, *, artefact_sha256: str | None = None) -
     proto.doc_string = _explanation(card)
     content: bytes = proto.SerializeToString(deterministic=True)
     return content
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of the innermost cause: the exporter's own messages are advice for its developers."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0]
 
 
 def metadata(card: Card, artefact_sha256: str | None = None) -> dict[str, str]:

@@ -2,7 +2,16 @@
 
 import pytest
 
-from configs.errors import ExitCode, InputError, NonFiniteError, UnavailableError, UsageError, UserError, exit_code
+from configs.errors import (
+    ExitCode,
+    InputError,
+    NonFiniteError,
+    UnavailableError,
+    UsageError,
+    UserError,
+    exit_code,
+    require,
+)
 from configs.locks import LockedError
 from configs.stopping import StoppedError
 
@@ -28,3 +37,9 @@ def test_the_exit_code_of_an_error(error, code):
 
 def test_no_two_kinds_share_a_code():
     assert len({int(code) for code in ExitCode}) == len(ExitCode.__members__)
+
+
+def test_require_names_key_value_and_what_is_valid():
+    require(True, "steps", 1, "at least 1")
+    with pytest.raises(UsageError, match=r"^steps is 'x'; it must be at least 1$"):
+        require(False, "steps", "x", "at least 1")

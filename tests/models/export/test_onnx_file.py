@@ -163,6 +163,12 @@ class Branching(nn.Module):
         return image_BCHW[:, 0, row, :4]
 
 
+class Attention5d(nn.Module):
+    def forward(self, image_BCHW):
+        token_BGHND = image_BCHW[:, :, None, :, :4].contiguous()
+        return nn.functional.scaled_dot_product_attention(*[token_BGHND] * 3)[:, 0, 0, 0]
+
+
 class Undecided(nn.Module):
     def forward(self, image_BCHW):
         return image_BCHW[:, 0, 0, :4] if image_BCHW.sum() > 0 else image_BCHW[:, 0, 1, :4]
@@ -175,6 +181,7 @@ class Undecided(nn.Module):
         (Folded(), r"logits of shape \(2, 4\); \(1, 4\) would be right"),
         (Branching(), "cannot run|disagree"),  # the exporter takes the branch of its example, without a word
         (Undecided(), "cannot be converted to ONNX"),
+        (Attention5d(), "cannot be converted to ONNX: only 4D query, key, and value are supported$"),
     ],
 )
 def test_a_network_that_is_not_one_graph_for_any_batch_is_refused(small, net, message):
