@@ -1,10 +1,11 @@
-"""As much of a wandb server as a sweep needs, on this machine: it takes a sweep, and hands trials out to its agents."""
+"""A wandb server on this machine: it takes runs, and sweeps, whose trials it hands out to agents."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import threading
+from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -20,8 +21,9 @@ class Server:
         self.sweeps: list[dict[str, Any]] = []
         self.runs: list[dict[str, Any]] = []
         self.streamed: list[dict[str, Any]] = []
+        self._lines: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
         handler = type("Bound", (_Handler,), {"owner": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._http = _Quiet(("127.0.0.1", 0), handler)
         self.environment = {
             "WANDB_BASE_URL": f"http://127.0.0.1:{self._http.server_port}",
             "WANDB_API_KEY": KEY,
@@ -36,8 +38,21 @@ class Server:
         self._http.shutdown()
         self._http.server_close()
 
+    def history(self, run_id: str) -> list[dict[str, Any]]:
+        """The rows of a run, as all its attempts and uploads have left them."""
+        lines = self._lines[run_id, "wandb-history.jsonl"]
+        return [json.loads(lines[number]) for number in sorted(lines)]
+
+    def stream(self, run_id: str, told: dict[str, Any]) -> None:
+        """Take parts of a run's files: lines from an offset on, in place of those that are there."""
+        self.streamed.append(told)
+        for name, part in (told.get("files") or {}).items():
+            self._lines[run_id, name].update(enumerate(part["content"], part["offset"]))
+
     def answer(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         """What GraphQL is answered with."""
+        if "query RunResumeStatus" in query:
+            return {"model": PROJECT | {"bucket": self._status(variables["name"])}}
         if "mutation UpsertSweep" in query:
             self.sweeps.append(variables)
             return {"upsertSweep": {"sweep": {"name": "s1", "project": PROJECT}, "configValidationWarnings": []}}
@@ -68,6 +83,17 @@ class Server:
             return {"viewer": {"id": "v", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
         return {}
 
+    def _status(self, run_id: str) -> dict[str, Any] | None:
+        """What a resumed run has to know of the run; None if there is no such run."""
+        history, events = (self._lines[run_id, f"wandb-{name}.jsonl"] for name in ("history", "events"))
+        if not history:
+            return None
+        counts = {"historyLineCount": len(history), "eventsLineCount": len(events), "logLineCount": 0}
+        tails = {"historyTail": json.dumps([history[max(history)]]), "eventsTail": "[]"}
+        summary = self._lines[run_id, "wandb-summary.json"].get(0, "{}")
+        own = {"id": "r", "name": run_id, "displayName": "d", "config": "{}", "tags": [], "notes": None}
+        return own | counts | tails | {"summaryMetrics": summary, "wandbConfig": '{"t": {}}'}
+
     def _commands(self, variables: dict[str, Any]) -> list[dict[str, Any]]:
         if json.loads(variables["runState"]):
             return []
@@ -76,6 +102,11 @@ class Server:
         run_id, values = self.trials.pop(0)
         arguments = {key: {"value": value} for key, value in values.items()}
         return [{"type": "run", "run_id": run_id, "program": "train.distill", "args": arguments}]
+
+
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """A client that was killed is nothing to report."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -89,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
         found = json.loads(body) if body[:1] == b"{" else {}
         if "file_stream" in self.path:
-            self.owner.streamed.append(found)
+            self.owner.stream(self.path.split("/")[-2], found)
         data = self.owner.answer(found.get("query", ""), found.get("variables") or {})
         self._send(200, {"data": data})
 

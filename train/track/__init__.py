@@ -1,1 +1,1 @@
-"""Where measurements go: metrics.jsonl, and wandb."""
+"""Records of measurements: metrics.jsonl and wandb."""

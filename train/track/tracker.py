@@ -1,4 +1,4 @@
-"""Where measurements go: metrics.jsonl always, wandb when asked. On the main process only."""
+"""Measurements of a run: metrics.jsonl always, wandb if enabled. On the main process only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Self
 from configs.files import write_atomically
 from train.track.wandb_run import WandbRun
 
-# What is promised to whoever reads a run. Each term of the loss has a curve of its own besides, train/ce and so on.
+# Names that readers of a run can rely on. Each term of the loss has its own curve too: train/ce and so on.
 CURVES = ("train/step", "train/loss", "train/lr", "epoch", "validation/accuracy")
 PICTURES = ("images", "confusion")
 CUT_CURVES = ("cut/parameters", "cut/nonzero", "cut/macs", "cut/accuracy_just_after", "cut/accuracy")
@@ -20,12 +20,12 @@ CUT_TABLE = ("step", "parameters", "non-zero", "MACs", "accuracy before", "accur
 
 
 class Tracker:
-    """Our own file is the record; wandb is one sink of it."""
+    """Writer of metrics.jsonl, which is the record; wandb receives the same rows."""
 
     def __init__(self, path: Path, *, resume_step: int, run: WandbRun | None = None) -> None:
-        """Opens the file for appending and drops lines that a killed process wrote after its last checkpoint.
+        """Open the file for appending, without the lines that a killed process wrote after its last checkpoint.
 
-        What is left goes to wandb too, which may have lost the last seconds before a kill.
+        The remaining lines are passed on to wandb, where earlier attempts may have lost rows.
         """
         self.run = run
         kept = []
@@ -42,13 +42,13 @@ class Tracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the attempt, as failed if there is an error."""
+        """End the attempt; as failed in wandb if there is an error."""
         self._file.close()
         if self.run is not None:
             self.run.finish(error=error)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """One line: the optimizer step and named numbers."""
+        """Write one line: the optimizer step and named numbers. Numbers that are not finite become null."""
         # JSON has no NaN: a gradient norm may overflow where the loss did not.
         numbers = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
         record = {"train/step": step, **numbers}
@@ -67,7 +67,7 @@ class Tracker:
 
 
 def _step(line: str) -> float:
-    """The step of one line; a line torn by a kill belongs to no step."""
+    """Step of one line; infinity for a line that a kill left incomplete."""
     try:
         return float(json.loads(line)["train/step"])
     except (ValueError, KeyError, TypeError):

@@ -1,19 +1,20 @@
-"""One run in wandb, over all attempts at it. Whatever goes wrong there neither stops a training nor keeps it waiting.
+"""One run in wandb, over all attempts at it. No failure of wandb stops a training or keeps it waiting.
 
-Nothing is logged twice or lost, wherever an attempt was killed: an attempt begins with what wandb knows, from its
-server or from the files of earlier attempts, and logs what metrics.jsonl has beyond that.
+Each attempt logs all of metrics.jsonl, so that nothing is lost wherever an earlier attempt was killed. Nothing is
+there twice: online, rows that the server has are skipped; offline, the newest folder holds the whole run, and its
+upload replaces what was uploaded before.
 """
 
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from configs.stopping import StoppedError
-from train.track.wandb_files import Memo, sync_line, wait_for_end
 
 logger = logging.getLogger(__name__)
 
@@ -23,40 +24,38 @@ class WandbRun:
     """The run, as long as wandb works."""
 
     run: Any
-    """None once something went wrong."""
-    folder: Path
-    memo: Memo
+    """wandb's own object; None once a call has failed."""
     swept: bool
-    """Whether an agent started it."""
+    """Whether an agent of a sweep started it."""
     known: dict[str, Any] = field(default_factory=dict)
-    """The last value of everything that wandb has."""
+    """The last value of everything that the server has; empty offline."""
+    upload: Path | None = None
+    """Folder to upload; None online."""
     ended: bool = False
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """One row, with its train/step, unless wandb has it already."""
-        if self._knows(record):
-            return
-        self.known |= record
-        # Never pass step=: after a resumption wandb would drop every row up to the last one it saw.
-        self._guarded("log", lambda: self.run.log(dict(record)))
+        """Log one row, which has a train/step, unless the server has it already."""
+        if not self._is_known(record):
+            # Never pass step=: after a resumption wandb would drop every row up to the last one it saw.
+            self._guarded("log", lambda: self.run.log(dict(record)))
 
     def show(self, step: int, pictures: Mapping[str, Path]) -> None:
-        """Images, from their files."""
+        """Log images, by name, from their files."""
         self._guarded("log", lambda: self._show(step, pictures))
 
     def table(self, step: int, name: str, columns: list[str], rows: list[list[Any]]) -> None:
-        """A table, unless wandb has one of that name already."""
+        """Log a table, unless the server has one of that name already."""
         if name not in self.known:
             self._guarded("log", lambda: self._table(step, name, columns, rows))
 
     def finish(self, summary: Mapping[str, Any] | None = None, error: BaseException | None = None) -> None:
-        """End this attempt, and say how to upload what is not uploaded. Calling it again does nothing."""
+        """End this attempt; offline, log the command that uploads the run. Calling it again does nothing."""
         if self.ended:
             return
         self.ended = True
         self._guarded("finish", lambda: self._finish(summary or {}, error))
-        if line := sync_line(self.folder, self.memo):
-            logger.info("wandb: upload with  %s", line)
+        if self.upload is not None:
+            logger.info("wandb: upload with  wandb sync %s", shlex.quote(str(self.upload)))
 
     def _show(self, step: int, pictures: Mapping[str, Path]) -> None:
         import wandb
@@ -71,15 +70,10 @@ class WandbRun:
     def _finish(self, summary: Mapping[str, Any], error: BaseException | None) -> None:
         self.run.summary.update(dict(summary))
         if self.swept and isinstance(error, StoppedError):
-            self.run.mark_preempting()  # the sweep then gives it to an agent again
+            self.run.mark_preempting()  # the sweep then hands it to an agent again
         self.run.finish(exit_code=0 if error is None else getattr(error, "exit_code", 1))
-        if self.run.offline:
-            wait_for_end(Path(self.run.settings.sync_file))
-        else:
-            self.memo = replace(self.memo, pending=())
-            self.memo.write(self.folder)
 
-    def _knows(self, record: Mapping[str, Any]) -> bool:
+    def _is_known(self, record: Mapping[str, Any]) -> bool:
         step, last = record["train/step"], self.known.get("train/step")
         if last is None or step > last:
             return False
@@ -96,10 +90,10 @@ class WandbRun:
 
 
 def warn(what: str, error: Exception) -> None:
-    """Say once that wandb is given up."""
-    logger.warning("wandb: %s: %s; training goes on without it, metrics.jsonl has everything", what, line_of(error))
+    """Log that wandb is given up for this run."""
+    logger.warning("wandb: %s: %s; training goes on without it, metrics.jsonl has everything", what, one_line(error))
 
 
-def line_of(error: Exception) -> str:
-    """What an error says, on one line."""
+def one_line(error: Exception) -> str:
+    """An error's message, on one line."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -13,11 +13,11 @@ import pytest
 import forked
 import tiny_digits
 from train.track.tracker import CURVES, CUT_CURVES, CUT_TABLE, PICTURES
-from train.track.wandb_files import history, records
+from wandb_offline import files, records, rows, runs
 
 CANARY = "0123456789abcdef0123456789abcdef01234567"
 FEW = ["--epochs", "2", "--checkpoint_steps", "2", "--distill.alpha", "0", "--distill.teacher_check", "0"]
-SECONDS = "from train import wandb_start; wandb_start.KNOCK_SECONDS = wandb_start.INIT_SECONDS = 2\n"
+SECONDS = "from train.track import wandb_start; wandb_start.ANSWER_SECONDS = wandb_start.INIT_SECONDS = 2\n"
 STOP = forked.KILL.replace("SIGKILL", "SIGTERM")
 COMPRESS = ["--config", str(tiny_digits.DIGITS / "compress.yaml"), "--onnx", "false", "--track.wandb", "offline"]
 COMPRESS += ["--data.image_size", "[8, 8]", "--data.augment.rotation", "0", "--data.threads", "1"]
@@ -40,22 +40,10 @@ def distil(home: Path, prelude: str, mode: str = "offline", processes: int = 1) 
     return forked.run_world(processes, "train.distill", *own, prelude=prelude)
 
 
-def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("wandb/offline-run-*/*.wandb"))
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    return [row for file in files(folder) for row in history(file)]
-
-
-def runs(folder: Path) -> dict[str, Any]:
-    found = [record.run for file in files(folder) for record in records(file) if record.HasField("run")]
-    return {run.run_id: run for run in found}
-
-
 def curves(folder: Path) -> list[dict[str, Any]]:
-    """The rows as metrics.jsonl has them."""
-    kept = [{key: value for key, value in row.items() if not key.startswith("_")} for row in rows(folder)]
+    """The rows of the last attempt as metrics.jsonl has them."""
+    found = rows(files(folder)[-1])
+    kept = [{key: value for key, value in row.items() if not key.startswith("_")} for row in found]
     return [row for row in kept if not row.keys() & {*PICTURES, "cuts"}]
 
 
@@ -84,19 +72,20 @@ def test_three_attempts_are_one_run_without_a_point_twice_or_missing(
     resumed: tuple[Path, list[forked.Ended]],
 ) -> None:
     folder, _ = resumed
-    (run,) = runs(folder).values()
+    *_, run = found = runs(files(folder))
     assert (run.job_type, run.run_group) == ("distill", "g") and "epochs=2" in run.display_name
-    assert run.run_id == json.loads((folder / "wandb.json").read_text())["id"]
-    steps = [row["train/step"] for row in rows(folder)]
+    assert {one.run_id for one in found} == {json.loads((folder / "wandb.json").read_text())["id"]}
+    last = rows(files(folder)[-1])
+    steps = [row["train/step"] for row in last]
     assert steps == sorted(steps) and set(steps) == set(range(1, 2 * tiny_digits.STEPS + 1))
     assert curves(folder) == recorded(folder)
-    assert set(CURVES) <= {key for row in rows(folder) for key in row}
+    assert set(CURVES) <= {key for row in last for key in row}
 
 
 @pytest.mark.launcher
 def test_pictures_and_the_result_are_in_wandb_and_in_the_run_folder(resumed: tuple[Path, list[forked.Ended]]) -> None:
     folder, _ = resumed
-    last = rows(folder)[-1]
+    last = rows(files(folder)[-1])[-1]
     for name in PICTURES:
         assert last[name]["_type"] == "image-file" and (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     found = [record.summary for record in records(files(folder)[-1]) if record.HasField("summary")]
@@ -108,13 +97,11 @@ def test_pictures_and_the_result_are_in_wandb_and_in_the_run_folder(resumed: tup
 
 
 @pytest.mark.launcher
-def test_the_last_line_uploads_every_attempt_of_which_something_is_left(
-    resumed: tuple[Path, list[forked.Ended]],
-) -> None:
+def test_the_last_line_uploads_the_last_attempt(resumed: tuple[Path, list[forked.Ended]]) -> None:
     folder, ended = resumed
-    left = [str(file.parent) for file in files(folder) if any(record.HasField("run") for record in records(file))]
-    assert upload(ended[2].stderr) == ["wandb", "sync", *left] and len(left) >= 2
-    assert upload(ended[1].stderr) == ["wandb", "sync", *left[:-1]]
+    *_, stopped, last = (str(file.parent) for file in files(folder))
+    assert upload(ended[1].stderr) == ["wandb", "sync", stopped]
+    assert upload(ended[2].stderr) == ["wandb", "sync", last]
 
 
 @pytest.mark.launcher
@@ -130,7 +117,7 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     ended = distil(tmp_path, variables(), processes=2)
     assert [one.code for one in ended] == [0, 0], ended[0].stderr[-3000:]
     folder = tmp_path / "run"
-    assert len(files(folder)) == len(runs(folder)) == 1 and curves(folder) == recorded(folder)
+    assert len(files(folder)) == len(runs(files(folder))) == 1 and curves(folder) == recorded(folder)
     assert "wandb" not in ended[1].stderr
 
 
@@ -164,7 +151,7 @@ def test_online_without_a_way_there_a_run_goes_on_offline_and_says_so_once(tmp_p
     (ended,) = distil(tmp_path, variables(**OBSTACLES[why]) + SERVERS + SECONDS, mode="online")
     assert ended.code == 0, ended.stderr[-3000:]
     folder = tmp_path / "run"
-    assert curves(folder) == recorded(folder) and len(runs(folder)) == 1
+    assert curves(folder) == recorded(folder) and len(runs(files(folder))) == 1
     assert len(re.findall("goes on offline", ended.stderr)) == 1 and CANARY not in ended.stderr
     assert upload(ended.stderr) == ["wandb", "sync", str(files(folder)[0].parent)]
     assert "account" not in ended.stderr + ended.stdout  # as in what wandb asks at a terminal
@@ -207,7 +194,7 @@ def test_a_chain_is_a_group_with_a_run_for_each_stage_and_one_for_the_sweep(tmp_
     assert ended.code == 0, ended.stderr[-3000:]
     places = {".": "compress", "teacher": "teacher", "student": "distill", "cut": "prune"}
     places |= {"cut/cut-01": "prune", "cut/cut-02": "prune"}
-    found = {place: next(iter(runs(folder / place).values())) for place in places}
+    found = {place: runs(files(folder / place))[-1] for place in places}
     assert {place: run.job_type for place, run in found.items()} == places
     assert [run.run_group for run in found.values()] == ["run"] * 6 and len({r.run_id for r in found.values()}) == 6
     assert [run.sweep_id for run in found.values()] == ["sweep1", "", "", "", "", ""]
