@@ -1,1 +1,1 @@
-"""Anything with a step counter."""
+"""Training: loop, losses, stages, run folders, and the commands built from them."""

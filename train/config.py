@@ -1,4 +1,4 @@
-"""What a user may say about training. Free of torch, so that --help and config errors answer at once."""
+"""Configs of the training commands. Free of torch, so that --help and config errors answer at once."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class OptimSpec:
     momentum: float = 0.9
     """Momentum of sgd; the first beta of adamw."""
     clip_norm: float = 0.0
-    """Gradients are scaled down to this global norm. 0: never."""
+    """Largest global norm of the gradients; larger ones are scaled down to it. 0: no clipping."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     """cosine falls to min_lr at the end; step multiplies by step_factor every step_epochs after the warm-up."""
     warmup_epochs: float = 0.0
     """Linear warm-up from zero, in epochs."""
     min_lr: float = 0.0
-    """Where cosine ends."""
+    """Learning rate at the end of the cosine schedule."""
     step_epochs: float = 30.0
     """Epochs between the drops of the step schedule."""
     step_factor: float = 0.1
-    """What each drop multiplies by."""
+    """Factor of each drop of the step schedule."""
 
     def __post_init__(self) -> None:
         require(self.lr > 0, "optim.lr", self.lr, "positive")
@@ -52,13 +52,13 @@ PROJECT_RULE = f"a name of 1 to {PROJECT_LENGTH} characters, none of {' '.join(P
 
 
 def is_project(name: str) -> bool:
-    """Whether wandb takes a name for a project; it would refuse it when the run begins, offline too."""
+    """Whether wandb accepts a name for a project; it refuses others when the run begins, offline too."""
     return 0 < len(name.strip()) <= len(name) <= PROJECT_LENGTH and not set(PROJECT_LACKS) & set(name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackSpec:
-    """Where measurements go besides metrics.jsonl, which is always written."""
+    """Logging besides metrics.jsonl, which is always written."""
 
     wandb: Literal["disabled", "online", "offline"] = "disabled"
     """offline writes wandb files without any network, and says at the end how to upload them. online does the same
@@ -80,7 +80,7 @@ class TrackSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """What concerns a run and not its recipe: where, on what data, how exactly, how closely watched."""
+    """Settings of a run that are not part of its recipe: folder, data, seeds, precision, logging."""
 
     run_dir: str
     """Folder of this run: config, metrics, checkpoints, weights, result. The same command again resumes it."""
@@ -118,7 +118,7 @@ class RunSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How long and by what steps a network is trained."""
+    """Epochs, batches and optimizer of a training."""
 
     epochs: int
     """Passes over the training split."""
@@ -152,7 +152,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Recipe, RunSpec):
-    """What every training stage shares."""
+    """Settings that all training stages share."""
 
     keep_zeros: bool = False
     """Weights that are zero in the file that training starts from stay zero, as after an unstructured cut."""
@@ -186,7 +186,7 @@ class TrainConfig(Recipe, RunSpec):
 
     @property
     def view_numbers(self) -> range:
-        """The views that are shown; not all of them if patience ends the run."""
+        """Views that the run shows; not all of them if patience ends it early."""
         if self.views is not None:
             return range(self.views)
         return range(self.first_epoch, self.first_epoch + self.epochs)

@@ -1,4 +1,4 @@
-"""Checks that turn the silent errors of published distillation code into messages. Each runs where it costs nothing.
+"""Checks that turn silent errors of published distillation code into messages. Each runs where it costs nothing.
 
 B samples, K classes.
 """
@@ -21,7 +21,7 @@ REMEDIES = (
     "precision"
 )
 ROUNDING = 1e-2  # of probabilities that passed through bfloat16
-TOLERANCE = 0.05  # a teacher may lose this much accuracy to another resize or resolution before it is refused
+TOLERANCE = 0.05  # accuracy that a teacher may lose to another resize or resolution
 
 
 def require_logits(logits_BK: Tensor, who: str) -> None:
@@ -33,7 +33,7 @@ def require_logits(logits_BK: Tensor, who: str) -> None:
     if bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < ROUNDING).all()):
         raise InputError(
             f"the {who}'s outputs are non-negative and sum to one: they are probabilities, but the losses need logits. "
-            f"Take the softmax off the end of the {who}"
+            f"Remove the softmax at the end of the {who}"
         )
 
 
@@ -46,7 +46,7 @@ def require_frozen(net: nn.Module) -> None:
 
 
 def require_classes(known: Sequence[str], data: Sequence[str], who: str) -> None:
-    """InputError unless a network and a data set name the same classes in the same order, however composed."""
+    """InputError unless a network and a data set have the same classes in the same order, in any Unicode form."""
     known, data = [composed(name) for name in known], [composed(name) for name in data]
     if len(known) != len(data):
         raise InputError(f"{who} knows {len(known)} classes and the data set has {len(data)}")
@@ -59,7 +59,7 @@ def require_classes(known: Sequence[str], data: Sequence[str], who: str) -> None
 
 
 def require_accuracy(correct: int, count: int, recorded: float, split: str) -> None:
-    """InputError if a teacher is far under the accuracy that its file records.
+    """InputError if a teacher is far below the accuracy that its file records.
 
     Far: the upper end of the 99.9 % Wilson interval of what was measured is more than 5 points below.
     """
@@ -82,20 +82,20 @@ def require_one_architecture(hashes: Sequence[str]) -> None:
 
 
 def require_live(optimizer: Optimizer, module: nn.Module) -> None:
-    """InputError unless the optimizer owns exactly the parameters that the module trains."""
+    """InputError unless the optimizer holds exactly the parameters that the module trains."""
     owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
     live = {id(p) for p in module.parameters() if p.requires_grad}
     if owned != live:
         raise InputError(
-            f"the optimizer owns {len(owned & live)} of the module's {len(live)} parameters and {len(owned - live)} "
-            "that are not its: make a new optimizer after parameters were replaced"
+            f"the optimizer holds {len(owned - live)} stale parameters and lacks {len(live - owned)} of the module's "
+            f"{len(live)}; build a new one after pruning"
         )
 
 
 def require_repeatable(first: Iterable[Batch], again: Iterable[Batch]) -> None:
-    """InputError unless two passes over evaluation views start with the same images.
+    """InputError unless two passes over evaluation views begin with the same images.
 
-    On average they may differ by 0.02 standard deviations, which is what two JPEG decoders of one GPU may differ by.
+    Their mean difference may be 0.02 standard deviations: two JPEG decoders of one GPU differ by that much.
     """
     for one, two in zip(first, again, strict=True):
         gap = float((one.image_BCHW.float() - two.image_BCHW.float()).abs().mean())  # sync: once a run

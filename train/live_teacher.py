@@ -1,4 +1,4 @@
-"""The teacher, asked anew for every view: frozen, in eval mode, without gradients, with its own normalisation.
+"""A live teacher network: frozen, in eval mode, without gradients, with its own normalisation.
 
 B samples, C channels, H x W pixels, K classes, L layer pairs.
 """
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Renormalise(nn.Module):
-    """From the student's normalisation of an image to the teacher's: ((x s + m) - m') / s'."""
+    """Converts images from the student's normalisation to the teacher's: ((x s + m) - m') / s'."""
 
     scale_C11: Tensor
     shift_C11: Tensor
@@ -49,7 +49,7 @@ class Renormalise(nn.Module):
 
 
 class Resize(nn.Module):
-    """To another size: bilinear, and with antialiasing along what shrinks."""
+    """Resizes images: bilinear, with antialiasing where they shrink."""
 
     def __init__(self, size_HW: tuple[int, int]) -> None:
         super().__init__()
@@ -61,13 +61,13 @@ class Resize(nn.Module):
 
 
 class Teacher(Protocol):
-    """Whoever tells a student what to say about a batch."""
+    """Anything that returns teacher logits for a batch: a live network or a cache."""
 
     def begin(self, epoch: int) -> None:
-        """Get ready for an epoch, on every process, before its first batch."""
+        """Prepare for an epoch. Every process calls it before the first batch."""
 
     def __call__(self, batch: Batch, autocast: AbstractContextManager[Any]) -> Signals:
-        """Logits, and features where the loss compares them."""
+        """Return logits, and features where the loss compares them."""
         ...
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class Teacher(Protocol):
 
 
 class LiveTeacher:
-    """Maps a batch to the teacher's signals on exactly the view that the student sees, mixed pairs included.
+    """Computes logits and features on exactly the view that the student sees, mixed pairs included.
 
     It is not prepared by accelerate (there is nothing to reduce) and never saved with the student.
     """
@@ -107,7 +107,7 @@ class LiveTeacher:
         layers: tuple[str, ...] = (),
         size: TeacherSize = "student",
     ) -> LiveTeacher:
-        """The teacher in a saved file; InputError if it was trained for other classes or channels."""
+        """Load a teacher from its file. InputError: it was trained for other classes or channels."""
         net, card = artefact.load(path)
         guards.require_classes(card.classes, classes, f"the teacher {path}")
         if card.input_CHW[1:] != data.image_size:
@@ -119,19 +119,19 @@ class LiveTeacher:
         return cls(net, card, data, layers=layers, size=size)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> LiveTeacher:
-        """Move it; returns itself."""
+        """Move the teacher to a device and type; return it."""
         self.model.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
         return self
 
     def begin(self, epoch: int) -> None:
-        """A live teacher is ready for any view."""
+        """Do nothing: a live teacher is ready for any view."""
 
     def close(self) -> None:
-        """It has no threads."""
+        """Do nothing: a live teacher has no threads."""
 
     @torch.no_grad()
     def __call__(self, batch: Batch, autocast: AbstractContextManager[Any]) -> Signals:
-        """Logits and tapped features."""
+        """Return logits and tapped features."""
         guards.require_frozen(self.model)
         with autocast:
             logits_BK = self.model(batch.image_BCHW)
@@ -140,9 +140,9 @@ class LiveTeacher:
 
 
 def require_fit(path: str, data: DataSpec, size: TeacherSize, *, key: str = "distill.teacher_size") -> None:
-    """InputError if the teacher in a file cannot take the images of a data set, of which none is read.
+    """Raise InputError if the teacher in a file cannot take the images of a data set; no image is read.
 
-    key: the name of the option that lets it see its own size.
+    key: the option that lets the teacher see its own size, for the message.
     """
     card = artefact.read_card(path)
     Renormalise(data, card)
@@ -153,7 +153,7 @@ def require_fit(path: str, data: DataSpec, size: TeacherSize, *, key: str = "dis
 
 
 def _seen(card: Card, data: DataSpec, size: TeacherSize) -> tuple[int, int]:
-    """Height and width of what a teacher sees."""
+    """Return height and width of the images that a teacher sees."""
     return card.input_CHW[1:] if size == "own" else data.image_size
 
 

@@ -36,14 +36,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(kw_only=True, slots=True)
 class Window:
-    """Means of measurements since the last log line, and whether every loss was finite; all on the device."""
+    """Sums of measurements since the last log line, and whether every loss was finite; all on the device."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     finite: Tensor
     first_step: int
     mark: float = field(default_factory=time.monotonic)
-    """When the clock was last read."""
+    """Time at which the clock was last read."""
 
     def add(self, measurements: dict[str, Tensor]) -> None:
         """Add one micro-batch."""
@@ -59,7 +59,7 @@ class Window:
         self.mark = now
 
     def means(self, accelerator: Accelerator) -> dict[str, float]:
-        """Means over micro-batches and processes."""
+        """Return means over micro-batches and processes."""
         means = torch.stack([total / self.counts[name] for name, total in self.sums.items()])
         reduced = accelerator.reduce(means, reduction="mean").tolist()  # sync: log step
         return {f"train/{name}": value for name, value in zip(self.sums, reduced, strict=True)}
@@ -67,7 +67,7 @@ class Window:
 
 @dataclass(kw_only=True, slots=True)
 class Loop:
-    """Everything of a run. `fit` trains until the end of the schedule or of patience."""
+    """All parts of a run. `fit` trains until the end of the schedule or of patience."""
 
     config: TrainConfig
     accelerator: Accelerator
@@ -81,16 +81,16 @@ class Loop:
     state: TrainState
     folder: RunDir
     card: Card
-    """What model.safetensors will say, but for scores and the cost of the weights as trained."""
+    """Metadata of model.safetensors, without scores and the cost of the trained weights."""
     test: Samples | None
-    """The test split, which is read once, at the end. None: there is none, or it is left alone."""
+    """The test split, read once, at the end. None: the data set has none, or config.test is false."""
     tracker: Tracker | None
     """None on all but the main process."""
     extensions: tuple[Extension, ...] = ()
-    """The schedule and the patience count from where the newest begins."""
+    """Schedule and patience count from the beginning of the newest."""
 
     def fit(self) -> None:
-        """Train; afterwards `state.best` holds the weights of the best epoch on validation."""
+        """Train; `state.best` then holds the weights of the best epoch on validation."""
         with Bar(self.train_loader.steps, visible=self.accelerator.is_main_process) as bar:
             while not self.finished:
                 require_going_on(self.accelerator)
@@ -110,8 +110,8 @@ class Loop:
         """Whether the schedule or the patience is used up."""
         progress, patience = self.state.progress, self.config.patience
         first_epoch = self.extensions[-1].from_epoch if self.extensions else 0
-        tired = patience > 0 and progress.epoch - max(progress.best_epoch, first_epoch - 1) > patience
-        return progress.epoch >= self.config.epochs or tired
+        exhausted = patience > 0 and progress.epoch - max(progress.best_epoch, first_epoch - 1) > patience
+        return progress.epoch >= self.config.epochs or exhausted
 
     def _train_epoch(self, bar: Bar) -> None:
         progress, window, turn = self.state.progress, self._window(), 0
@@ -138,7 +138,7 @@ class Loop:
         return measurements
 
     def _log_and_save(self, window: Window) -> Window:
-        """What is due after an optimizer step; a new window once the old one is logged."""
+        """Log, save and stop as due after an optimizer step; return a new window once the old one is logged."""
         progress, every = self.state.progress, self.config.checkpoint_steps
         due = progress.total_steps % self.config.track.every == 0
         within = progress.step < self.train_loader.steps
@@ -187,7 +187,7 @@ class Loop:
             status.note(self.folder.path, known | best)
 
     def validate(self) -> Scores:
-        """Scores of the evaluated weights on the validation split."""
+        """Return scores of the evaluated weights on the validation split."""
         classes = len(self.validation_loader.dataset.classes)
         if self.accelerator.num_processes > 1:
             # BatchNorm's running statistics follow each process's own micro-batches; the main one's are saved.
@@ -199,7 +199,7 @@ class Loop:
         return Window(finite=finite, first_step=self.state.progress.total_steps)
 
     def _check(self, window: Window) -> None:
-        """All processes agree whether the losses were finite."""
+        """NonFiniteError on all processes if a loss on any of them was not finite."""
         bad = self.accelerator.reduce((~window.finite).float(), reduction="sum")
         guards.require_finite(bad == 0, window.first_step, self.state.progress.total_steps)
 

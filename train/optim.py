@@ -19,7 +19,7 @@ NamedState = dict[str, dict[str, Tensor]]
 
 
 def build_optimizer(spec: OptimSpec, module: nn.Module) -> Optimizer:
-    """AdamW or SGD over what the module trains; biases, norms and other vectors are not decayed."""
+    """Build AdamW or SGD for the trained parameters of a module; biases, norms and other vectors are not decayed."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": spec.weight_decay},
@@ -64,9 +64,9 @@ def load_named_state(optimizer: Optimizer, module: nn.Module, state: NamedState)
 def build_schedule(
     spec: OptimSpec, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, first_step: int = 0
 ) -> Scheduler:
-    """timm's schedule over optimizer steps: call `step_update(step)` before step number `step`, counted from 0.
+    """Build timm's schedule over optimizer steps: call `step_update(step)` before step number `step`, counted from 0.
 
-    It ends with the last step of `epochs`, of which `first_step` steps are over when it begins.
+    It ends with the last step of `epochs`, and begins after `first_step` of their steps.
     """
     warmup = round(spec.warmup_epochs * steps_per_epoch)
     shared = {"warmup_t": warmup, "warmup_lr_init": spec.lr / max(warmup, 1), "t_in_epochs": False}

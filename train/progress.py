@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+"""Console output of a run: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ console = Console(stderr=True)
 
 
 def start_logging(main_process: bool) -> None:
-    """INFO of our own packages on the main process, warnings from everywhere."""
+    """Log INFO of our packages on the main process, and warnings from everywhere."""
     plain = logging.StreamHandler(sys.stderr)
     plain.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
     pretty = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
@@ -27,7 +27,7 @@ def start_logging(main_process: bool) -> None:
 
 
 class Bar:
-    """Steps of the epoch that is running. Nothing at all where there is no terminal, or not on the main process."""
+    """Progress bar of an epoch's steps; hidden without a terminal and on all but the main process."""
 
     def __init__(self, steps: int, *, visible: bool) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -45,5 +45,5 @@ class Bar:
         self._progress.stop()
 
     def show(self, epoch: int, epochs: int, step: int) -> None:
-        """Move to a step of an epoch (counted from 0)."""
+        """Show a step of an epoch (counted from 0)."""
         self._progress.update(self._task, completed=step, description=f"epoch {epoch + 1}/{epochs}")

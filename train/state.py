@@ -44,7 +44,7 @@ class Progress:
 
 @dataclass(kw_only=True, slots=True)
 class TrainState:
-    """Student with adapters, optimizer, moving average, the best weights so far, counters."""
+    """Student with adapters, optimizer, moving average, best weights so far, and counters."""
 
     student: Student
     optimizer: Optimizer
@@ -60,7 +60,7 @@ class TrainState:
         return net
 
     def keep_best(self, correct: int) -> bool:
-        """Remember the weights of this epoch if none had as many right before."""
+        """Keep the weights of this epoch if more samples are right than in any before; return whether they are."""
         if correct <= self.progress.best_correct:
             return False
         self.progress.best_correct, self.progress.best_epoch = correct, self.progress.epoch

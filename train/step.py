@@ -19,7 +19,7 @@ from train.student import Signals
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """What a step needs and does not change."""
+    """The parts of a step, fixed for the run."""
 
     accelerator: Accelerator
     model: nn.Module
@@ -32,20 +32,20 @@ class Step:
     net: nn.Module
     """The network inside `model`."""
     masks: Masks | None
-    """Which of its weights stay zero."""
+    """Weights that stay zero; None: all are free."""
 
     def __call__(self, batch: Batch, step: int, slot: int) -> tuple[dict[str, Tensor], Signals]:
-        """Measurements (no host sync) and the student's signals.
+        """Train on a micro-batch; return measurements (no host sync) and the student's signals.
 
         `step` counts over the run, `slot` is the micro-batch's place in the global batch: dropout depends on them and
         on nothing else, so it is the same for any number of processes and after a resumption.
         """
         torch.manual_seed(int(np.random.SeedSequence((self.seed, step, slot)).generate_state(1, np.uint64)[0]))
         with self.accelerator.accumulate(self.model):
-            guidance = self.teacher(batch, self.accelerator.autocast()) if self.teacher is not None else None
+            taught = self.teacher(batch, self.accelerator.autocast()) if self.teacher is not None else None
             logits_BK, features_L, adapted_L = self.model(batch.image_BCHW)
             signals = Signals(logits_BK=logits_BK, features_L=features_L)
-            loss, measurements = self.objective(signals, adapted_L, batch, guidance)
+            loss, measurements = self.objective(signals, adapted_L, batch, taught)
             self.accelerator.backward(loss)
             if self.accelerator.sync_gradients:
                 self._prepare_gradients(measurements)
@@ -56,7 +56,7 @@ class Step:
         return measurements, signals
 
     def _prepare_gradients(self, measurements: dict[str, Tensor]) -> None:
-        """What happens between the last backward of a step and its update."""
+        """Mask and clip the gradients between the last backward of a step and its update."""
         if self.masks is not None:
             self.masks.apply_to_gradients_(self.net)
         if self.clip_norm > 0:

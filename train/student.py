@@ -1,4 +1,4 @@
-"""What is trained: the network, its tapped layers, and the adapters that compare them with the teacher's.
+"""The student module: the network, its tapped layers, and the adapters that compare them with the teacher's.
 
 B samples, C channels, H x W pixels, K classes, L layer pairs.
 """
@@ -17,7 +17,7 @@ from train.loss.adapters import Adapters
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signals:
-    """What a network says about a micro-batch."""
+    """Outputs of a network for a micro-batch."""
 
     logits_BK: Tensor
     """Before any softmax."""
@@ -26,7 +26,7 @@ class Signals:
 
 
 class Student(nn.Module):
-    """One module for DistributedDataParallel: network and adapters, so that both get their gradients reduced."""
+    """Network and adapters in one module, so that DistributedDataParallel reduces the gradients of both."""
 
     def __init__(self, net: nn.Module, layers: tuple[str, ...], adapters: Adapters | None) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Student(nn.Module):
         return f"adapters.convolutions.{pair}.weight"
 
     def forward(self, image_BCHW: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """logits_BK, features_L, and features_L with the teacher's channels (empty without adapters)."""
+        """Return logits_BK, features_L, and features_L with the teacher's channels (empty without adapters)."""
         logits_BK = self.net(image_BCHW)
         features = self._taps.take()
         features_L = [features[name] for name in self._layers]
@@ -55,9 +55,9 @@ class Student(nn.Module):
 
 @torch.no_grad()
 def example_features(net: nn.Module, layers: tuple[str, ...], image_BCHW: Tensor) -> list[Tensor]:
-    """Outputs of `layers` for an example, to fit adapters to. A copy is asked: nothing of the network changes."""
-    twin = copy.deepcopy(net).eval()
-    taps = Taps(twin, layers)
-    twin(image_BCHW)
+    """Return the outputs of `layers` for an example, to fit adapters to. The network itself does not change."""
+    copied = copy.deepcopy(net).eval()
+    taps = Taps(copied, layers)
+    copied(image_BCHW)
     features = taps.take()
     return [features[name] for name in layers]

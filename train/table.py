@@ -52,7 +52,7 @@ def load(path: Path) -> Run:
 
 
 def groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs by everything but the seed, in the order of their first member."""
+    """Group runs that differ only in their seed, in the order of their first member."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         found.setdefault(run.group, []).append(run)
@@ -60,7 +60,7 @@ def groups(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def name(group: Sequence[Run]) -> str:
-    """What the folders of a group have in common, without a trailing number."""
+    """Return the common beginning of a group's folder names, without a trailing number."""
     names = [run.path.name for run in group]
     if len(names) == 1:
         return names[0]
@@ -69,13 +69,13 @@ def name(group: Sequence[Run]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Per cent: the mean, and the sample standard deviation where there are several."""
+    """Format shares in per cent: the mean, with the sample standard deviation of several."""
     mean = f"{100 * statistics.fmean(values):.2f}"
     return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
 def build(runs: Sequence[Run], title: str | None = None) -> Table:
-    """The table, one row per group; with several seeds, accuracies are mean ± sample standard deviation."""
+    """Build the table, a row per group; with several seeds, accuracies are mean ± sample standard deviation."""
     table = plain_table(title)
     for column in ("run", "model"):
         table.add_column(column, no_wrap=True)

@@ -14,8 +14,10 @@ import pytest
 import yaml
 from PIL import Image
 
+import forked
 from data_pipes.sources import source
 from data_pipes.spec import DataSpec
+from train.run_folder.run_dir import RunDir
 
 pytestmark = pytest.mark.launcher
 ROOT = Path(__file__).parents[2]
@@ -24,14 +26,17 @@ COMMANDS = ["train.teacher", "train.distill", "train.evaluate", "train.predict",
 RESULT_KEYS = {"accuracy", "parameters", "nonzero", "macs", "epochs", "seconds", "images_per_second", "seed"}
 
 
-def run(
-    *words: str, launcher: tuple[str, ...] = (), expect: int = 0, cwd: Path = ROOT
-) -> subprocess.CompletedProcess[str]:
+def run(*words: str, expect: int = 0, cwd: Path = ROOT) -> forked.Ended:
+    ended = forked.run(*words, cwd=cwd)
+    assert ended.code == expect, ended.stdout + ended.stderr
+    return ended
+
+
+def launch(*words: str, launcher: tuple[str, ...], cwd: Path) -> None:
     command = [sys.executable, "-m", *launcher, *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     accelerate = ("accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1", "--dynamo_backend", "no")
     pinned = (*accelerate, "--mixed_precision", "no", "--cpu", "-m")
     teacher = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", "teacher", "--epochs", "3"]
-    run("train.teacher", *teacher, launcher=pinned, cwd=home)
+    launch("train.teacher", *teacher, launcher=pinned, cwd=home)
     student = ["--config", str(DIGITS / "distill.yaml"), "--run_dir", "student", "--epochs", "2"]
     tracked = ["--track.wandb", "offline", "--track.every", "10"]
     run("train.distill", *student, *tracked, "--teacher", "teacher/model.safetensors", cwd=home)
@@ -145,24 +150,38 @@ def test_help_and_config_errors_do_not_wait_for_torch(module: str, tmp_path: Pat
     assert "typo.yaml, line 2: unknown key data.sorce; did you mean data.source?" in refused.stderr
 
 
-def test_what_a_user_gets_wrong(home: Path) -> None:
-    """Each is one line that names the thing, with its own exit code."""
-    config = ["--config", str(DIGITS / "distill.yaml"), "--run_dir", "wrong"]
-    cases = [
+THREE = ["--data.mean", "[0.5, 0.5, 0.5]", "--data.std", "[0.5, 0.5, 0.5]"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "message"),
+    [
         (["--teacher", "gone.safetensors"], 66, "gone.safetensors"),
-        (["--teacher", "teacher/model.safetensors", "--data.mean", "[0.5, 0.5, 0.5]",
-          "--data.std", "[0.5, 0.5, 0.5]"], 66, "the teacher takes 1 channels"),
+        (THREE, 66, "the teacher takes 1 channels"),
         (["--student.name", "resnet_smal"], 64, "resnet_small"),
         (["--micro_batch_size", "7"], 64, "must be a multiple of 7"),
         (["--distill.alpha", "1.5"], 64, "distill.alpha"),
-    ]  # fmt: skip
-    for extra, code, message in cases:
-        words = ["--teacher", "teacher/model.safetensors", *extra]
-        refused = run("train.distill", *config, *words, cwd=home, expect=code)
-        assert message in refused.stderr, refused.stderr
-        assert "Traceback" not in refused.stderr
-    # A run that never started leaves nothing in the way of the corrected command.
-    run("train.distill", *config, "--teacher", "teacher/model.safetensors", "--epochs", "1", cwd=home)
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_a_user_gets_wrong_is_one_line_and_leaves_nothing_in_the_way(
+    home: Path, tmp_path: Path, extra: list[str], code: int, message: str
+) -> None:
+    words = ["--config", str(DIGITS / "distill.yaml"), "--run_dir", str(tmp_path / "run")]
+    words += ["--teacher", "teacher/model.safetensors"]
+    refused = forked.run("train.distill", *words, *extra, cwd=home)
+    assert refused.code == code and message in refused.stderr, refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not RunDir.at(str(tmp_path / "run")).started
+
+
+def test_the_corrected_command_trains_in_the_same_folder(home: Path, tmp_path: Path) -> None:
+    words = ["--config", str(DIGITS / "distill.yaml"), "--run_dir", str(tmp_path / "run"), "--epochs", "1"]
+    words += ["--teacher", "teacher/model.safetensors"]
+    assert forked.run("train.distill", *words, "--micro_batch_size", "7", cwd=home).code == 64
+    corrected = forked.run("train.distill", *words, cwd=home)
+    assert corrected.code == 0, corrected.stderr
+    assert (tmp_path / "run" / "done").exists()
 
 
 def test_wandb_offline_is_read_back(home: Path) -> None:

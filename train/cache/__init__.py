@@ -1,1 +1,1 @@
-"""A teacher that answers from disk: filling the cache, and reading it in training."""
+"""Cached teacher logits: filling the cache, and reading it in training."""

@@ -1,4 +1,4 @@
-"""What a user may say about filling a cache. Free of torch, so that --help and config errors answer at once."""
+"""Config of train.cache. Free of torch, so that --help and config errors answer at once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class CacheConfig(DistillConfig):
     """Teacher logits for the views of a distillation, whose config this takes as it is."""
 
     verify: int = 0
-    """Do not fill, but compare so many logits of the cache with the teacher's own. 0: fill."""
+    """Number of cached logits to compare with the teacher's own instead of filling. 0: fill."""
     repair: bool = False
-    """Check every byte, and make anew what is damaged."""
+    """Check every byte, and recompute damaged blocks."""
     dry_run: bool = False
-    """Print what the cache costs and what it saves, and do nothing."""
+    """Print what the cache costs and saves, and do nothing."""
 
     def __post_init__(self) -> None:
         DistillConfig.__post_init__(self)

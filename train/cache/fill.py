@@ -1,4 +1,4 @@
-"""What train.cache does: fill a cache, on any number of processes and jobs, or check it."""
+"""Filling or checking a cache of teacher logits, on any number of processes and jobs."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ logger = logging.getLogger(__name__)
 
 
 def run(config: CacheConfig, status_folder: str | None = None) -> None:
-    """The whole of train.cache.
+    """Run train.cache.
 
     Args:
         config: What to fill, verify or repair.
-        status_folder: Where a status says how it ends. None: nowhere, since the run_dir of a config file is that of the
-            training which reads the cache.
+        status_folder: Folder of the status that says how it ends. None: no status, since the run_dir of a config file
+            is that of the training which reads the cache.
     """
     if config.dry_run:
         Console().print(estimate(config))
@@ -78,7 +78,7 @@ def _work(config: CacheConfig, accelerator: Accelerator) -> None:
 
 
 def prepare(config: CacheConfig, accelerator: Accelerator) -> Filler:
-    """The cache, the teacher, and a loader that shows it what training will show the student."""
+    """Open the cache, load the teacher, and build a loader of the views that training will show the student."""
     assert config.teacher is not None
     size = config.distill.teacher_size
     live_teacher.require_fit(config.teacher, config.data, size)

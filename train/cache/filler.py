@@ -1,6 +1,6 @@
-"""The teacher's logits for whole views: computed and kept, or compared with what is kept.
+"""Teacher logits of whole views: computed and stored, or compared with stored ones.
 
-A cache has a row for each sample, in the order of `plan.pairs`: what is mixed stands side by side. R rows, K classes.
+A cache has a row for each sample, in the order of `plan.pairs`: mixed samples are neighbours. R rows, K classes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Filler:
-    """Fills a cache, together with all other processes and jobs that do."""
+    """Fills a cache, together with other processes and jobs that fill it."""
 
     cache: LogitCache
     loader: PlanLoader
@@ -56,9 +56,10 @@ class Filler:
     accelerator: Accelerator
 
     def fill(self, view: int) -> int:
-        """Make all blocks of a view that are missing; the number of samples that this process asked the teacher for.
+        """Compute the missing blocks of a view; return the number of samples that this process computed.
 
-        Returns when the view is complete, whoever made it. InputError: logits that are not finite, or damaged blocks.
+        Return when the view is complete, including blocks of other processes. InputError: logits are not finite, or
+        blocks are damaged.
         """
         row_N, done = self.rows(view), 0
         while missing := self.cache.missing(view):
@@ -80,11 +81,11 @@ class Filler:
         return done
 
     def rows(self, view: int) -> Rows:
-        """Which sample each row of the cache is of."""
+        """Return the sample of each row of the cache."""
         return plan.pairs(self.loader.plan(view).partner_N)
 
     def logits(self, view: int, row_R: Rows) -> Logits:
-        """The teacher's own, R x K. InputError names a sample for which they are not finite."""
+        """Compute the teacher's logits, R x K. InputError names a sample with logits that are not finite."""
         parts: list[torch.Tensor] = []
         for batch in self.loader.part(view, row_R):
             logits_BK = self.teacher(batch, self.accelerator.autocast()).logits_BK

@@ -1,4 +1,4 @@
-"""A teacher that answers from disk: right for exactly the view that the student sees.
+"""Cached teacher logits, for exactly the view that the student sees.
 
 N samples, B of a micro-batch, K classes, k of them kept.
 """
@@ -52,13 +52,13 @@ class Stored:
 
     @classmethod
     def of(cls, encoded: Encoded, device: torch.device) -> Stored:
-        """Move what was read."""
+        """Move encoded logits to a device."""
         index = None if encoded.index_Nk is None else torch.from_numpy(encoded.index_Nk.astype(np.int32)).to(device)
         tail = None if encoded.tail_N is None else torch.from_numpy(encoded.tail_N).to(device)
         return cls(torch.from_numpy(encoded.value_Nk).to(device), index, tail, encoded.classes)
 
     def logits(self, index_B: Tensor) -> Tensor:
-        """Logits of some samples, B x K. What top_k left out shares the tail evenly."""
+        """Return the logits of some samples, B x K. Classes that top_k left out share the tail evenly."""
         value_Bk = self.value_Nk[index_B].float()
         if self.index_Nk is None or self.tail_N is None:
             return value_Bk
@@ -67,7 +67,7 @@ class Stored:
 
 
 class CachedTeacher:
-    """Maps a batch to the logits that are kept for it. The next view is read while one is in use."""
+    """Returns cached logits for a batch. The next view is read in the background."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class CachedTeacher:
         views: range,
         fill: Callable[[int], int] | None,
     ) -> None:
-        """`fill`: makes a view that is not there; None: all `views` are there."""
+        """fill: computes a missing view; None: all `views` are in the cache."""
         self._cache, self._loader, self._device, self._views, self._fill = cache, loader, device, views, fill
         self._keep = cache.nbytes_per_view * len(views) <= MEMORY_SHARE * _free_memory(device)
         self._kept: dict[int, Future[Stored]] = {}
@@ -85,7 +85,7 @@ class CachedTeacher:
         self._current: tuple[int, Stored] | None = None
 
     def begin(self, epoch: int) -> None:
-        """Have the logits of an epoch's view ready, on every process."""
+        """Load the logits of an epoch's view. Every process calls it."""
         view, following = self._loader.views.of(epoch), self._loader.views.of(epoch + 1)
         if self._fill is not None and view not in self._cache.views:
             self._fill(view)
@@ -97,7 +97,7 @@ class CachedTeacher:
             self._request(following)
 
     def __call__(self, batch: Batch, autocast: AbstractContextManager[Any]) -> Signals:
-        """Logits alone. They were computed under the teacher's own autocast."""
+        """Return logits, and no features. They were computed under the teacher's own autocast."""
         assert self._current is not None and self._current[0] == batch.view, "begin was not called for this view"
         return Signals(logits_BK=self._current[1].logits(batch.index_B), features_L=[])
 
@@ -118,7 +118,7 @@ class CachedTeacher:
 
 
 def identity(config: TrainConfig, loader: PlanLoader, chosen: Choice) -> dict[str, Any]:
-    """All that a teacher's logits depend on, as fields that can be compared. InputError: no such teacher."""
+    """Return all that a teacher's logits depend on, as fields to compare. InputError: no such teacher."""
     data, samples, teacher = config.data, loader.dataset, config.teacher_file
     assert teacher is not None
     card = artefact.read_card(teacher)
@@ -143,7 +143,7 @@ def identity(config: TrainConfig, loader: PlanLoader, chosen: Choice) -> dict[st
 
 
 def open_cache(config: TrainConfig, loader: PlanLoader, chosen: Choice, *, to_fill: bool) -> LogitCache:
-    """The cache that a config names, made if it is `to_fill`. InputError: there is none, or it is of something else."""
+    """Open the cache of a config, or create it if `to_fill`. InputError: it is missing, or of another config."""
     distill, samples = config.loss, loader.dataset
     assert distill.cache is not None
     folder, wanted = Path(distill.cache), identity(config, loader, chosen)
@@ -161,7 +161,7 @@ def open_cache(config: TrainConfig, loader: PlanLoader, chosen: Choice, *, to_fi
 
 
 def open_for_training(config: TrainConfig, filler: Filler, views: range) -> CachedTeacher:
-    """The cached teacher of a run, verified. InputError: the cache is of something else, damaged, or lacks a view."""
+    """Open the verified cached teacher of a run. InputError: the cache does not match, is damaged, or lacks a view."""
     cache, folder = filler.cache, config.loss.cache
     lacking = sorted(set(views) - set(cache.views))
     if config.loss.teacher_logits == "cached" and lacking:

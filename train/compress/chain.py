@@ -1,4 +1,4 @@
-"""Teacher, student, cuts, evaluation, ONNX: a chain of run folders; whatever is finished is left as it is.
+"""Teacher, student, cuts, evaluation, ONNX: a chain of run folders. Finished stages are skipped.
 
 RUN/teacher, RUN/student, RUN/cut   as train.teacher, train.distill and train.prune leave them
 RUN/model.safetensors, model.onnx   the student after the last cut
@@ -42,12 +42,12 @@ ROUNDS = 20
 
 
 def run(config: CompressConfig) -> None:
-    """The whole of train.compress."""
+    """Run train.compress."""
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if config.onnx and missing:
         raise UsageError(f"onnx is true, but {', '.join(missing)} not installed; pip install 'heartcut[export]'")
     if config.teacher is not None:
-        artefact.read_card(config.teacher)  # it is not there: said before anything is trained
+        artefact.read_card(config.teacher)  # a missing file is an error before anything is trained
     accelerator = start(config.precision, config.max_minutes)
     folder = RunDir.at(config.run_dir)
     with occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
@@ -69,13 +69,13 @@ def run(config: CompressConfig) -> None:
 def _tracked(
     config: CompressConfig, accelerator: Accelerator, folder: RunDir
 ) -> AbstractContextManager[WandbRun | None]:
-    """The run of all stages in wandb, beside their own; none of a chain that is finished."""
+    """Begin the chain's run in wandb, beside those of its stages; none if the chain is finished."""
     main = accelerator.is_main_process and not folder.done.exists()
     return wandb_start.chain(config.track, folder.path, config=reader.flat(config), stage="compress", main=main)
 
 
 def _train(config: CompressConfig, accelerator: Accelerator) -> list[Path]:
-    """All that has steps; the folders, in order."""
+    """Train the teacher, the student and after the cuts; return their folders in order."""
     teaching, distillation, cuts = config.training(), config.distillation(), config.cutting()
     if teaching is not None:
         logger.info("teacher: %s", teaching.run_dir)
@@ -90,7 +90,7 @@ def _train(config: CompressConfig, accelerator: Accelerator) -> list[Path]:
 
 
 def _finish(config: CompressConfig, accelerator: Accelerator, folder: RunDir) -> None:
-    """Evaluate and export what the last cut left."""
+    """Evaluate and export the network after the last cut."""
     last = RunDir.at(config.cutting().run_dir)
     if accelerator.is_main_process:
         write_atomically(folder.weights, last.weights.read_bytes())

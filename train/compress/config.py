@@ -19,10 +19,10 @@ from train.prune.config import CutSpec, PruneConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(Recipe):
-    """A training of a chain; what its stages share stands outside."""
+    """One training of a chain; settings that all stages share are outside it."""
 
     augment: AugmentSpec | None = None
-    """Other augmentation than data.augment, in this stage alone."""
+    """Augmentation of this stage alone; null: data.augment."""
 
     def data(self, shared: DataSpec) -> DataSpec:
         """The data of this stage."""
@@ -52,7 +52,7 @@ class CutStage(Stage, CutSpec):
     """Cuts of the student to a budget, each followed by `epochs` of training with the teacher."""
 
     distill: DistillSpec | None = None
-    """Another loss than student.distill."""
+    """The loss; null: student.distill."""
 
     def __post_init__(self) -> None:
         Stage.__post_init__(self)
@@ -64,13 +64,13 @@ class CompressConfig(RunSpec):
     """Teacher, student, cuts, evaluation and ONNX file, one after another, each in its own folder below run_dir."""
 
     teacher: str | None = None
-    """The .safetensors file of a teacher that is there already; or give teacher_training."""
+    """The .safetensors file of an existing teacher; null where teacher_training trains one."""
     teacher_training: TeacherStage | None = None
-    """The teacher, and how it is trained."""
+    """The teacher and its training; null where teacher names a file."""
     student: StudentStage
-    """The student, and how the teacher is distilled into it."""
+    """The student and its distillation."""
     cut: CutStage
-    """The budget, and how the student is cut to it."""
+    """The budget and the cuts that lead to it."""
     onnx: bool = True
     """Write model.onnx too, proved equal, and measure latency beside the teacher's (needs the extra [export])."""
 
@@ -82,27 +82,27 @@ class CompressConfig(RunSpec):
             self.teacher,
             "a .safetensors file where there is no section teacher_training, and left out where there is one",
         )
-        self.cutting()  # whatever is wrong with a later stage is said before the first begins
+        self.cutting()  # errors of later stages are raised before the first begins
 
     @property
     def teacher_weights(self) -> str:
-        """The teacher's file."""
+        """The teacher's .safetensors file, given or to be trained."""
         return self.teacher or str(Path(self.run_dir) / "teacher" / "model.safetensors")
 
     def training(self) -> TeacherConfig | None:
-        """train.teacher of this chain; None if the teacher is there already."""
+        """Config of the teacher's training; None if the teacher is given."""
         stage = self.teacher_training
         return None if stage is None else TeacherConfig(**self._shared(stage, "teacher"), model=stage.model)
 
     def distillation(self) -> DistillConfig:
-        """train.distill of this chain."""
+        """Config of the distillation."""
         own = self._shared(self.student, "student")
         return DistillConfig(
             **own, student=self.student.model, teacher=self.teacher_weights, distill=self.student.distill
         )
 
     def cutting(self) -> PruneConfig:
-        """train.prune of this chain."""
+        """Config of the chain of cuts."""
         return PruneConfig(
             **self._shared(self.cut, "cut"),
             **field_values(self.cut, CutSpec),

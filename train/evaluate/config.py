@@ -24,7 +24,7 @@ class EvaluateConfig:
     teacher: str | None = None
     """A .safetensors file whose agreement with the model is measured too."""
     teacher_size: TeacherSize | None = None
-    """Size of the images that the teacher sees: the student's, or its own. null: as distill.teacher_size of the run."""
+    """Size of the images that the teacher sees: the student's, or its own. null: distill.teacher_size of the run."""
     split: Literal["auto", "train", "validation", "test"] = "auto"
     """auto: test where the data set has labels for it, otherwise validation."""
     batch_size: int = 256

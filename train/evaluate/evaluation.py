@@ -1,4 +1,4 @@
-"""One pass over a split with fixed views, on any number of processes."""
+"""Evaluation of a network on a split with fixed views, on any number of processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def evaluate(
     *,
     teacher: LiveTeacher | None = None,
 ) -> Scores:
-    """Scores over all processes. Each sample is counted exactly once; the network's mode is put back."""
+    """Return scores over all processes. Each sample counts exactly once; the network's mode is restored."""
     tally = Tally(classes, accelerator.device)
     modes = {module: module.training for module in net.modules()}
     net.eval()

@@ -12,7 +12,7 @@ from data_pipes.batch import Batch
 
 
 def wilson(correct: int, count: int, *, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927); z = 1.96 for 95 %."""
+    """Return Wilson's score interval of a share (Wilson 1927); z = 1.96 for 95 %."""
     if count == 0:
         return 0.0, 1.0
     share, weight = correct / count, z * z / count
@@ -22,7 +22,7 @@ def wilson(correct: int, count: int, *, z: float = 1.96) -> tuple[float, float]:
 
 
 class Tally:
-    """Counts of one evaluation. Padding rows count nothing. Confusion: a row per label, a column per answer."""
+    """Running counts of an evaluation, without padding rows. Confusion: a row per label, a column per prediction."""
 
     def __init__(self, classes: int, device: torch.device) -> None:
         self.confusion_KK = torch.zeros(classes, classes, dtype=torch.int64, device=device)
@@ -30,7 +30,7 @@ class Tally:
         self.agreed = torch.zeros((), dtype=torch.int64, device=device)
 
     def add(self, batch: Batch, logits_BK: Tensor, teacher_BK: Tensor | None = None) -> None:
-        """Count one micro-batch; with the teacher's logits, also how often both choose the same class."""
+        """Count a micro-batch; with the teacher's logits, also how often both predict the same class."""
         classes = self.confusion_KK.shape[0]
         real = batch.weight_B > 0
         answer_B = logits_BK.argmax(dim=1)
@@ -42,11 +42,11 @@ class Tally:
             self.agreed += ((teacher_BK.argmax(dim=1) == answer_B) & real).sum()
 
     def counts(self) -> Tensor:
-        """Everything in one int64 vector, for one reduction."""
+        """Return all counts as one int64 vector, for one reduction."""
         return torch.cat([self.confusion_KK.flatten(), self.top5[None], self.agreed[None]])
 
     def scores(self, counts: Tensor) -> Scores:
-        """Scores of the summed counts."""
+        """Return the scores of summed counts."""
         values = counts.cpu()  # sync: end of an evaluation
         classes = self.confusion_KK.shape[0]
         confusion = values[:-2].view(classes, classes)
@@ -59,14 +59,14 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
-    """Counts of a finished evaluation, and what follows from them."""
+    """Counts of a finished evaluation, and scores derived from them."""
 
     confusion: tuple[tuple[int, ...], ...]
-    """Row: label; column: answer."""
+    """Row: label; column: prediction."""
     top5: int
     """Samples whose label is among the five highest logits."""
     agreed: int
-    """Samples on which model and teacher choose the same class."""
+    """Samples for which model and teacher predict the same class."""
 
     @property
     def count(self) -> int:

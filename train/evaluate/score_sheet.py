@@ -1,4 +1,4 @@
-"""What train.evaluate measures, prints and writes. K classes."""
+"""Scores of train.evaluate: measured, printed and written. K classes."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ WIDEST = 20  # classes of a confusion matrix that still fits a terminal
 
 
 def score(config: EvaluateConfig, *, teacher_asked_for: bool = True) -> None:
-    """The whole of train.evaluate."""
+    """Run train.evaluate."""
     accelerator = start("float32")
     carry_out(config, accelerator, teacher_asked_for=teacher_asked_for)
     accelerator.end_training()
 
 
 def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked_for: bool = True) -> None:
-    """Evaluate on all processes; the main one prints the sheet and writes evaluation-SPLIT.json.
+    """Evaluate on all processes; the main one prints the scores and writes evaluation-SPLIT.json.
 
-    A teacher that only the run's own config names may be gone by now; one that was asked for may not.
+    teacher_asked_for: a missing teacher is an error; otherwise agreement is left out with a warning.
     """
     net, card, data = saved.load(config.run_dir, config.weights, config.data)
     taught = config.teacher is not None and (teacher_asked_for or Path(config.teacher).exists())
@@ -78,7 +78,7 @@ def _labelled(data: DataSpec, split: str) -> Samples:
 
 
 def record(scores: Scores, samples: Samples, *, teacher: str | None) -> dict[str, Any]:
-    """Everything measured, as plain values."""
+    """Return all scores as plain values for JSON."""
     return {
         "split": samples.split,
         "samples": scores.count,
@@ -99,7 +99,7 @@ def record(scores: Scores, samples: Samples, *, teacher: str | None) -> dict[str
 
 
 def show(scores: Scores, samples: Samples, path: Path, *, with_teacher: bool) -> None:
-    """Print the sheet."""
+    """Print the scores."""
     console = Console()
     console.print(_summary(scores, samples, with_teacher=with_teacher))
     console.print(_classes(scores, samples))

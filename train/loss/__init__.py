@@ -1,1 +1,1 @@
-"""What a student is trained on: named terms and their weighted sum."""
+"""The loss: named terms and their weighted sum."""

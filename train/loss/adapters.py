@@ -1,4 +1,4 @@
-"""1 x 1 convolutions between a student's layers and its teacher's: trained with the student, thrown away afterwards."""
+"""1 x 1 convolutions from a student's channels to its teacher's: trained with the student, discarded afterwards."""
 
 # B batch, C channels, H W height and width
 

@@ -1,4 +1,4 @@
-"""What train.predict does. B images of a micro-batch, N in all, K classes."""
+"""Predictions of train.predict. B images of a micro-batch, N in all, K classes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _samples(config: PredictConfig, data: DataSpec) -> Samples:
 
 @torch.no_grad()
 def probabilities(accelerator: Accelerator, net: nn.Module, loader: PlanLoader) -> Tensor:
-    """probability_NK on the CPU, in the order of the samples, over all processes."""
+    """Return probability_NK on the CPU, in the order of the samples, from all processes."""
     parts = []
     for batch in loader.epoch(0):
         probability_BK = net(batch.image_BCHW).softmax(dim=1)
@@ -68,14 +68,14 @@ def probabilities(accelerator: Accelerator, net: nn.Module, loader: PlanLoader) 
 
 
 def identifiers(samples: Samples) -> list[str]:
-    """File names without folder and image ending, as courses want them; whole paths where those are not unique."""
+    """Return file names without folder and image ending; whole paths where names are not unique."""
     names = [Path(key) for key in samples.key_N]
     stems = [name.stem if name.suffix.lower() in EXTENSIONS else name.name for name in names]
     return stems if len(set(stems)) == len(stems) else list(samples.key_N)
 
 
 def write_csv(path: Path, name_N: list[str], answer_N: Tensor, card: Card, category: str) -> None:
-    """Columns Id,Category, in UTF-8; bytes of a file's name that are not UTF-8 are written as escapes."""
+    """Write the columns Id,Category in UTF-8; bytes of a file's name that are not UTF-8 become escapes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         rows = csv.writer(file)

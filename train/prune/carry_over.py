@@ -39,14 +39,14 @@ def carry_over(before: Path, after: Path, net: nn.Module, kept: Kept, layers: tu
 
 
 def _inputs(weight: Tensor, layer: str, kept: Kept) -> Tensor:
-    """Indices of the input channels that an adapter keeps: those of the last tensor of its layer with as many."""
+    """Return the input channels that an adapter keeps: those of the last tensor of its layer with as many."""
     channels = weight.shape[1]
     inside = [name for name in kept.shapes if name.startswith(f"{layer}.") and kept.shapes[name][:1] == (channels,)]
     return torch.from_numpy(kept.indices(inside[-1], 0)) if inside else torch.arange(channels)
 
 
 def _optimizer(old: NamedState, net: nn.Module, kept: Kept, inputs: dict[str, Tensor]) -> NamedState:
-    """The optimizer's state with each tensor cut as its parameter; counts of steps have no such shape and stay."""
+    """Cut each tensor of an optimizer's state as its parameter; counts of steps stay."""
     own = {Student.net_parameter(name): name for name, _ in net.named_parameters()}
     new: NamedState = {}
     for name, values in old.items():

@@ -1,13 +1,13 @@
-"""Cut, train, cut, train, ... down to a budget: a chain of run folders that goes on wherever it was killed.
+"""Cuts and trainings in turn, down to a budget: a chain of run folders that resumes wherever it was killed.
 
     RUN/cut-01/cut.safetensors   the network just after the cut
-        cut-01/checkpoints/      begins with the optimizer's momentum, cut along
-        cut-01/cut.json          what was cut; written last: from here on the cut is done
-        cut-01/...               an ordinary run of train.distill from cut.safetensors
+        cut-01/checkpoints/      begins with the optimizer's momentum, cut as the network
+        cut-01/cut.json          what was cut; written last, so that it marks a cut as made
+        cut-01/...               a run of train.distill from cut.safetensors
     RUN/ledger.json, ledger.png  a line per cut; metrics.jsonl has them too, and wandb
     RUN/model.safetensors, result.json, done
 
-Every part of a cut is a function of the files before it, so that a cut that was killed is simply made again.
+A cut depends only on the files before it, so that one that was killed is made again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(config: PruneConfig) -> None:
-    """The whole of train.prune."""
+    """Run train.prune."""
     if config.dry_run:
         Console().print(cut.preview(config), highlight=False, markup=False)
         return
@@ -59,7 +59,7 @@ def run(config: PruneConfig) -> None:
 
 
 def carry_out_chain(config: PruneConfig, accelerator: Accelerator) -> dict[str, Any]:
-    """Make all cuts, unless they are made; the result of the last."""
+    """Make all cuts that are not made yet; return the result of the last."""
     folder = RunDir.at(config.run_dir)
     with occupied(accelerator, folder, reader.dump(config)):
         if not folder.done.exists():
@@ -71,15 +71,15 @@ def carry_out_chain(config: PruneConfig, accelerator: Accelerator) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Cuts and trainings in turn, on every process; files are written by the main one."""
+    """A chain of cuts. Every process runs it; the main one writes files."""
 
     config: PruneConfig
     accelerator: Accelerator
     folder: RunDir
 
     def run(self) -> None:
-        """All of it; what is there already is left as it is."""
-        if not self._home(1).path.exists():
+        """Make all cuts; those that are made already stay as they are."""
+        if not self._run_folder(1).path.exists():
             by_main(self.accelerator, lambda: cut.require_possible(self.config))
         if self.config.test:
             load_test(self.accelerator, self.config.data)  # bad files are named now, not before the last cut's training
@@ -92,7 +92,7 @@ class Chain:
         entries: list[Entry] = []
         epochs, seconds = 0, 0.0
         for number in range(1, self.config.prune.steps + 1):
-            here = self._home(number)
+            here = self._run_folder(number)
             if not here.done.exists():
                 require_going_on(self.accelerator)
                 self._cut(number)
@@ -113,29 +113,29 @@ class Chain:
             write_atomically(self.folder.done, "")
 
     def _tracked(self) -> AbstractContextManager[WandbRun | None]:
-        """The chain's own run in wandb, beside those of its trainings."""
+        """Begin the chain's own run in wandb, beside those of its trainings."""
         flat, main = reader.flat(self.config), self.accelerator.is_main_process
         return wandb_start.chain(self.config.track, self.folder.path, config=flat, stage="prune", main=main)
 
-    def _home(self, number: int) -> RunDir:
+    def _run_folder(self, number: int) -> RunDir:
         return RunDir(self.folder.path / f"cut-{number:02d}")
 
     def _training(self, number: int) -> DistillConfig:
-        here = self._home(number)
+        here = self._run_folder(number)
         return self.config.after_cut(number, run_dir=str(here.path), student=str(here.path / "cut.safetensors"))
 
     def _source(self, number: int) -> str:
-        return self.config.student.name if number == 1 else str(self._home(number - 1).weights)
+        return self.config.student.name if number == 1 else str(self._run_folder(number - 1).weights)
 
     def _cut(self, number: int) -> None:
-        """Make a cut, unless it is made; it is, once cut.json is there."""
-        here = self._home(number).path
+        """Make a cut unless cut.json says that it is made."""
+        here = self._run_folder(number).path
         if not (here / "cut.json").exists():
             net, card = artefact.load(self._source(number))
-            knife = Cutter(self.config, self.accelerator)
-            knife.add_gradients(net)
+            cutter = Cutter(self.config, self.accelerator)
+            cutter.add_gradients(net)
             if self.accelerator.is_main_process:
-                kept, record = knife.cut(number, net)
+                kept, record = cutter.cut(number, net)
                 pruned = card.pruned or self.config.prune.kind == "structured"
                 lineage = dict(card.lineage) | {"cut_from": artefact.sha256(self._source(number))}
                 cost = measure(net, card.input_CHW)
@@ -144,16 +144,16 @@ class Chain:
                 artefact.save(here / "cut.safetensors", net, after)
                 if number > 1:
                     layers = self.config.distill.adapted_layers
-                    before = self._home(number - 1).checkpoints
-                    carry_over(before, self._home(number).checkpoints, net, kept, layers)
+                    before = self._run_folder(number - 1).checkpoints
+                    carry_over(before, self._run_folder(number).checkpoints, net, kept, layers)
                 write_atomically(here / "cut.json", record)
         self.accelerator.wait_for_everyone()
         own = artefact.load(here / "cut.safetensors")[0]
         guards.require_one_architecture(gather_object([surgery.architecture_hash(own)]))
 
     def _measure(self, number: int) -> None:
-        """Accuracy on validation just after the cut."""
-        here, data = self._home(number).path, self.config.data
+        """Measure accuracy on validation just after the cut."""
+        here, data = self._run_folder(number).path, self.config.data
         net, _ = artefact.load(here / "cut.safetensors", device=self.accelerator.device)
         samples = source.load(data, "validation")
         chosen, dtype = choose_executor(self.accelerator, data, samples), dtype_of(self.config.precision)
@@ -166,7 +166,7 @@ class Chain:
         self.accelerator.wait_for_everyone()
 
     def _entry(self, number: int, result: dict[str, Any]) -> Entry:
-        here = self._home(number)
+        here = self._run_folder(number)
         net, card = artefact.load(here.weights)
         return Entry(
             cut=number,

@@ -16,20 +16,20 @@ from train.config import DistillConfig, field_values
 
 @dataclass(frozen=True, kw_only=True)
 class CutSpec:
-    """What is cut, and what changes from cut to cut."""
+    """What is cut, and how training changes from cut to cut."""
 
     prune: PruneSpec
     """What to cut."""
     final_epochs: int | None = None
-    """Epochs after the last cut; null: as many as after the others."""
+    """Epochs after the last cut; null: epochs, as after the others."""
     recalibration: int = 8
-    """Batches of training images by which BatchNorm's statistics are estimated anew after a cut. 0: none."""
+    """Batches of training images that re-estimate BatchNorm's statistics after a cut. 0: statistics stay."""
     final_temperature: float | None = None
-    """distill.temperature after the last cut; between the cuts it moves linearly. null: it stays."""
+    """distill.temperature after the last cut; interpolated linearly from cut to cut. null: it stays."""
     final_alpha: float | None = None
-    """distill.alpha after the last cut, likewise."""
+    """distill.alpha after the last cut, interpolated linearly from cut to cut. null: it stays."""
     final_lr: float | None = None
-    """optim.lr after the last cut; between the cuts it moves geometrically. null: it stays."""
+    """optim.lr after the last cut; interpolated geometrically from cut to cut. null: it stays."""
 
     def __post_init__(self) -> None:
         require(self.final_epochs is None or self.final_epochs >= 1, "final_epochs", self.final_epochs, "at least 1")
@@ -41,10 +41,10 @@ class CutSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PruneConfig(DistillConfig, CutSpec):
-    """A trained student, cut to a budget in steps; after each it is trained for `epochs`, with the teacher."""
+    """Cuts of a trained student to a budget, each followed by `epochs` of training with the teacher."""
 
     dry_run: bool = False
-    """Print the cuts as the weights are now, and do nothing."""
+    """Print the cuts that the present weights would get, and do nothing."""
 
     def __post_init__(self) -> None:
         DistillConfig.__post_init__(self)
@@ -69,7 +69,7 @@ class PruneConfig(DistillConfig, CutSpec):
         require(not endless, "views", None, valid)
 
     def after_cut(self, number: int, *, run_dir: str, student: str) -> DistillConfig:
-        """The training after cut `number`, counted from 1, as a config of its own."""
+        """Config of the training after cut `number`, counted from 1."""
         last = number == self.prune.steps
         share = (number - 1) / max(self.prune.steps - 1, 1)
         temperature, alpha = self.distill.temperature, self.distill.alpha

@@ -1,4 +1,4 @@
-"""One cut of a chain: what leaves the network as it is now, by what its images and its settings say."""
+"""One cut of a chain: gradients for scores, the cut itself, BatchNorm's new statistics."""
 
 from __future__ import annotations
 
@@ -36,16 +36,13 @@ TAYLOR_BATCHES = 8
 
 @dataclass(frozen=True, slots=True)
 class Cutter:
-    """Cuts networks of one chain. Every process calls it alike, up to where a method says otherwise."""
+    """Cuts the networks of a chain. Every process calls its methods, unless one says otherwise."""
 
     config: PruneConfig
     accelerator: Accelerator
 
     def add_gradients(self, net: nn.Module) -> None:
-        """Those of the cross-entropy, over training images of all processes, for scores that need them.
-
-        Every process then scores channels alike.
-        """
+        """Add gradients of the cross-entropy over training images of all processes, for scores that need them."""
         if not self.config.prune.needs_gradients:
             return
         with self._images(TAYLOR_BATCHES * self.config.batch_size, alone=False) as batches:
@@ -58,7 +55,7 @@ class Cutter:
                 parameter.grad = summed.cpu()
 
     def cut(self, number: int, net: nn.Module) -> tuple[Kept, str]:
-        """Make cut `number` in place, on one process; what it left, and a record of it as JSON."""
+        """Make cut `number` in place, on one process; return the kept indices and a record of the cut as JSON."""
         first, card = artefact.load(self.config.student.name)
         if self.config.prune.kind == "unstructured":
             kept, record = self._zero(number, net, first)
@@ -87,7 +84,7 @@ class Cutter:
 
     @contextmanager
     def _images(self, count: int, *, alone: bool) -> Iterator[Iterator[Batch]]:
-        """Evaluation views of some training images, spread over the split, for this process or shared by all."""
+        """Load evaluation views of training images spread over the split, for this process or shared out over all."""
         train = source.load(self.config.data, "train")
         few, data = train.select(train.spread(count)), self.config.data
         size = self.config.batch_size // (1 if alone else self.accelerator.num_processes)
@@ -99,9 +96,9 @@ class Cutter:
 
 
 def require_possible(config: PruneConfig) -> None:
-    """Refuse what cannot be done before anything is cut.
+    """Refuse a chain that cannot be completed, before anything is cut.
 
-    InputError: student, teacher and data do not fit together. UsageError: the budget cannot be had.
+    InputError: student, teacher and data do not fit together. UsageError: the budget cannot be met.
     """
     net, card = artefact.load(config.student.name)
     checks.require_takes(net, card.input_CHW, (card.input_CHW[0], *config.data.image_size), config.student.name)
@@ -115,7 +112,7 @@ def require_possible(config: PruneConfig) -> None:
 
 
 def require_reachable(config: PruneConfig, net: nn.Module, input_CHW: tuple[int, int, int]) -> None:
-    """Refuse what no weights of a network could allow, before it is trained. Errors as for `require_possible`."""
+    """Refuse a budget that no weights of a network could meet. Errors as for `require_possible`."""
     if config.prune.kind == "unstructured":
         _schedule(config, net)
         _masks(config, net)
@@ -138,7 +135,7 @@ def _require_fit(config: PruneConfig, card: Card) -> None:
 
 
 def preview(config: PruneConfig) -> Table | str:
-    """All cuts, as the weights are now. UsageError: the budget cannot be had."""
+    """Return a table of all cuts that the present weights would get. UsageError: the budget cannot be met."""
     net, card = artefact.load(config.student.name)
     if config.prune.kind == "structured":
         return planner.plan(net, card.input_CHW, config.prune).table()
@@ -160,6 +157,6 @@ def _schedule(config: PruneConfig, first: nn.Module) -> tuple[int, ...]:
 
 
 def _masks(config: PruneConfig, net: nn.Module) -> Masks:
-    """The masks of the whole budget at once."""
+    """Return the masks of the whole budget at once."""
     assert config.prune.budget.parameters is not None, "an unstructured budget is one of parameters"
     return Masks.plan(net, config.prune.budget.parameters, within=Masks.of(net))

@@ -1,4 +1,4 @@
-"""The ledger of a chain of cuts: a line per cut, as JSON, as a table, and as a plot."""
+"""The ledger of a chain: an entry per cut, as JSON, as a table and as a plot."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """One line for a person."""
+        """The entry as one line of text."""
         return (
             f"{self.nonzero:,} non-zero of {self.parameters:,} parameters, validation {self.before:.2%} just after the "
             f"cut, {self.after:.2%} once trained"
@@ -48,29 +48,29 @@ class Entry:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """What is logged, by name."""
+        """Logged numbers by name."""
         values = (self.parameters, self.nonzero, self.macs, self.before, self.after)
         return dict(zip(CUT_CURVES, values, strict=True))
 
     @property
     def row(self) -> list[float]:
-        """What a table in wandb shows."""
+        """Row of the table in wandb."""
         return [self.cut, *self.numbers.values()]
 
 
 def write(folder: Path, entries: Sequence[Entry]) -> None:
-    """ledger.json and ledger.png, anew."""
+    """Write ledger.json and ledger.png."""
     write_atomically(folder / "ledger.json", json.dumps([asdict(entry) for entry in entries], indent=2) + "\n")
     write_atomically(folder / "ledger.png", _plot(entries))
 
 
 def read(folder: Path) -> list[Entry]:
-    """What `write` wrote."""
+    """Read the entries of ledger.json."""
     return [Entry(**entry) for entry in json.loads((folder / "ledger.json").read_text(encoding="utf-8"))]
 
 
 def track(config: PruneConfig, folder: RunDir, entries: Sequence[Entry], run: WandbRun | None = None) -> None:
-    """The whole ledger as metrics of the chain, a line per cut, and in wandb where that is on.
+    """Log the ledger as the metrics of the chain, a line per cut, and in wandb where that is on.
 
     run: the chain's run in wandb, if it has begun.
     """
@@ -84,7 +84,7 @@ def track(config: PruneConfig, folder: RunDir, entries: Sequence[Entry], run: Wa
 
 
 def table(entries: Sequence[Entry]) -> Table:
-    """For a person."""
+    """Return the ledger as a table."""
     shown = plain_table()
     for column in ("cut", "parameters", "non-zero", "MACs", "before %", "after %"):
         shown.add_column(column, justify="right", no_wrap=True)
@@ -96,7 +96,7 @@ def table(entries: Sequence[Entry]) -> Table:
 
 
 def _plot(entries: Sequence[Entry]) -> bytes:
-    """Accuracy on validation over non-zero parameters, just after each cut and once trained."""
+    """Return a PNG of validation accuracy over non-zero parameters, just after each cut and once trained."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")

@@ -1,8 +1,8 @@
-"""Checkpoints on disk: tensors as safetensors, the rest as JSON, a manifest with checksums; nothing is ever executed.
+"""Checkpoints on disk: tensors as safetensors, the rest as JSON, a manifest with checksums; loading executes nothing.
 
     checkpoints/step-00000120/  state.safetensors  state.json  MANIFEST.json
 
-A folder is written under a temporary name, flushed and renamed: under its final name it is complete.
+A folder is written under a temporary name, flushed and renamed: one with its final name is complete.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FILES = ("state.safetensors", "state.json")
 
 
 def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], record: dict[str, Any]) -> None:
-    """Write the checkpoint of `step` and then remove all but the newest two."""
+    """Write the checkpoint of `step`, then remove all but the newest two."""
     final, beside = folder / f"step-{step:08d}", folder / f".tmp-{step}-{os.getpid()}"
     if final.exists():
         if _problem(final) is None:
@@ -55,7 +55,7 @@ def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], record: dict
 
 
 def load_newest(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-    """Tensors and record of the newest sound checkpoint, or None if there is none at all.
+    """Return tensors and record of the newest sound checkpoint; None if there is no checkpoint.
 
     A damaged one is passed over with a warning that says what is wrong. InputError if all are damaged, or of a format
     that this version does not read.
@@ -71,7 +71,7 @@ def load_newest(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] 
 
 
 def newest_record(folder: Path) -> dict[str, Any] | None:
-    """The record alone of the checkpoint that `load_newest` would load. InputError as there."""
+    """Return only the record of the checkpoint that `load_newest` would load. InputError as there."""
     path = _newest(folder)
     return None if path is None else _record(path)
 
@@ -103,7 +103,7 @@ def _steps(folder: Path) -> list[Path]:
 
 
 def _format(path: Path) -> Any:
-    """The format that a checkpoint's manifest names; None if the manifest cannot be read."""
+    """Return the format in a checkpoint's manifest; None if it cannot be read."""
     try:
         return json.loads((path / "MANIFEST.json").read_text(encoding="utf-8")).get("format")
     except (OSError, ValueError, AttributeError):
@@ -111,7 +111,7 @@ def _format(path: Path) -> Any:
 
 
 def _problem(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
+    """Return what is wrong with a checkpoint, or None."""
     try:
         return _mismatch(path, json.loads((path / "MANIFEST.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,8 +1,8 @@
-"""More epochs, or another learning rate, for a run that has ended: training goes on from its last state.
+"""Extension of a finished run by more epochs, with another schedule: training resumes from its last state.
 
-extensions.json   every extension that was begun, oldest first; result.json repeats those that are finished
+extensions.json   all extensions, oldest first; result.json repeats the finished ones
 
-The weights and the result of before stay in the run folder until the extension is finished; only `done` goes.
+The earlier weights and result stay in the run folder until the extension is finished; `done` is removed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from train.state import newest_progress
 logger = logging.getLogger(__name__)
 NAME = "extensions.json"
 KEYS = ("epochs", "optim")
-"""What an extension may change."""
+"""Config keys that an extension may change."""
 Settings = Mapping[str, Any]
 
 
@@ -39,13 +39,13 @@ class Extension:
     before: Settings
     """The epochs and optim of the config before it."""
     after: Settings
-    """Those that it trains with."""
+    """The epochs and optim of the extension."""
     result: Settings | None
     """What the run had reached, with the SHA-256 of its weights. None: it follows an extension that was interrupted."""
 
     @property
     def summary(self) -> str:
-        """For a lineage."""
+        """Text for the lineage of the network."""
         optim = self.after["optim"]
         return f"at epoch {self.from_epoch}, to {self.after['epochs']}, {optim['schedule']} from lr {optim['lr']}"
 
@@ -81,7 +81,7 @@ def begin(folder: RunDir, config_yaml: str) -> None:
 
 
 def read(folder: RunDir) -> tuple[Extension, ...]:
-    """The extensions of a run, oldest first. InputError: the file is damaged."""
+    """Return the extensions of a run, oldest first. InputError: the file is damaged."""
     path = folder.path / NAME
     try:
         return tuple(Extension(**fields) for fields in json.loads(path.read_text(encoding="utf-8")))

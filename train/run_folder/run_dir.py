@@ -1,4 +1,4 @@
-"""The folder of a run, which explains itself:
+"""The folder of a run:
 
 config.yaml (a valid --config)  environment.json  metrics.jsonl  checkpoints/  model.safetensors  result.json  done
 """
@@ -22,17 +22,17 @@ from configs.errors import InputError
 from configs.files import write_atomically
 from train.run_folder import version
 
-# What may change between a run and its resumption: where, how fast and by whom, not what. Of data.bad_files the images
-# that are left tell, whose fingerprints are in the checkpoint.
+# Keys that may change between a run and its resumption: they do not change what is trained. data.bad_files is among
+# them because fingerprints in the checkpoint tell whether the images changed.
 EXECUTOR_KEYS = ("data.executor", "data.dali", "data.canvas_scale")
 FREE_KEYS = (
     *("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track", "max_minutes", "extend"),
     *("data.bad_files", "distill.cache", "distill.verify", "distill.teacher_check"),
     *EXECUTOR_KEYS,
 )
-# What tells only what is done once training is over: free until then.
+# Keys that matter only after training: they may change until then.
 END_KEYS = ("test",)
-# Keys that came when there were runs already, and what these did.
+# Keys that are newer than some runs, and the behaviour of those runs.
 LATER = {"distill.teacher_size": "student", "data.class_depth": 1, "data.follow_links": False}
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "nvidia-dali-cuda120")
 
@@ -70,7 +70,7 @@ class RunDir:
 
     @property
     def result(self) -> Path:
-        """What came out."""
+        """Scores and counts of the finished run."""
         return self.path / "result.json"
 
     @property
@@ -80,7 +80,7 @@ class RunDir:
 
     @property
     def started(self) -> bool:
-        """Whether there is work in the folder that another config would spoil."""
+        """Whether the folder holds a checkpoint, a cut or a result."""
         trained = self.result.exists() or any(self.checkpoints.glob("step-*"))
         return trained or any(self.path.glob("cut-*/cut.json"))
 
@@ -106,7 +106,7 @@ class RunDir:
 
 
 def with_own_config() -> list[str]:
-    """This process's arguments; without a --config, those of the run folder's config.yaml come first."""
+    """Return this process's arguments, preceded by the run folder's config.yaml unless --config is among them."""
     words = sys.argv[1:]
     folder = last_value(words, "--run_dir")
     if last_value(words, "--config") or folder is None or not RunDir.at(folder).config.exists():
@@ -115,7 +115,7 @@ def with_own_config() -> list[str]:
 
 
 def differing_keys(old: Any, new: Any, free: Collection[str], prefix: str = "") -> list[str]:
-    """`key was old, is now new` for each leaf that differs, but for those that are free."""
+    """Return `key was old, is now new` for each value that differs, except for free keys."""
     if prefix.rstrip(".") in free:
         return []
     if isinstance(old, dict) and isinstance(new, dict):
@@ -133,7 +133,7 @@ def _known(config: Mapping[str, Any], key: str, prefix: str) -> Any:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, hardware, commit and command: what a number needs beside it."""
+    """Return versions, hardware, commit and command, for environment.json."""
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

@@ -1,1 +1,1 @@
-"""One run from its config to its result."""
+"""A run from its config to its result."""

@@ -163,7 +163,9 @@ def _resume(
     state: TrainState, data: Data, extensions: tuple[Extension, ...], folder: RunDir, accelerator: Accelerator
 ) -> bool:
     """Load the newest checkpoint if there is one; InputError if the run cannot go on from it with these images."""
-    resumed = main_first(accelerator, lambda: state.resume(folder.checkpoints))  # it clears away what a kill has left
+    resumed = main_first(
+        accelerator, lambda: state.resume(folder.checkpoints)
+    )  # it removes leftovers of a killed process
     extension.require_reached(extensions, state.progress.total_steps, folder)
     _require_same_images(state.progress, (data.train, data.validation), folder)
     return resumed
@@ -187,7 +189,7 @@ def _step(config: TrainConfig, state: TrainState, masks: Masks | None, accelerat
 
 
 def _rehearsed(config: TrainConfig, state: TrainState, samples: Samples, folder: RunDir, stage: str) -> Card:
-    """The card of what will be saved; before the first step, saving and loading are tried as well."""
+    """Return the card of the file to be saved; before the first step, try to save and load the network."""
     lineage = delivery.lineage(config, samples, stage, extension.read(folder))
     card = delivery.card(config, state.evaluated, classes=samples.classes, lineage=lineage)
     if state.progress.total_steps == 0:
@@ -196,7 +198,7 @@ def _rehearsed(config: TrainConfig, state: TrainState, samples: Samples, folder:
 
 
 def _require_same_images(progress: Progress, splits: Sequence[Samples], folder: RunDir) -> None:
-    """InputError if a run would go on with other images than it began with; bad files may be left out since, say."""
+    """InputError if the images are not those that the run began with, for example without files that were bad."""
     now = {samples.split: samples.fingerprint for samples in splits}
     if changed := [split for split, known in progress.data.items() if now[split] != known]:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What a run hands over at its end, tried before its first step: what cannot be counted or saved is not trained."""
+"""The file that a run will write, tried before its first step: a network that cannot be saved is not trained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from train.run_folder.version import commit
 def card(
     config: TrainConfig, net: nn.Module, *, classes: tuple[str, ...], lineage: Mapping[str, str] | None = None
 ) -> Card:
-    """The card of what a run trains, without scores. InputError: the network does not take such images."""
+    """Return the card of the network that a run trains, without scores. InputError: it does not take such images."""
     data = config.data
     input_CHW = (data.channels, *data.image_size)
     model, pruned = _architecture(config.network)
@@ -40,7 +40,7 @@ def card(
 
 
 def lineage(config: TrainConfig, samples: Samples, stage: str, extensions: Sequence[Extension] = ()) -> dict[str, str]:
-    """Where a run's network will come from. InputError: the teacher's file is gone."""
+    """Return the origin of a run's network: stage, commit, data, teacher. InputError: the teacher's file is gone."""
     known = {"stage": stage, "commit": commit() or "unknown", "data": samples.fingerprint}
     if config.teacher_file is not None:
         known |= {"teacher": config.teacher_file, "teacher_sha256": artefact.sha256(config.teacher_file)}
@@ -50,14 +50,14 @@ def lineage(config: TrainConfig, samples: Samples, stage: str, extensions: Seque
 
 
 def rehearse(net: nn.Module, card: Card, folder: RunDir) -> None:
-    """Save a network in memory and load it once; neither it nor the random state changes.
+    """Save and load a network in memory; neither it nor the random state changes.
 
-    UsageError: it cannot be saved or loaded, or answers otherwise then. NonFiniteError: it has a NaN.
+    UsageError: it cannot be saved or loaded, or has other outputs afterwards. NonFiniteError: it has a NaN.
     """
-    twin = copy.deepcopy(net).to("cpu", torch.float32, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    copied = copy.deepcopy(net).to("cpu", torch.float32, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     try:
-        _, again = artefact.encode(folder.weights, twin, card)
-        alike = rebuild.same_outputs(twin, again, card.input_CHW)
+        _, again = artefact.encode(folder.weights, copied, card)
+        alike = rebuild.same_outputs(copied, again, card.input_CHW)
     except UserError:
         raise
     except Exception as error:  # whatever a foreign network raises
@@ -73,7 +73,7 @@ def rehearse(net: nn.Module, card: Card, folder: RunDir) -> None:
 
 
 def _architecture(spec: ModelSpec) -> tuple[ModelSpec, bool]:
-    """What rebuilds the network, and whether channels of it were cut: a saved file stands for its own architecture."""
+    """Return the spec that rebuilds the network, and whether channels of it were cut."""
     if spec.name.endswith(".safetensors"):
         known = artefact.read_card(spec.name)
         return known.model, known.pruned

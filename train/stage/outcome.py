@@ -1,4 +1,4 @@
-"""The end of a run: the artefact of the best epoch, the test split read once, the result."""
+"""The end of a run: the weights of the best epoch, their scores, the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def finish(loop: Loop) -> None:
-    """Write model.safetensors, result.json and the marker; then pictures, for which no run is lost."""
+    """Write model.safetensors, result.json and the marker, then pictures, whose failure is only a warning."""
     config, accelerator = loop.config, loop.accelerator
     net = loop.state.evaluated
     state_dicts.load(net, loop.state.best)

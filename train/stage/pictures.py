@@ -1,4 +1,4 @@
-"""Two pictures of a finished run, in its folder: images.png, what it trained on; confusion.png, what it mistakes."""
+"""Pictures of a finished run: images.png, training images in several views; confusion.png, the confusion matrix."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_COUNTED = 15  # classes up to which there is room for numbers
 
 
 def write(loop: Loop, scores: Scores) -> dict[str, Path]:
-    """Both, on the main process; the files by name. One that cannot be drawn is left out."""
+    """Draw both, on the main process; return the files by name. A picture that cannot be drawn is left out."""
     samples = loop.train_loader.dataset
     drawn: dict[str, Callable[[], bytes]] = {
         "images": lambda: sheet(loop.config, samples),
@@ -43,7 +43,7 @@ def write(loop: Loop, scores: Scores) -> dict[str, Path]:
 
 def sheet(config: TrainConfig, samples: Samples) -> bytes:
     """PNG: some training images over the split, each in its evaluation view and its first random views."""
-    # The host's executor: a few images are worth no canvas and no GPU.
+    # The host executor: a few images are not worth a canvas or a GPU.
     spec, views = replace(config.data, executor="host"), min(VIEWS, len(config.view_numbers))
     picture = contact_sheet.draw(spec, samples, images=IMAGES, views=views, seed=config.plan_seed)
     content = io.BytesIO()

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(config: TrainConfig, stage: str) -> None:
-    """The whole of a training command: open the folder, train or resume, write what came out."""
+    """Run a training command: train or resume, and log the result."""
     accelerator = start(config.precision, config.max_minutes)
     result = carry_out(config, stage, accelerator)
     logger.info("%s", summary(result))
@@ -32,7 +32,7 @@ def run(config: TrainConfig, stage: str) -> None:
 
 
 def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict[str, Any]:
-    """Train, resume or extend one run, unless it is finished; its result."""
+    """Train, resume or extend a run unless it is finished; return its result."""
     folder = RunDir.at(config.run_dir)
     before = extension.begin if config.extend else None
     with occupied(accelerator, folder, reader.dump(config), before=before):
@@ -45,7 +45,7 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict
 
 
 def summary(result: Mapping[str, Any]) -> str:
-    """One line for a person."""
+    """Return a result as one line of text."""
     low, high = result["accuracy_interval_95"]
     return (
         f"{result['accuracy_split']} accuracy {result['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}, "
