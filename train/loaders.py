@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +14,7 @@ from data_pipes.loader import Layout, PlanLoader, Views
 from data_pipes.sources import source
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
+from train import guards
 from train.config import TrainConfig
 from train.processes import by_main, dtype_of, image_dtype_of, main_first
 
@@ -20,6 +22,20 @@ logger = logging.getLogger(__name__)
 EVAL_BATCH = 256
 FEW_IMAGES = Choice(name="host", feed="files", reason="a few images are not worth a canvas")
 """The executor for a handful of images of a split."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """The splits of a run and the loaders of its training."""
+
+    train: Samples
+    validation: Samples
+    test: Samples | None
+    """None: the data set has none, or the config leaves it alone."""
+    chosen: Choice
+    """The executor of all loaders."""
+    train_loader: PlanLoader
+    validation_loader: PlanLoader
 
 
 def load_splits(accelerator: Accelerator, spec: DataSpec) -> tuple[Samples, Samples]:
@@ -87,3 +103,24 @@ def evaluation_loader(
     layout = Layout(batch_size=micro * world, micro_batch_size=micro, world_size=world, rank=rank)
     executor = build.build(chosen, spec, samples, accelerator.device, dtype)
     return PlanLoader(samples, spec, layout, executor, seed=None, device=accelerator.device, dtype=dtype)
+
+
+def training_data(config: TrainConfig, accelerator: Accelerator, layout: Layout) -> Data:
+    """Load the splits of a run, choose the executor, and build the loaders.
+
+    InputError: evaluation views are not the same in two passes.
+    """
+    train, validation = load_splits(accelerator, config.data)
+    test = load_test(accelerator, config.data) if config.test else None
+    chosen = choose_executor(accelerator, config.data, train)
+    train_loader = training_loader(config, accelerator, train, layout, chosen)
+    validation_loader = evaluation_loader(accelerator, validation, config.data, chosen, dtype_of(config.precision))
+    guards.require_repeatable(validation_loader.epoch(0), validation_loader.epoch(0))
+    return Data(
+        train=train,
+        validation=validation,
+        test=test,
+        chosen=chosen,
+        train_loader=train_loader,
+        validation_loader=validation_loader,
+    )

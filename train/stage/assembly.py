@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
@@ -14,8 +14,6 @@ from timm.utils import ModelEmaV3
 from configs import reader
 from configs.errors import InputError
 from data_pipes.executors import choice
-from data_pipes.executors.choice import Choice
-from data_pipes.loader import Layout, PlanLoader
 from data_pipes.sources.samples import Samples
 from models import zoo
 from models.artefact import Card
@@ -26,15 +24,7 @@ from train.cache.filler import Filler
 from train.config import TrainConfig
 from train.evaluate.evaluation import evaluate
 from train.live_teacher import LiveTeacher, Teacher
-from train.loaders import (
-    FEW_IMAGES,
-    choose_executor,
-    evaluation_loader,
-    load_splits,
-    load_test,
-    training_layout,
-    training_loader,
-)
+from train.loaders import FEW_IMAGES, Data, evaluation_loader, training_data, training_layout
 from train.loop import Loop
 from train.loss.adapters import Adapters
 from train.loss.objective import Objective
@@ -53,27 +43,13 @@ from train.track.tracker import Tracker
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Data:
-    """The splits of a run and the loaders of its training."""
-
-    train: Samples
-    validation: Samples
-    test: Samples | None
-    """None: the data set has none, or the config leaves it alone."""
-    chosen: Choice
-    """The executor of all loaders."""
-    train_loader: PlanLoader
-    validation_loader: PlanLoader
-
-
 def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stage: str) -> Loop:
     """Build a run, load its newest checkpoint if there is one, and run the guards."""
     layout = training_layout(accelerator, config.batch_size, config.micro_batch_size)
     accelerator.gradient_accumulation_steps = layout.accumulation
     if config.teacher_file is not None:
         live_teacher.require_fit(config.teacher_file, config.data, config.loss.teacher_size)
-    data = _data(config, accelerator, layout)
+    data = training_data(config, accelerator, layout)
     teacher = _teacher(config, data.train.classes)
     state = _state(config, data.train.classes, teacher, accelerator)
     masks = Masks.of(state.student.net) if config.keep_zeros else None  # before a checkpoint is loaded
@@ -102,23 +78,6 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     )
     _announce(loop, resumed)
     return loop
-
-
-def _data(config: TrainConfig, accelerator: Accelerator, layout: Layout) -> Data:
-    train, validation = load_splits(accelerator, config.data)
-    test = load_test(accelerator, config.data) if config.test else None
-    chosen = choose_executor(accelerator, config.data, train)
-    train_loader = training_loader(config, accelerator, train, layout, chosen)
-    validation_loader = evaluation_loader(accelerator, validation, config.data, chosen, dtype_of(config.precision))
-    guards.require_repeatable(validation_loader.epoch(0), validation_loader.epoch(0))
-    return Data(
-        train=train,
-        validation=validation,
-        test=test,
-        chosen=chosen,
-        train_loader=train_loader,
-        validation_loader=validation_loader,
-    )
 
 
 def _teacher(config: TrainConfig, classes: tuple[str, ...]) -> LiveTeacher | None:
