@@ -24,7 +24,7 @@ from configs.errors import InputError, UsageError
 from configs.files import write_atomically
 from models import artefact
 from train import table
-from train.compress import rehearsal
+from train.compress import preflight
 from train.compress.config import CompressConfig
 from train.evaluate import score_sheet
 from train.evaluate.config import EvaluateConfig
@@ -51,7 +51,7 @@ def run(config: CompressConfig) -> None:
     accelerator = start(config.precision, config.max_minutes)
     folder = RunDir.at(config.run_dir)
     with occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
-        by_main(accelerator, lambda: rehearsal.require_possible(config))
+        by_main(accelerator, lambda: preflight.require_possible(config))
         stages = _train(config, accelerator)
         if not folder.done.exists():
             require_going_on(accelerator)

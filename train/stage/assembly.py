@@ -56,7 +56,7 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     extensions = extension.read(folder)
     schedule = _schedule(config, state, data, extensions)
     resumed = _resume(state, data, extensions, folder, accelerator)
-    card = by_main(accelerator, lambda: _rehearsed(config, state, data.train, folder, stage))
+    card = by_main(accelerator, lambda: _card(config, state, data.train, folder, stage))
     step = _step(config, state, masks, accelerator)
     if teacher is not None:
         step = replace(step, teacher=_ready(teacher, config, data, accelerator, check=not resumed))
@@ -147,12 +147,12 @@ def _step(config: TrainConfig, state: TrainState, masks: Masks | None, accelerat
     )
 
 
-def _rehearsed(config: TrainConfig, state: TrainState, samples: Samples, folder: RunDir, stage: str) -> Card:
+def _card(config: TrainConfig, state: TrainState, samples: Samples, folder: RunDir, stage: str) -> Card:
     """Return the card of the file to be saved; before the first step, try to save and load the network."""
     lineage = delivery.lineage(config, samples, stage, extension.read(folder))
     card = delivery.card(config, state.evaluated, classes=samples.classes, lineage=lineage)
     if state.progress.total_steps == 0:
-        delivery.rehearse(state.evaluated, card, folder)
+        delivery.require_saveable(state.evaluated, card, folder)
     return card
 
 

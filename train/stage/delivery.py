@@ -49,7 +49,7 @@ def lineage(config: TrainConfig, samples: Samples, stage: str, extensions: Seque
     return known
 
 
-def rehearse(net: nn.Module, card: Card, folder: RunDir) -> None:
+def require_saveable(net: nn.Module, card: Card, folder: RunDir) -> None:
     """Save and load a network in memory; neither it nor the random state changes.
 
     UsageError: it cannot be saved or loaded, or has other outputs afterwards. NonFiniteError: it has a NaN.

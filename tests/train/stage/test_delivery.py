@@ -56,7 +56,7 @@ def tried(wanted: TeacherConfig, folder: Path, dtype: torch.dtype = torch.float3
     torch.manual_seed(0)
     net = zoo.build(wanted.network, num_classes=10, input_CHW=(1, 32, 32)).to(dtype)
     card = delivery.card(wanted, net, classes=CLASSES)
-    delivery.rehearse(net, card, RunDir(folder))
+    delivery.require_saveable(net, card, RunDir(folder))
     return net
 
 
@@ -68,7 +68,7 @@ def test_neither_the_network_nor_a_file_nor_the_random_state_changes(tmp_path: P
     state, strides = torch.get_rng_state(), net.conv1.weight.stride()
     wanted = replace(config("resnet_small"), model=TINY)
     card = delivery.card(wanted, net, classes=CLASSES)
-    delivery.rehearse(net, card, RunDir(tmp_path))
+    delivery.require_saveable(net, card, RunDir(tmp_path))
     assert torch.equal(torch.get_rng_state(), state) and net.training and not list(tmp_path.iterdir())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert net.conv1.weight.dtype == dtype and net.conv1.weight.stride() == strides
@@ -101,7 +101,7 @@ def test_a_nan_in_the_weights_is_named(tmp_path: Path) -> None:
     with torch.no_grad():
         net.fc.bias[3] = torch.nan
     with pytest.raises(NonFiniteError, match=r"fc\.bias has a NaN"):
-        delivery.rehearse(net, delivery.card(wanted, net, classes=CLASSES), RunDir(tmp_path))
+        delivery.require_saveable(net, delivery.card(wanted, net, classes=CLASSES), RunDir(tmp_path))
 
 
 def test_the_lineage_has_the_hash_of_the_teacher_as_it_is_now(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from configs import reader
 from configs.errors import UsageError, UserError
-from train.compress import rehearsal
+from train.compress import preflight
 from train.compress.config import CompressConfig
 
 DIGITS = Path(__file__).parents[3] / "configs" / "digits" / "compress.yaml"
@@ -23,10 +23,10 @@ def read(folder: Path, *options: str) -> CompressConfig:
 
 def test_a_chain_that_can_be_carried_out_passes_and_draws_nothing(tmp_path: Path) -> None:
     state = torch.get_rng_state()
-    rehearsal.require_possible(read(tmp_path))
-    rehearsal.require_possible(read(tmp_path, *HINT, "[[layer2, layer2]]"))
-    rehearsal.require_possible(read(tmp_path, "--cut.prune.importance", "taylor"))
-    rehearsal.require_possible(read(tmp_path, "--cut.prune.kind", "unstructured"))
+    preflight.require_possible(read(tmp_path))
+    preflight.require_possible(read(tmp_path, *HINT, "[[layer2, layer2]]"))
+    preflight.require_possible(read(tmp_path, "--cut.prune.importance", "taylor"))
+    preflight.require_possible(read(tmp_path, "--cut.prune.kind", "unstructured"))
     assert torch.equal(torch.get_rng_state(), state) and not list(tmp_path.iterdir())
 
 
@@ -44,12 +44,12 @@ REFUSED = [
 @pytest.mark.parametrize(("options", "message"), REFUSED, ids=[" ".join(options[-2:]) for options, _ in REFUSED])
 def test_what_a_later_stage_would_refuse_is_refused_at_once(tmp_path: Path, options: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        rehearsal.require_possible(read(tmp_path, *options))
+        preflight.require_possible(read(tmp_path, *options))
 
 
 def test_a_student_that_is_in_training_was_possible(tmp_path: Path) -> None:
     impossible = read(tmp_path, "--cut.prune.budget.parameters", "10")
     (tmp_path / "student" / "checkpoints" / "step-00000001").mkdir(parents=True)
-    rehearsal.require_possible(impossible)
+    preflight.require_possible(impossible)
     with pytest.raises(UsageError):  # the control
-        rehearsal.require_possible(read(tmp_path / "new", "--cut.prune.budget.parameters", "10"))
+        preflight.require_possible(read(tmp_path / "new", "--cut.prune.budget.parameters", "10"))

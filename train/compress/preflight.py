@@ -1,4 +1,4 @@
-"""What the later stages of a chain could refuse, asked before the first is trained."""
+"""Checks of a chain's later stages, made before the first is trained."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from train.stage import delivery
 
 
 def require_possible(config: CompressConfig) -> None:
-    """Refuse a student that cannot be built, tapped, saved or cut to the budget; once it is trained, it was not.
+    """Refuse a student that cannot be built, tapped, saved or cut to the budget, unless its training has begun.
 
     UsageError and InputError as the stages raise them. No random state changes.
     """
     distillation, cuts = config.distillation(), config.cutting()
-    home = RunDir.at(distillation.run_dir)
-    if home.started:
+    folder = RunDir.at(distillation.run_dir)
+    if folder.started:
         return
     classes = source.load(config.data, "train").classes
     student = _new(distillation.student, config, classes)
@@ -35,7 +35,7 @@ def require_possible(config: CompressConfig) -> None:
         for layers in {loss.teacher_layers for loss in losses}:
             Taps(teacher, layers).close()
     card = delivery.card(distillation, student, classes=classes)
-    delivery.rehearse(student, card, home)
+    delivery.require_saveable(student, card, folder)
     cut.require_reachable(cuts, student, card.input_CHW)
 
 
