@@ -93,7 +93,8 @@ def wandb(environment: Mapping[str, str]) -> Check:
     source = wandb_key.source(environment, host)
     if source is None:
         return Check("wandb login", "ok", "none; only --track.wandb online needs it: wandb login")
-    return Check("wandb login", "ok", f"key for {host} in {source}")
+    key = "key" if source in wandb_key.VARIABLES else f"key for {host}"
+    return Check("wandb login", "ok", f"{key} in {source}")
 
 
 def slurm(environment: Mapping[str, str]) -> Check:
