@@ -25,7 +25,7 @@ SERVER.set_forkserver_preload(
         "matplotlib.figure",
     ]
 )
-LIMIT = 180  # seconds
+LIMIT = 600  # seconds
 
 KILL = """
 import os, pkgutil, signal

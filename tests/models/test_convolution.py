@@ -48,9 +48,9 @@ for channels in (8, 12, 15):
     weight = torch.randn(16, channels, 1, 1).to(memory_format=torch.channels_last).requires_grad_()
     F.conv2d(image, weight, stride=2).sum().backward()
 for dtype, channels in itertools.product(dtypes[:2], (8, 4, 12, 15)):
-    check(channels, 16, 128, 1, 2, dtype, images=32)
-    check(2 * channels, 16, 64, 1, 2, dtype, groups=2)
-    check(channels, channels, 32, 3, 2, dtype, groups=channels)
+    check(channels, 16, 128, 1, 2, dtype, images=2)
+    check(2 * channels, 16, 64, 1, 2, dtype, groups=2, images=2)
+    check(channels, channels, 32, 3, 2, dtype, groups=channels, images=4)
 for dtype, channels, stride in itertools.product(dtypes, (1, 2, 3, 4, 6, 7, 8, 9, 12, 15, 16, 17), (2, 3, (1, 2))):
     for side, outputs in ((7, 19), (16, 8), (33, 8)):
         check(channels, outputs, side, 1, stride, dtype)

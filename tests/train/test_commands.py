@@ -27,16 +27,9 @@ RESULT_KEYS = {"accuracy", "parameters", "nonzero", "macs", "epochs", "seconds",
 
 
 def run(*words: str, expect: int = 0, cwd: Path = ROOT) -> forked.Ended:
-    ended = forked.run(*words, cwd=cwd)
+    ended = forked.run(*words, prelude="import os; os.environ['COLUMNS'] = '120'", cwd=cwd)
     assert ended.code == expect, ended.stdout + ended.stderr
     return ended
-
-
-def launch(*words: str, launcher: tuple[str, ...], cwd: Path) -> None:
-    command = [sys.executable, "-m", *launcher, *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +39,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     accelerate = ("accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1", "--dynamo_backend", "no")
     pinned = (*accelerate, "--mixed_precision", "no", "--cpu", "-m")
     teacher = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", "teacher", "--epochs", "3"]
-    launch("train.teacher", *teacher, launcher=pinned, cwd=home)
+    launched = [sys.executable, "-m", *pinned, "train.teacher", *teacher]
+    subprocess.run(launched, env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=home, check=True, capture_output=True)
     student = ["--config", str(DIGITS / "distill.yaml"), "--run_dir", "student", "--epochs", "2"]
     tracked = ["--track.wandb", "offline", "--track.every", "10"]
     run("train.distill", *student, *tracked, "--teacher", "teacher/model.safetensors", cwd=home)

@@ -4,44 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+
+import forked
 
 CONFIG = Path(__file__).parents[2] / "configs" / "digits" / "teacher.yaml"
 SMALL = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--epochs", "3", "--checkpoint_steps", "5"]
 EXTRA = ["--ema", "0.9", "--track.every", "5", "--data.threads", "1"]
 
 
-def command(folder: Path, *options: str) -> list[str]:
-    own = ["--config", str(CONFIG), *SMALL, *EXTRA, "--run_dir", str(folder), *options]
-    return [sys.executable, "-m", "train.teacher", *own]
+def words(folder: Path, *options: str) -> list[str]:
+    return ["--config", str(CONFIG), *SMALL, *EXTRA, "--run_dir", str(folder), *options]
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1"}
+def train(folder: Path, *options: str) -> forked.Ended:
+    ended = forked.run("train.teacher", *words(folder, *options))
+    assert ended.code == 0, ended.stderr[-3000:]
+    return ended
 
 
-def train(folder: Path, *options: str) -> None:
-    subprocess.run(command(folder, *options), check=True, env=environment(), capture_output=True)
-
-
-def kill_after(folder: Path, step: int, *options: str) -> None:
-    """Start the run and SIGKILL it as soon as the checkpoint of `step` exists."""
-    process = subprocess.Popen(command(folder, *options), env=environment(), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (folder / "checkpoints" / f"step-{step:08d}").exists():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline, f"no checkpoint of step {step} after two minutes"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+def kill_in(folder: Path, step: int, *options: str, begun: int = 0) -> None:
+    """SIGKILL the run when it begins `step`, having begun it after `begun` steps."""
+    prelude = forked.killed_at("train.step:Step.__call__", step - begun)
+    ended = forked.run("train.teacher", *words(folder, *options), prelude=prelude)
+    assert ended.code == -signal.SIGKILL, ended.stderr[-3000:]
 
 
 def sha(folder: Path) -> str:
@@ -67,9 +57,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.launcher
 def test_killed_twice_in_mid_epoch_gives_the_same_weights_bit_for_bit(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    kill_after(folder, 10)  # of 21 steps in the first epoch
+    kill_in(folder, 13)  # of 21 steps in the first epoch; the checkpoint of step 10 is there
     assert not (folder / "done").exists()
-    kill_after(folder, 35)  # in the second epoch
+    kill_in(folder, 38, begun=10)  # in the second epoch
+    assert sorted((folder / "checkpoints").glob("step-*"))[-1].name == "step-00000035"
     train(folder)
     assert sha(folder) == sha(whole)
     assert losses(folder) == losses(whole)
@@ -79,7 +70,7 @@ def test_killed_twice_in_mid_epoch_gives_the_same_weights_bit_for_bit(whole: Pat
 def test_without_the_checkpointed_optimizer_the_weights_differ(whole: Path, tmp_path: Path) -> None:
     """The control: a resumption that forgets one thing must be noticed by the comparison above."""
     folder = tmp_path / "run"
-    kill_after(folder, 10)
+    kill_in(folder, 13)
     newest = sorted((folder / "checkpoints").glob("step-*"))[-1]
     from safetensors.torch import load_file, save_file
 
@@ -101,7 +92,7 @@ def test_an_extension_that_is_killed_keeps_the_old_weights_and_ends_with_the_sam
     longer = ("--extend", "true", "--epochs", "4", "--optim.lr", "0.002")
     one, two = (Path(shutil.copytree(whole, tmp_path / name)) for name in ("one", "two"))
     train(one, *longer)
-    kill_after(two, 75, *longer)  # of 63 steps before it and 21 more
+    kill_in(two, 78, *longer, begun=63)  # of 63 steps before it and 21 more
     assert sha(two) == sha(whole) and not (two / "done").exists()
     train(two, *longer)
     assert sha(two) == sha(one) != sha(whole)
@@ -111,16 +102,14 @@ def test_an_extension_that_is_killed_keeps_the_old_weights_and_ends_with_the_sam
 @pytest.mark.launcher
 def test_a_finished_run_is_not_trained_again(whole: Path) -> None:
     before = traces(whole)
-    again = subprocess.run(command(whole), env=environment(), capture_output=True, text=True, check=True)
+    again = train(whole)
     assert traces(whole) == before
     assert "test accuracy" in again.stderr
 
 
 @pytest.mark.launcher
 def test_another_config_in_the_same_folder_is_refused(whole: Path) -> None:
-    other = subprocess.run(
-        [*command(whole), "--optim.lr", "0.5"], env=environment(), capture_output=True, text=True, check=False
-    )
-    assert other.returncode == 66
+    other = forked.run("train.teacher", *words(whole, "--optim.lr", "0.5"))
+    assert other.code == 66
     assert "optim.lr was 0.01, is now 0.5" in other.stderr
     assert "Traceback" not in other.stderr
