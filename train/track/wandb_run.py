@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from configs.errors import exit_code
 from configs.stopping import StoppedError
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class WandbRun:
         self.run.summary.update(dict(summary))
         if self.swept and isinstance(error, StoppedError):
             self.run.mark_preempting()  # the sweep then hands it to an agent again
-        self.run.finish(exit_code=0 if error is None else getattr(error, "exit_code", 1))
+        self.run.finish(exit_code=0 if error is None else exit_code(error))
 
     def _is_known(self, record: Mapping[str, Any]) -> bool:
         step, last = record["train/step"], self.known.get("train/step")

@@ -18,5 +18,6 @@ def test_canvases_of_the_bench_do_not_stay(photographs, tmp_path):
     cache, work = os.environ["HEARTCUT_CACHE"], work_of(photo_spec(photographs), images=canvas.KEPT_FROM)
     loader.BUILDERS["resident"](work).close()
     assert os.environ["HEARTCUT_CACHE"] == cache and not list(tmp_path.rglob("canvas-*"))
-    build.build(replace(work.spec, executor="resident"), work.samples, work.device).close()
+    spec = replace(work.spec, executor="resident")
+    build.build(build.choose(spec, work.samples, work.device), spec, work.samples, work.device).close()
     assert list(tmp_path.rglob("canvas-*"))

@@ -62,7 +62,7 @@ def test_the_comparison_above_sees_a_changed_stem():
     ("name", "size"), [("inception_v3", (3, 32, 32)), ("maxvit_t", (3, 32, 32)), ("vit_b_16", (3, 32, 32))]
 )
 def test_what_cannot_take_the_image_says_so_in_one_line(name, size):
-    with pytest.raises(UsageError, match=f"torchvision/{name}.*32 x 32.*take") as caught:
+    with pytest.raises(UsageError, match=f"torchvision/{name}.*32 x 32.*use") as caught:
         torchvision_net(name, num_classes=7, input_CHW=size)
     assert "\n" not in str(caught.value)
 

@@ -7,7 +7,7 @@ import torch
 
 from configs.errors import UsageError
 from data_pipes.batch import Batch
-from launch.sweep import names
+from launch.sweep.metric_names import metric_names
 from train.loss import config, losses
 from train.loss.config import TERMS, DistillSpec, Term
 from train.loss.objective import Objective
@@ -93,5 +93,5 @@ def test_a_new_loss_is_a_row_and_a_function(monkeypatch):
 
 def test_the_names_of_the_curves_are_those_of_the_terms():
     curves = {f"train/{term.name}" for term in TERMS}
-    assert curves <= {*names.names("train.distill")}
-    assert curves & {*names.names("train.teacher")} == {"train/ce"}
+    assert curves <= {*metric_names("train.distill")}
+    assert curves & {*metric_names("train.teacher")} == {"train/ce"}

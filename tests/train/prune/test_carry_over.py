@@ -3,13 +3,12 @@
 import copy
 
 import torch
-from models.pruning.cuts import Budget, PruneSpec
 from timm.utils import ModelEmaV3
 
-from models import planner
 from models.counting import measure
 from models.networks.resnet import resnet_small
-from models.pruning import surgery
+from models.pruning import planner, surgery
+from models.pruning.spec import Budget, PruneSpec
 from train.config import OptimSpec
 from train.loss.adapters import Adapters
 from train.optim import build_optimizer, named_state

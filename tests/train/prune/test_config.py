@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.pruning.cuts import Budget, PruneSpec
 
 from configs import reader
 from configs.errors import UsageError
 from data_pipes.spec import AugmentSpec, DataSpec
+from models.pruning.spec import Budget, PruneSpec
 from models.spec import ModelSpec
 from train.compress.config import CompressConfig, CutStage, StudentStage, TeacherStage
 from train.config import DistillConfig, OptimSpec

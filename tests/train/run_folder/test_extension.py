@@ -20,7 +20,7 @@ from tiny_digits import SMALL_DATA, losses, save, sha, train
 from train.config import TeacherConfig
 from train.loop import Loop
 from train.prune.config import PruneConfig
-from train.run_folder import checkpoint, extension, status_file
+from train.run_folder import checkpoint, extension, status
 from train.run_folder.run_dir import RunDir
 from train.stage import run as stage_run
 
@@ -94,7 +94,7 @@ def test_it_goes_on_from_the_last_state_with_a_schedule_over_what_is_added(finis
     card = artefact.read_card(finished / "model.safetensors")
     assert card.lineage["extended"] == "at epoch 2, to 4, cosine from lr 0.004"
     assert yaml.safe_load((finished / "config.yaml").read_text())["epochs"] == 4
-    assert status_file.read(finished)["state"] == "done" and (finished / "done").exists()
+    assert status.read(finished)["state"] == "done" and (finished / "done").exists()
 
 
 def test_a_constant_rate_extended_ends_with_the_bits_of_one_long_run(finished: Path, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_interrupted_it_loses_nothing_and_goes_on_with_the_same_bits(
         with pytest.raises(StoppedError, match="step 1 of epoch 3"):
             teach(finished, *MORE)
     assert files(finished) == before and not (finished / "done").exists()
-    assert status_file.read(finished)["state"] == "preempted"
+    assert status.read(finished)["state"] == "preempted"
     teach(finished, *MORE)
     assert sha(finished) == sha(tmp_path / "whole") and losses(finished) == losses(tmp_path / "whole")
 

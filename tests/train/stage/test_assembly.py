@@ -185,7 +185,7 @@ def test_a_teacher_that_does_not_fit_is_refused_before_data_is_read(tmp_path):
 def test_a_saved_student_that_is_tied_to_another_size_is_refused(tmp_path):
     path = tied(tmp_path / "vit.safetensors")
     wanted = config(None, student=ModelSpec(name=path), distill=DistillSpec(alpha=0.0))
-    with pytest.raises(InputError, match=r"32 x 48 pixels and cannot take 8 x 8.*take data\.image_size \[32, 48\]"):
+    with pytest.raises(InputError, match=r"32 x 48 pixels and cannot take 8 x 8.*use data\.image_size \[32, 48\]"):
         assembled(tmp_path, wanted)
 
 
