@@ -42,9 +42,9 @@ def test_a_saved_file_is_taken_and_checks_it_against_the_data(saved):
     again = build(ModelSpec(name=str(path)), num_classes=3, input_CHW=SIZE)
     assert again.training
     assert torch.equal(again.fc.weight, net.fc.weight)
-    with pytest.raises(InputError, match="has 3 classes, but 10 are wanted"):
+    with pytest.raises(InputError, match="has 3 classes, but 10 are needed"):
         build(ModelSpec(name=str(path)), num_classes=10, input_CHW=SIZE)
-    with pytest.raises(InputError, match="has 1 input channels, but 3 are wanted"):
+    with pytest.raises(InputError, match="has 1 input channels, but 3 are needed"):
         build(ModelSpec(name=str(path)), num_classes=3, input_CHW=(3, 28, 28))
 
 
@@ -115,9 +115,9 @@ def test_a_file_that_was_not_pruned_is_drawn_as_its_architecture_is(saved):
 
 def test_from_scratch_still_checks_the_file_against_the_data(pruned):
     spec = ModelSpec(name=str(pruned[0]), from_scratch=True)
-    with pytest.raises(InputError, match="has 3 classes, but 10 are wanted"):
+    with pytest.raises(InputError, match="has 3 classes, but 10 are needed"):
         build(spec, num_classes=10, input_CHW=SIZE)
-    with pytest.raises(InputError, match="has 1 input channels, but 3 are wanted"):
+    with pytest.raises(InputError, match="has 1 input channels, but 3 are needed"):
         build(spec, num_classes=3, input_CHW=(3, 28, 28))
 
 
