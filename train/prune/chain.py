@@ -109,7 +109,7 @@ class Chain:
         if self.accelerator.is_main_process:
             write_atomically(self.folder.weights, here.weights.read_bytes())
             write_json(self.folder.result, result | {"cuts": len(entries), "epochs": epochs, "seconds": seconds})
-            ledger.track(self.config, self.folder, entries, run)
+            ledger.track(self.folder, entries, run)
             write_atomically(self.folder.done, "")
 
     def _tracked(self) -> AbstractContextManager[WandbRun | None]:

@@ -10,12 +10,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from configs import reader
 from configs.files import write_atomically
 from configs.tables import plain_table
-from train.prune.config import PruneConfig
 from train.run_folder.run_dir import RunDir
-from train.track import wandb_start
 from train.track.tracker import CUT_CURVES, CUT_TABLE, Tracker
 from train.track.wandb_run import WandbRun
 
@@ -69,18 +66,18 @@ def read(folder: Path) -> list[Entry]:
     return [Entry(**entry) for entry in json.loads((folder / "ledger.json").read_text(encoding="utf-8"))]
 
 
-def track(config: PruneConfig, folder: RunDir, entries: Sequence[Entry], run: WandbRun | None = None) -> None:
-    """Log the ledger as the metrics of the chain, a line per cut, and in wandb where that is on.
+def track(folder: RunDir, entries: Sequence[Entry], run: WandbRun | None) -> None:
+    """Write the ledger as the metrics of the chain, a line per cut, and end the chain's run in wandb with its table.
 
-    run: the chain's run in wandb, if it has begun.
+    run: the chain's run, to which each cut was logged when it was made.
     """
-    run = run or wandb_start.start(config.track, folder.path, config=reader.flat(config), stage="prune")
-    tracker = Tracker(folder.metrics, resume_step=0, run=run)
+    tracker = Tracker(folder.metrics, resume_step=0)
     for entry in entries:
         tracker.log(entry.cut, entry.numbers)
+    tracker.close()
     if run is not None:
         run.table(entries[-1].cut, "cuts", list(CUT_TABLE), [entry.row for entry in entries])
-    tracker.close({"parameters": entries[-1].parameters, "accuracy": entries[-1].after})
+        run.finish({"parameters": entries[-1].parameters, "accuracy": entries[-1].after})
 
 
 def table(entries: Sequence[Entry]) -> Table:
