@@ -71,9 +71,9 @@ def read(folder: Path, student: Path, *options: str) -> PruneConfig:
 
 def cut(student: Path, folder: Path, *options: str) -> tuple[nn.Module, dict[str, Any]]:
     net, _ = artefact.load(student)
-    knife = Cutter(read(folder, student, *options), make_accelerator("float32"))
-    knife.add_gradients(net)
-    _, record = knife.cut(1, net)
+    chain_cutter = Cutter(read(folder, student, *options), make_accelerator("float32"))
+    chain_cutter.add_gradients(net)
+    _, record = chain_cutter.cut(1, net)
     return net, json.loads(record)
 
 
@@ -112,11 +112,11 @@ import os, torch
 from accelerate import Accelerator
 from train.prune.cut import Cutter
 summed, real, own = Accelerator.reduce, Cutter.add_gradients, []
-def noted(self, tensor, reduction):
+def counted(self, tensor, reduction):
     own.append(tensor.clone())
     return summed(self, tensor, reduction=reduction)
 def recorded(self, net):
-    Accelerator.reduce = noted
+    Accelerator.reduce = counted
     real(self, net)
     grads = [p.grad.flatten() for p in net.parameters()]
     torch.save([torch.cat(grads), torch.cat([grad.flatten() for grad in own])], os.environ["RANK"] + ".pt")
