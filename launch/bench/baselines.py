@@ -79,7 +79,7 @@ class Shuffled(Sampler[int]):
 
 
 class PilImages(Dataset[torch.Tensor]):
-    """Images of a split by Pillow."""
+    """Images of a split, read by Pillow."""
 
     def __init__(self, samples: Samples, spec: DataSpec) -> None:
         self._samples, self._channels = samples, spec.channels
@@ -107,7 +107,7 @@ class PilImages(Dataset[torch.Tensor]):
 
 
 class TensorImages(Dataset[torch.Tensor]):
-    """Images of a split by torchvision's own decoder."""
+    """Images of a split, read by torchvision's decoder."""
 
     def __init__(self, samples: Samples, spec: DataSpec) -> None:
         self._samples, self._channels = samples, spec.channels

@@ -1,4 +1,4 @@
-"""DALI by itself, as people write it: its own reader, shuffling and random operators. B samples, H x W pixels.
+"""Plain DALI pipelines as people write them: its own reader, shuffling and random operators. B samples, H x W pixels.
 
 The operators after the reader are those of data_pipes/executors/dali_graph.py in the same sizes; only where their
 arguments come from differs. Imported only where DALI is installed.
@@ -22,7 +22,7 @@ from launch.bench.work import Work
 
 
 class DaliLoader:
-    """A pipeline that reads for itself. Between laps nothing is in flight, which DALI's own iterators do not offer."""
+    """A pipeline with its own reader. Nothing is in flight between laps, unlike with DALI's iterators."""
 
     def __init__(self, work: Work, graph: Callable[[DataNode, Work], DataNode], *, deliver: bool) -> None:
         """`graph`: from encoded files to what the pipeline gives; `deliver`: as a torch tensor on the device."""
@@ -61,7 +61,7 @@ class DaliLoader:
         self._pipeline = None
 
     def _take(self) -> torch.Tensor | None:
-        """The oldest batch, handed over as the executor `dali` does."""
+        """Return the oldest batch, as the executor `dali` does."""
         stream = torch.cuda.current_stream(self._work.device) if self._cuda else None
         (output,) = self._pipeline.share_outputs(cuda_stream=stream)
         self._pipeline.release_outputs()
@@ -141,7 +141,7 @@ def matrix(augment: AugmentSpec, size_HW: SizeHW) -> DataNode:
 
 
 def erased(image: DataNode, spec: DataSpec) -> DataNode:
-    """A box of random area, aspect and place in the share of images that the config erases."""
+    """A box of random area, aspect ratio and position, in the share of images that the config erases."""
     augment, (height, width) = spec.augment, spec.image_size
     area = fn.random.uniform(range=augment.erase_scale) * (height * width)
     low, high = (numbers.log(ratio) for ratio in augment.erase_ratio)

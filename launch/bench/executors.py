@@ -24,7 +24,7 @@ CHUNK = 8  # images that a decoding thread takes at a time
 
 
 class Planned:
-    """An executor that carries the plan of one view after another out."""
+    """An executor that carries out the plans of successive views."""
 
     def __init__(self, work: Work, spec: DataSpec) -> None:
         self._work, self._spec = work, spec
@@ -60,7 +60,7 @@ class Planned:
 
 
 class Decode:
-    """Our own decoder on whole images in as many threads as the executors have."""
+    """Our decoder on whole images, with as many threads as the executors have."""
 
     def __init__(self, work: Work) -> None:
         assert work.files, "LeftOut was raised"
@@ -85,7 +85,7 @@ class Decode:
 
 
 def planned(work: Work, **changes: Any) -> Planned:
-    """An executor of this spec with changes; LeftOut where it cannot be had."""
+    """Build an executor for this spec with changes. LeftOut: it is not available here."""
     try:
         return Planned(work, replace(work.spec, **changes))
     except UsageError as error:
@@ -93,13 +93,13 @@ def planned(work: Work, **changes: Any) -> Planned:
 
 
 def dali_plan(work: Work) -> Planned:
-    """Files through DALI, by the plan."""
+    """DALI on files, following the plan."""
     assert work.files, "LeftOut was raised"
     return planned(work, executor="dali", dali=replace(work.spec.dali, feed="files"))
 
 
 def dali_canvas(work: Work) -> Planned:
-    """Decoded images through DALI, by the plan."""
+    """DALI on decoded images, following the plan."""
     if work.device.type == "cpu":
         raise LeftOut(CPU_CANVAS)
     return planned(work, executor="dali", dali=replace(work.spec.dali, feed="canvas"))

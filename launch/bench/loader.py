@@ -55,7 +55,7 @@ NOTES = {
 
 
 def run(config: LoaderConfig, show: Callable[[str], None]) -> Report:
-    """Measure the variants that the config names and that this machine and data set have."""
+    """Measure the configured variants that can run on this machine and data set."""
     environment = surroundings()
     show("reading the index of the images")
     split = source.load(config.data, "train")
@@ -92,7 +92,7 @@ def run(config: LoaderConfig, show: Callable[[str], None]) -> Report:
 
 
 def make_work(config: LoaderConfig, split: Samples) -> Work:
-    """Images out of a random order of the split, the same for every variant; repeated where the split is small."""
+    """Rows in a random order, the same for every variant, repeated if the split is small."""
     unit = WORKERS * config.batch_size
     count = -(-config.images // unit) * unit
     order_N = plan.order(config.seed, 0, np.arange(len(split), dtype=np.int64))
@@ -106,7 +106,7 @@ def make_work(config: LoaderConfig, split: Samples) -> Work:
 
 
 def prepare(work: Work, names: Iterable[str], show: Callable[[str], None]) -> tuple[dict[str, Variant], dict[str, str]]:
-    """The variants, started, and the reasons of those that cannot run here. UsageError if none can."""
+    """Return the started variants, and why others cannot run here. UsageError: none can."""
     variants: dict[str, Variant] = {}
     left_out: dict[str, str] = {}
     # In the order of BUILDERS: worker processes start before the threads of the others.
@@ -141,7 +141,7 @@ BUILDERS: dict[str, Callable[[Work], Variant]] = {
 
 
 def plan_microseconds(config: LoaderConfig, split: Samples) -> float:
-    """Time to plan and order a view of the whole split, mixing included, per sample: the median over rounds."""
+    """Median seconds per sample to plan and order a view of the whole split, mixing included."""
     spec, seconds = config.data, []
     for view in range(config.rounds + 1):
         start = time.perf_counter()
