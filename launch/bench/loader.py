@@ -92,7 +92,7 @@ def run(config: LoaderConfig, show: Callable[[str], None]) -> Report:
 
 
 def make_work(config: LoaderConfig, split: Samples) -> Work:
-    """Rows in a random order, the same for every variant, repeated if the split is small."""
+    """Work on images in a random order, the same for every variant, repeated if the split is small."""
     unit = WORKERS * config.batch_size
     count = -(-config.images // unit) * unit
     order_N = plan.order(config.seed, 0, np.arange(len(split), dtype=np.int64))
@@ -141,7 +141,7 @@ BUILDERS: dict[str, Callable[[Work], Variant]] = {
 
 
 def plan_microseconds(config: LoaderConfig, split: Samples) -> float:
-    """Median seconds per sample to plan and order a view of the whole split, mixing included."""
+    """Median microseconds per sample to plan and order a view of the whole split, mixing included."""
     spec, seconds = config.data, []
     for view in range(config.rounds + 1):
         start = time.perf_counter()
