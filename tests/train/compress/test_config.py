@@ -23,10 +23,6 @@ DATA = DataSpec(source="digits", image_size=(8, 8), mean=(0.3,), std=(0.4,), aug
 CUTS = PruneSpec(budget=Budget(parameters=500), steps=3)
 SMALL = ModelSpec(name="resnet_small", depth=8)
 FILE = "s.safetensors"
-PRUNE: dict[str, Any] = {
-    "run_dir": "r", "data": DATA, "epochs": 2, "student": ModelSpec(name=FILE), "teacher": "t.safetensors",
-    "prune": CUTS,
-}  # fmt: skip
 WHOLE: dict[str, Any] = {
     "run_dir": "runs/x",
     "data": DATA,
