@@ -50,34 +50,65 @@ class Ended:
     stderr: str
 
 
-def run(module: str, *words: str, prelude: str = "", cwd: Path | None = None) -> Ended:
-    """`python -m module words`, after the source `prelude`."""
-    (ended,) = run_world(1, module, *words, prelude=prelude, cwd=cwd)
-    return ended
+class Running:
+    """A process that goes on until it ends or is told to."""
+
+    def __init__(self, environment: dict[str, str], cwd: Path | None, words: tuple[str, ...], prelude: str) -> None:
+        self._home = tempfile.TemporaryDirectory()
+        self._words = words
+        self._process = SERVER.Process(target=_begin, args=(Path(self._home.name), environment, cwd, words, prelude))
+        self._process.start()
+
+    def tell(self, number: int) -> None:
+        """Send a signal."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def wait(self) -> Ended:
+        """Wait until it ends; an assertion fails if it runs on and on."""
+        try:
+            self._process.join(LIMIT)
+            code = self._process.exitcode
+            assert code is not None, f"{self._words[0]} runs on and on"
+            written = (Path(self._home.name, name) for name in ("out", "err"))
+            return Ended(code, *(path.read_text() if path.exists() else "" for path in written))
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once, unless it has ended, and forget what it wrote."""
+        self._process.kill()
+        self._process.join()
+        self._home.cleanup()
 
 
-def run_world(processes: int, module: str, *words: str, prelude: str = "", cwd: Path | None = None) -> list[Ended]:
-    """The same on several processes that know each other as those of torchrun do."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+def start(*words: str, prelude: str = "", cwd: Path | None = None) -> Running:
+    """Begin `python -m module words`, or `python file.py words`, after the source `prelude`."""
+    return Running({}, cwd, words, prelude)
+
+
+def run(*words: str, prelude: str = "", cwd: Path | None = None) -> Ended:
+    """Likewise, to the end."""
+    return start(*words, prelude=prelude, cwd=cwd).wait()
+
+
+def start_world(processes: int, *words: str, prelude: str = "", cwd: Path | None = None) -> list[Running]:
+    """Begin several processes that know each other as those of torchrun do."""
+    with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-        free.close()
-        ranks = [_environment(rank, processes, port) if processes > 1 else {} for rank in range(processes)]
-        homes = [Path(folder) / str(rank) for rank in range(processes)]
-        started = []
-        for home, environment in zip(homes, ranks, strict=True):
-            home.mkdir()
-            started.append(SERVER.Process(target=_begin, args=(home, environment, cwd, module, words, prelude)))
-            started[-1].start()
-        try:
-            for process in started:
-                process.join(LIMIT)
-                assert process.exitcode is not None, f"{module} runs on and on"
-        finally:
-            for process in started:
-                process.kill()
-        codes = [process.exitcode for process in started]
-        return [Ended(c, *((h / n).read_text() for n in ("out", "err"))) for c, h in zip(codes, homes, strict=True)]
+    ranks = [_environment(rank, processes, port) if processes > 1 else {} for rank in range(processes)]
+    return [Running(environment, cwd, words, prelude) for environment in ranks]
+
+
+def run_world(processes: int, *words: str, prelude: str = "", cwd: Path | None = None) -> list[Ended]:
+    """Likewise, to the end."""
+    started = start_world(processes, *words, prelude=prelude, cwd=cwd)
+    try:
+        return [one.wait() for one in started]
+    finally:
+        for one in started:
+            one.kill()
 
 
 def killed_at(place: str, nth: int) -> str:
@@ -92,13 +123,14 @@ def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
     return {key: str(value) for key, value in own.items()} | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
 
-def _begin(
-    home: Path, environment: dict[str, str], cwd: Path | None, module: str, words: tuple[str, ...], prelude: str
-) -> None:
+def _begin(home: Path, environment: dict[str, str], cwd: Path | None, words: tuple[str, ...], prelude: str) -> None:
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(home / name, os.O_WRONLY | os.O_CREAT), descriptor)
     os.environ.update(environment)
     os.chdir(cwd or os.curdir)
     exec(prelude, {})
-    sys.argv = [module, *words]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.argv = [*words]
+    if words[0].endswith(".py"):
+        runpy.run_path(words[0], run_name="__main__")
+    else:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)

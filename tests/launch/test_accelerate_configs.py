@@ -1,18 +1,14 @@
-"""configs/accelerate: what accelerate makes of each file, and two real processes on a CPU."""
+"""configs/accelerate: what accelerate makes of each file. train/test_two_processes.py starts processes with one."""
 
-import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_multi_gpu_env
 
-import tiny_digits
 from configs import reader
 from train.config import DistillConfig
 
@@ -66,14 +62,3 @@ def test_two_nodes_meet_at_the_first_and_a_forgotten_rank_is_an_error():
     forgotten = words[: words.index("--machine_rank")] + words[words.index("--main_process_ip") :]
     with pytest.raises(TypeError):
         prepare_multi_gpu_env(understood(forgotten))
-
-
-@pytest.mark.launcher
-def test_two_processes_on_a_cpu(tmp_path):
-    tiny_digits.save(tmp_path / "teacher.safetensors")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/cpu.yaml"]
-    command = [*launch, "-m", "train.distill", *tiny_digits.words(tmp_path, "run", "--epochs", "1")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["processes"] == 2

@@ -19,8 +19,9 @@ STOPPED, RUNNING = {"state": "preempted", "exit_code": 75}, {"state": "running"}
 LOCKED = {"state": "failed", "exit_code": 73}
 
 SUPERVISOR = """
-import os, sys
+import os, signal, sys
 from launch import supervision
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
 from launch.start import Start
 start = Start(by=sys.argv[1], words=(sys.executable, "-c", sys.argv[2]))
 sys.exit(supervision.supervise(start, {**os.environ, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "20"}, None))

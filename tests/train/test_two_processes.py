@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import forked
 from models import artefact, counting, zoo
 from models.artefact import Card, Score
 from models.spec import ModelSpec
@@ -33,6 +34,7 @@ data:
     mixup: 0.4
     cutmix: 1.0
 """
+ACCELERATE = Path(__file__).parents[2] / "configs" / "accelerate"
 RECORDER = Path(__file__).with_name("recorder.py")
 CLASSES = tuple("0123456789")
 # No BatchNorm (its statistics belong to a process) but dropout, mixing, every augmentation, a teacher and float64.
@@ -41,23 +43,18 @@ TRAINING = ["--epochs", "2", "--batch_size", "100", "--micro_batch_size", "50", 
 LOSS = ["--distill.alpha", "0.5", "--distill.hint", "0.5", "--distill.layers", "[[layer1, layer1]]"]
 
 
-def one_process() -> list[str]:
-    return [sys.executable]
-
-
-def two_processes() -> list[str]:
-    # `accelerate launch --cpu` would start a single process without a word.
-    pinned = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    return [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", *pinned]
-
-
-def run(launcher: list[str], folder: Path, teacher: Path) -> None:
+def words(folder: Path, teacher: Path) -> list[str]:
     data = ["--config", str(folder.parent / "data.yaml"), "--teacher", str(teacher)]
-    command = [*launcher, str(RECORDER), str(folder / "record"), *data, *STUDENT, *TRAINING, *LOSS]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "--run_dir", str(folder / "run")], env=environment, capture_output=True, text=True, check=False
-    )
+    own = ["--run_dir", str(folder / "run")]
+    return [str(RECORDER), str(folder / "record"), *data, *STUDENT, *TRAINING, *LOSS, *own]
+
+
+def launch(folder: Path, teacher: Path) -> None:
+    """On two processes, as the file for a CPU says."""
+    launcher = ["accelerate.commands.launch", "--config_file", str(ACCELERATE / "cpu.yaml")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", *launcher, *words(folder, teacher)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -77,8 +74,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     home = tmp_path_factory.mktemp("worlds")
     (home / "data.yaml").write_text(DATA)
     teacher = save_teacher(home / "teacher.safetensors")
-    run(one_process(), home / "one", teacher)
-    run(two_processes(), home / "two", teacher)
+    alone = forked.run(*words(home / "one", teacher))
+    assert alone.code == 0, alone.stderr[-3000:]
+    launch(home / "two", teacher)
     return home / "one", home / "two"
 
 
