@@ -14,6 +14,12 @@ settings.register_profile("heartcut", deadline=None, derandomize="CI" in os.envi
 settings.load_profile("heartcut")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start processes go first: they take longest, and wait while others compute."""
+    long = {item.path for item in items if item.get_closest_marker("launcher")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture
 def data_root(request: pytest.FixtureRequest) -> Path:
     """The folder of the data set that the marker names, as in `@pytest.mark.data("food10")`; skips without it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import subprocess
 import sys
@@ -39,8 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     accelerate = ("accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1", "--dynamo_backend", "no")
     pinned = (*accelerate, "--mixed_precision", "no", "--cpu", "-m")
     teacher = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", "teacher", "--epochs", "3"]
-    launched = [sys.executable, "-m", *pinned, "train.teacher", *teacher]
-    subprocess.run(launched, env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=home, check=True, capture_output=True)
+    run(*pinned, "train.teacher", *teacher, cwd=home)
     student = ["--config", str(DIGITS / "distill.yaml"), "--run_dir", "student", "--epochs", "2"]
     tracked = ["--track.wandb", "offline", "--track.every", "10"]
     run("train.distill", *student, *tracked, "--teacher", "teacher/model.safetensors", cwd=home)

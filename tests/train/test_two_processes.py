@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +33,7 @@ data:
 """
 ACCELERATE = Path(__file__).parents[2] / "configs" / "accelerate"
 RECORDER = Path(__file__).with_name("recorder.py")
+CPU = "import os; os.environ |= {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}"
 CLASSES = tuple("0123456789")
 # No BatchNorm (its statistics belong to a process) but dropout, mixing, every augmentation, a teacher and float64.
 STUDENT = ["--student.name", "nin", "--student.widths", "[6, 6, 6, 8, 8, 8, 8, 8]", "--student.dropout", "0.3"]
@@ -49,13 +47,10 @@ def words(folder: Path, teacher: Path) -> list[str]:
     return [str(RECORDER), str(folder / "record"), *data, *STUDENT, *TRAINING, *LOSS, *own]
 
 
-def launch(folder: Path, teacher: Path) -> None:
+def launch(folder: Path, teacher: Path) -> forked.Ended:
     """On two processes, as the file for a CPU says."""
     launcher = ["accelerate.commands.launch", "--config_file", str(ACCELERATE / "cpu.yaml")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", *launcher, *words(folder, teacher)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    return forked.run(*launcher, *words(folder, teacher), prelude=CPU)
 
 
 def records(folder: Path, world: int) -> dict[tuple[int, int], Any]:
@@ -76,7 +71,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     teacher = save_teacher(home / "teacher.safetensors")
     alone = forked.run(*words(home / "one", teacher))
     assert alone.code == 0, alone.stderr[-3000:]
-    launch(home / "two", teacher)
+    launched = launch(home / "two", teacher)
+    assert launched.code == 0, launched.stderr[-3000:]
     return home / "one", home / "two"
 
 

@@ -70,9 +70,9 @@ def with_weight(content, index, change):
     [
         ("depthwise_v2", (3, 64, 64), {}),
         ("nin", (3, 32, 32), {"widths": (8,) * 8}),
-        ("torchvision/mobilenet_v2", (3, 32, 32), {}),
+        ("timm/test_efficientnet", (3, 32, 32), {}),
         ("timm/convnext_atto", (3, 32, 32), {}),
-        ("timm/vit_tiny_patch16_224", (3, 32, 32), {}),
+        ("timm/test_vit", (3, 32, 32), {}),
     ],
 )
 def test_families(name, size, shape):
