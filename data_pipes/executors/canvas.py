@@ -174,7 +174,7 @@ def _checked(decode: Decode, samples: Samples, images: FileImages, threads: int)
     def decode_and_check(row_R: Rows) -> torch.Tensor:
         block_RHWC = decode(row_R)
         with ThreadPoolExecutor(threads, thread_name_prefix="canvas") as pool:
-            list(pool.map(images.verified, samples.row_N[row_R].tolist()))  # in the page cache: just read
+            list(pool.map(images.content, samples.row_N[row_R].tolist()))  # in the page cache: just read
         return block_RHWC
 
     return decode_and_check

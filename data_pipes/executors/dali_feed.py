@@ -55,7 +55,7 @@ class FileFeed:
         """Whether DALI reads a file as our reader does. InputError if it is not the one that the index saw."""
         stamp = _stamp(self._path(row))
         stored = self._stored[row]
-        data = self._images.verified(stored)
+        data = self._images.content(stored)
         self._stamp_N[row] = stamp
         orientation = int(self._images.orientation_N[stored])
         return dali_kinds.read_alike(data, orientation=orientation, channels=self._channels)
@@ -73,7 +73,7 @@ class FileFeed:
 
         InputError: our reader cannot read it either, or the file is not the one that the index saw.
         """
-        self._images.verified(self._stored[row])
+        self._images.content(self._stored[row])
         path, pixel_HWC = self._path(row), self._samples.read(row, channels=self._channels)
         copy = cache_folder() / "dali" / f"{self._key(row)}.png"
         if not self._copies:

@@ -78,10 +78,7 @@ class FileImages:
 
         InputError names a file that is missing or no longer the one that the index saw.
         """
-        data = self.content(row)
-        pixel_HWC = decode(data, reduce)
-        if pixel_HWC is None and zlib.crc32(data) != self.crc_N[row]:
-            raise self._stale(row, "the file no longer decodes")
+        pixel_HWC = decode(self.content(row), reduce)
         if pixel_HWC is None:
             raise InputError(f"{self.path(row)}: this file cannot be decoded; save it anew, for example as PNG")
         return as_channels(orient(pixel_HWC, int(self.orientation_N[row])), channels)
@@ -91,19 +88,14 @@ class FileImages:
         return self.root / self.path_N[row]
 
     def content(self, row: int) -> bytes:
-        """The encoded image. InputError: the file is missing or has another length."""
+        """The encoded image. InputError: the file is missing, or has another length or checksum than in the index."""
         try:
             data = self.path(row).read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise self._stale(row, "the file is gone") from error
         if len(data) != self.byte_N[row]:
             raise self._stale(row, f"the file has {len(data)} bytes, the index says {self.byte_N[row]}")
-        return data
-
-    def verified(self, row: int) -> bytes:
-        """The encoded image. InputError: its checksum differs from the one in the index."""
-        data = self.content(row)
-        if zlib.crc32(data) != self.crc_N[row]:
+        if zlib.crc32(data) != self.crc_N[row]:  # 0.1 ms for a photograph, whose decoding takes 20 times as long
             raise InputError(
                 f"{self.path(row)}: its content has changed: the index is stale. Start again; where the file's time "
                 "stayed the same, `touch` it first"

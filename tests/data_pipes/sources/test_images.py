@@ -153,8 +153,19 @@ def test_a_file_gone_or_changed_is_named(tmp_path):
     with pytest.raises(InputError, match=r"/b: the file has \d+ bytes, the index says \d+: the index is stale"):
         images.read(1, channels=3)
     (tmp_path / "c").write_bytes(b"x" * (tmp_path / "c").stat().st_size)
-    with pytest.raises(InputError, match=r"/c: the file no longer decodes: the index is stale"):
+    with pytest.raises(InputError, match=r"/c: its content has changed: the index is stale"):
         images.read(2, channels=3)
+
+
+def test_a_file_with_other_pixels_in_as_many_bytes_is_named(tmp_path):
+    """As a tool leaves it that rewrites files while a run reads them."""
+    one, other = (np.full((4, 4, 3), level, np.uint8) for level in (10, 20))
+    images = store(tmp_path, a=encode(Image.fromarray(one), "BMP"))
+    assert (images.read(0, channels=3) == one).all()
+    (tmp_path / "a").write_bytes(encode(Image.fromarray(other), "BMP"))
+    assert (decode((tmp_path / "a").read_bytes()) == other).all()  # the control: it decodes, and is as long
+    with pytest.raises(InputError, match=r"/a: its content has changed: the index is stale"):
+        images.read(0, channels=3)
 
 
 def test_an_unchanged_file_that_cannot_be_decoded_is_not_called_stale(tmp_path, monkeypatch):
