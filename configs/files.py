@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
+
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a temporary file beside the target, flush it to disk, and rename it: a crash never leaves a partial file.
 
     Text is encoded as UTF-8. Parent folders are created. Of two processes that write at once, the last rename wins.
-    An OSError leaves the old file in place.
+    An OSError, which names the file, leaves the old one in place.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
@@ -24,9 +27,18 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # that of a full disk names no file
     finally:
         partial.unlink(missing_ok=True)
     flush_folder(path.parent)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what killed processes left in a folder. Nobody else may be writing there."""
+    for path in folder.glob(".*.partial"):
+        if PARTIAL.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_script(path: Path, text: str) -> None:

@@ -1,10 +1,12 @@
 """Files that are whole or not there."""
 
 import os
+import re
+import resource
 
 import pytest
 
-from configs.files import write_atomically, write_script
+from configs.files import remove_partial, write_atomically, write_script
 
 
 def test_writing_replaces_the_whole_file_and_leaves_nothing_beside(tmp_path):
@@ -28,6 +30,26 @@ def test_a_failed_write_keeps_the_old_content_and_leaves_nothing_beside(tmp_path
         write_atomically(path, "x" * 100_000 + ("\ud800" if broken == "encoding" else ""))
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path):
+    """A real limit: what a file may hold, which write() reports as a full disk is reported, without a name."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=re.escape(f"File too large: '{tmp_path / 'a.bin'}'")):
+            write_atomically(tmp_path / "a.bin", b"x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    left, others = ".model.safetensors.0a1b2c3d.partial", (".notes.partial", "a.0a1b2c3d.partial", ".b.0a1b2c3d")
+    for name in (left, *others):
+        (tmp_path / name).touch()
+    remove_partial(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*others}
 
 
 def test_bytes_and_parent_folders(tmp_path):

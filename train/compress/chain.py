@@ -10,7 +10,6 @@ RUN/result.json, done
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -30,6 +29,7 @@ from train.evaluate import score_sheet
 from train.evaluate.config import EvaluateConfig
 from train.processes import by_main, require_going_on, start
 from train.prune.chain import carry_out_chain
+from train.run_folder import finished
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage.run import carry_out
@@ -53,11 +53,13 @@ def run(config: CompressConfig) -> None:
     with occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
         by_main(accelerator, lambda: preflight.require_possible(config))
         stages = _train(config, accelerator)
-        if not folder.done.exists():
+        if folder.done.exists():
+            finished.announce(accelerator, folder)
+        else:
             require_going_on(accelerator)
             _finish(config, accelerator, folder)
         if run is not None:
-            run.finish(json.loads(folder.result.read_text(encoding="utf-8")))
+            run.finish(finished.result(folder))
     if accelerator.is_main_process:
         console = Console(width=table.WIDTH)
         console.print(table.build([table.load(stage) for stage in stages]))
@@ -107,7 +109,7 @@ def _finish(config: CompressConfig, accelerator: Accelerator, folder: RunDir) ->
     if accelerator.is_main_process:
         if config.onnx:
             _export(folder, config.teacher_weights, accelerator.device.type)
-        write_json(folder.result, json.loads(last.result.read_text(encoding="utf-8")))
+        write_json(folder.result, finished.result(last))
         write_atomically(folder.done, "")
     accelerator.wait_for_everyone()
 

@@ -38,6 +38,7 @@ from train.prune.carry_over import carry_over
 from train.prune.config import PruneConfig
 from train.prune.cut import Cutter
 from train.prune.ledger import Entry
+from train.run_folder import finished
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage.run import carry_out, summary
@@ -62,11 +63,13 @@ def carry_out_chain(config: PruneConfig, accelerator: Accelerator) -> dict[str, 
     """Make all cuts that are not made yet; return the result of the last."""
     folder = RunDir.at(config.run_dir)
     with occupied(accelerator, folder, reader.dump(config)):
-        if not folder.done.exists():
+        if folder.done.exists():
+            finished.announce(accelerator, folder)
+        else:
             Chain(config, accelerator, folder).run()
     if accelerator.is_main_process:
         Console(stderr=True).print(ledger.table(ledger.read(folder.path)))
-    return dict(json.loads(folder.result.read_text(encoding="utf-8")))
+    return finished.result(folder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 FORMAT = 2
 KEEP = 2
 FILES = ("state.safetensors", "state.json")
+OWN = re.compile(r"step-[0-9]{8,}")
 
 
 def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], record: dict[str, Any]) -> None:
@@ -36,22 +39,29 @@ def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], record: dict
             return  # a restarted run came to the same step again: the same state
         shutil.rmtree(final)
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
     contents = serialise({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
-    written = {FILES[0]: contents, FILES[1]: json.dumps(record, indent=2).encode()}
-    for name, content in written.items():
-        write_atomically(beside / name, content)
-    sums = {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
-    manifest = {"format": FORMAT, "step": step, "sha256": sums}
-    write_atomically(beside / "MANIFEST.json", json.dumps(manifest, indent=2))
-    flush_folder(beside)
-    beside.rename(final)
+    try:
+        _write(beside, step, {FILES[0]: contents, FILES[1]: json.dumps(record, indent=2).encode()})
+        beside.rename(final)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)  # on a full disk, others need the space
+        raise
     flush_folder(folder)
     for old in _steps(folder)[:-KEEP]:
         # Renamed first: a kill in the middle of the removal must not leave half a checkpoint under a valid name.
         trash = folder / f".trash-{old.name}"
         old.rename(trash)
         shutil.rmtree(trash)
+
+
+def _write(folder: Path, step: int, contents: Mapping[str, bytes]) -> None:
+    folder.mkdir(parents=True)
+    for name, content in contents.items():
+        write_atomically(folder / name, content)
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    manifest = {"format": FORMAT, "step": step, "sha256": sums}
+    write_atomically(folder / "MANIFEST.json", json.dumps(manifest, indent=2))
+    flush_folder(folder)
 
 
 def load_newest(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
@@ -99,7 +109,9 @@ def _newest(folder: Path) -> Path | None:
 
 
 def _steps(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"))
+    """Return our own checkpoints, oldest first: a copy such as step-00000120.bak is its maker's."""
+    named = (path for path in folder.glob("step-*") if OWN.fullmatch(path.name))
+    return sorted(named, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def _format(path: Path) -> Any:

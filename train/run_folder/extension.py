@@ -18,6 +18,7 @@ import yaml
 from configs.errors import InputError
 from configs.files import write_atomically
 from models import artefact
+from train.run_folder import finished
 from train.run_folder.run_dir import FREE_KEYS, RunDir, differing_keys, write_json
 from train.state import newest_progress
 
@@ -139,7 +140,7 @@ def _require_same(folder: RunDir, old: Settings, new: Settings) -> None:
 def _is_finished(folder: RunDir, known: tuple[Extension, ...]) -> bool:
     if not (folder.done.exists() and folder.result.exists()):
         return False
-    recorded = json.loads(folder.result.read_text(encoding="utf-8")).get("extensions", [])
+    recorded = finished.result(folder).get("extensions", [])
     return bool(recorded == [asdict(one) for one in known])
 
 
@@ -158,7 +159,7 @@ def _new(folder: RunDir, old: Settings, new: Settings) -> Extension:
         )
     result = None
     if folder.done.exists():
-        found = json.loads(folder.result.read_text(encoding="utf-8"))
+        found = finished.result(folder)
         keys = ("accuracy", "accuracy_split", "validation_accuracy", "best_epoch", "epochs")
         result = {key: found[key] for key in keys} | {"sha256": artefact.sha256(folder.weights)}
     return Extension(from_epoch=trained, from_step=step, before=_settings(old), after=_settings(new), result=result)

@@ -11,6 +11,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from configs import locks
+from configs.files import remove_partial
 from train.run_folder import status
 from train.run_folder.run_dir import RunDir
 
@@ -52,6 +53,7 @@ def recorded(
     with locks.alone(folder.path, lambda: _refusal(folder.path)):
         if before is not None:
             before(folder, config_yaml)
+        remove_partial(folder.path)
         folder.open(config_yaml)
         finished = folder.done.exists()
         if not finished:
@@ -61,7 +63,7 @@ def recorded(
         except BaseException as error:
             status.end(folder.path, error)
             raise
-        if not finished:
+        if not finished or status.read(folder.path).get("state") != "done":  # killed after `done`
             status.end(folder.path, None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -13,7 +12,7 @@ from accelerate import Accelerator
 from configs import reader
 from train.config import TrainConfig
 from train.processes import start
-from train.run_folder import extension
+from train.run_folder import extension, finished
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir
 from train.stage.assembly import assemble
@@ -36,12 +35,14 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict
     folder = RunDir.at(config.run_dir)
     before = extension.begin if config.extend else None
     with occupied(accelerator, folder, reader.dump(config), before=before):
-        if not folder.done.exists():
+        if folder.done.exists():
+            finished.announce(accelerator, folder)
+        else:
             loop = assemble(config, accelerator, folder, stage)
             with loop.tracker or nullcontext():
                 loop.fit()
                 finish(loop)
-    return dict(json.loads(folder.result.read_text(encoding="utf-8")))
+        return finished.result(folder)
 
 
 def summary(result: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pickle
+import resource
 import shutil
 import subprocess
 import sys
@@ -70,6 +71,27 @@ def test_the_newest_two_are_kept_in_the_order_of_numbers(tmp_path):
     save(tmp_path, 5, 9, 10, 100)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010", "step-00000100"]
     assert loaded_step(tmp_path) == 100
+
+
+def test_folders_that_are_not_ours_are_neither_counted_nor_removed_nor_loaded(tmp_path):
+    for name in ("step-keep", "step-00000001.bak", "step-1", "step-99999999-copy"):
+        (tmp_path / name).mkdir()
+    save(tmp_path, 5, 9, 100)
+    own = {path.name for path in tmp_path.iterdir()}
+    assert own == {"step-keep", "step-00000001.bak", "step-1", "step-99999999-copy", "step-00000009", "step-00000100"}
+    assert loaded_step(tmp_path) == 100
+
+
+def test_a_save_that_fails_leaves_nothing_and_the_checkpoint_before_it(tmp_path):
+    save(tmp_path, 5)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*state\.safetensors'"):
+            save(tmp_path, 9)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000005"] and loaded_step(tmp_path) == 5
 
 
 def test_the_same_step_again_is_left_as_it_is(tmp_path):

@@ -94,6 +94,18 @@ def test_a_finished_run_keeps_its_status(tmp_path: Path) -> None:
     assert (tmp_path / "status.json").read_bytes() == before
 
 
+def test_a_run_that_was_killed_after_its_marker_is_done_for_whoever_finds_it(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), occupied(Accelerator(cpu=True), RunDir(tmp_path), "a: 1\n"):
+        status.write(tmp_path, "running", status.process())
+        before = (tmp_path / "status.json").read_bytes()
+        raise KeyboardInterrupt
+    (tmp_path / "status.json").write_bytes(before)  # as SIGKILL leaves it
+    (tmp_path / "done").touch()
+    with occupied(Accelerator(cpu=True), RunDir(tmp_path), "a: 1\n"):
+        pass
+    assert (read(tmp_path)["state"], read(tmp_path)["exit_code"]) == ("done", 0)
+
+
 # ---- one writer
 
 
