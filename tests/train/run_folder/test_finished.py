@@ -39,7 +39,7 @@ def other_bytes(path: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "no weights": ("model.safetensors", Path.unlink, "there is no file"),
+    "no weights": ("model.safetensors", Path.unlink, "give the path of a saved .safetensors file"),
     "half the weights": ("model.safetensors", cut_short, "damaged"),
     "other weights": ("model.safetensors", other_bytes, "do not match its digest"),
     "no result": ("result.json", Path.unlink, "missing"),
