@@ -23,6 +23,8 @@ _PATTERNS = {
 }
 # YAML 1.1 reads these words as booleans, YAML 1.2 as text: they are refused unless they are quoted.
 _AMBIGUOUS = {"yes", "no", "on", "off"}
+LARGEST = 100_000
+"""Values that a file may hold."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -94,6 +96,8 @@ def load(path: str) -> yaml.MappingNode:
     try:
         text = Path(path).read_text(encoding="utf-8")
         node = yaml.compose(text, _Loader)
+        if node is not None and _values(node, {}) > LARGEST:
+            raise UsageError(f"{path} holds more than {LARGEST:,} values, counting each alias as what it stands for")
     except OSError as error:
         raise UsageError(f"config file {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -103,6 +107,8 @@ def load(path: str) -> yaml.MappingNode:
         raise UsageError(f"{path}, line {line}: the character {chr(error.character)!r} is not allowed") from error
     except yaml.MarkedYAMLError as error:
         raise UsageError(_syntax_message(path, error)) from error
+    except RecursionError:
+        raise UsageError(f"{path} nests lists or mappings too deep") from None
     if node is None:
         return yaml.MappingNode(_PREFIX + "map", [])
     if not isinstance(node, yaml.MappingNode):
@@ -115,7 +121,7 @@ def from_flag(text: str) -> yaml.Node:
     """Parse a command-line value: [a list], (a tuple), {a: mapping}, also as Python prints them, or a scalar."""
     if text[:1] in ("[", "(", "{"):
         flow = f"[{text[1:-1]}]" if text[0] == "(" and text[-1] == ")" else text
-        with suppress(yaml.YAMLError, UsageError):  # otherwise it is text that begins with a bracket
+        with suppress(yaml.YAMLError, UsageError, RecursionError):  # otherwise it is text that begins with a bracket
             node = yaml.compose(flow, _Loader)
             if node is not None:
                 _check(node, "", "")
@@ -151,6 +157,15 @@ def _syntax_message(path: str, error: yaml.MarkedYAMLError) -> str:
     problem = " ".join(part for part in (error.context, error.problem) if part)
     hint = "; YAML is indented with spaces, not tabs" if "'\\t'" in problem else ""
     return f"{path}, line {line}: not valid YAML: {problem}{hint}"
+
+
+def _values(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+    """Count values, those of an alias each time: a few aliases of aliases stand for billions. known: counts so far."""
+    if node not in known:
+        known[node] = 0  # for a node inside itself, which `_check` names
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        known[node] = 1 + (0 if isinstance(node, yaml.ScalarNode) else sum(_values(part, known) for part in parts))
+    return known[node]
 
 
 def _check(node: yaml.Node, prefix: str, path: str, parents: tuple[yaml.Node, ...] = ()) -> None:

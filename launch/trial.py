@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from configs.errors import InputError, UsageError
 from configs.files import write_atomically
 from launch import commands
 from launch.points.grid import Point
+from train.run_folder import result
 
 AGENT = "HEARTCUT_AGENT"
 """Environment variable with the agent's folder, in which the trial writes the path of its own."""
@@ -69,11 +70,11 @@ def report(folder: Path) -> None:
     """Report the result of a finished run to wandb."""
     import wandb
 
-    result: Mapping[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    reached = result.read(folder)
     print(f"{folder} is done already; its result is reported")
     try:
         with wandb.init(dir=folder.absolute(), settings=wandb.Settings(init_timeout=INIT_SECONDS)) as run:
-            run.summary.update(dict(result))
+            run.summary.update(reached)
     except wandb.Error as error:
         print(f"wandb: {error}; its result is in {folder / 'result.json'}", file=sys.stderr)
 

@@ -5,23 +5,24 @@ Runs that differ only in their seed become one row: mean and sample standard dev
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from configs import reader
+from configs import reader, records
+from configs.arguments import Parser
 from configs.errors import InputError
 from configs.tables import plain_table
+from train.run_folder import result
 
 WIDTH = 110
 IDENTITY = ("run_dir", "seed")
@@ -44,11 +45,25 @@ class Run:
 
 def load(path: Path) -> Run:
     """Read a run folder. InputError if it does not hold a finished run."""
-    for name in ("config.yaml", "result.json"):
+    for name in ("config.yaml", result.NAME):
         if not (path / name).is_file():
             raise InputError(f"{path} holds no finished run: it has no {name}")
-    config, result = ((path / name).read_text(encoding="utf-8") for name in ("config.yaml", "result.json"))
-    return Run(path, yaml.safe_load(config), json.loads(result))
+    return Run(path, records.from_yaml(path / "config.yaml"), result.read(path))
+
+
+def finished(paths: Sequence[Path]) -> list[Run]:
+    """Read the finished runs among these folders, and name the others on stderr. InputError: there is none."""
+    runs, others = [], []
+    for path in paths:
+        try:
+            runs.append(load(path))
+        except InputError as error:
+            others.append(str(error))
+    if not runs:
+        raise InputError("; ".join(others))
+    for other in others:
+        print(f"left out: {other}", file=sys.stderr)
+    return runs
 
 
 def groups(runs: Sequence[Run]) -> list[list[Run]]:
@@ -100,9 +115,10 @@ def build(runs: Sequence[Run], title: str | None = None) -> Table:
 
 def main() -> None:
     """Read the folders and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m train.table", description="Finished runs side by side.")
+    parser = Parser(prog="python -m train.table", description="Finished runs side by side.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR", help="folders of finished runs")
-    Console(width=WIDTH).print(build([load(path) for path in parser.parse_args().runs]))
+    runs = finished(parser.parse_args().runs)
+    Console(width=WIDTH).print(build(runs))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+import run_folders
 from configs.errors import InputError
 from train import table
 
-RESULT = {
-    "accuracy": 0.9, "accuracy_split": "test", "accuracy_interval_95": [0.8, 0.95], "validation_accuracy": 0.91,
-    "model": "resnet_small", "parameters": 5142, "macs": 1_540_000, "epochs": 16, "teacher": None, "seconds": 10.0,
-}  # fmt: skip
+RESULT = run_folders.RESULT | {"teacher": None}
 
 
 def run(folder: Path, name: str, config=None, **result) -> table.Run:
@@ -107,13 +105,23 @@ def command(*words: object) -> subprocess.CompletedProcess:
     return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
 
 
-def test_the_command_prints_the_table_and_names_a_missing_result_without_a_traceback(tmp_path):
+def test_the_command_prints_the_table_and_names_what_is_left_out(tmp_path):
     path = run(tmp_path, "one").path
-    done = command(path)
+    damaged = run(tmp_path, "two").path
+    (damaged / "result.json").write_text('{"accuracy": "high"}')
+    done = command(tmp_path / "none", damaged, path)
     assert done.returncode == 0 and "resnet_small" in done.stdout and "90.00" in done.stdout
-    missing = command(path, tmp_path / "none")
-    assert missing.returncode == 66 and "holds no finished run: it has no config.yaml" in missing.stderr
-    assert "Traceback" not in missing.stderr
+    first, second = done.stderr.splitlines()
+    assert first.endswith("none holds no finished run: it has no config.yaml")
+    assert second.endswith("two/result.json is damaged: accuracy is 'high'; float is right")
+
+
+def test_without_any_finished_run_or_any_folder_it_is_an_error(tmp_path):
+    none = command(tmp_path / "none")
+    assert none.returncode == 66 and "holds no finished run: it has no config.yaml" in none.stderr
+    bare = command()
+    assert bare.returncode == 64 and "RUN_DIR; see python -m train.table --help" in bare.stderr
+    assert "Traceback" not in none.stderr + bare.stderr
 
 
 def test_the_table_does_not_load_torch():

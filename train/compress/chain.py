@@ -29,7 +29,7 @@ from train.evaluate import score_sheet
 from train.evaluate.config import EvaluateConfig
 from train.processes import by_main, require_going_on, start
 from train.prune.chain import carry_out_chain
-from train.run_folder import finished
+from train.run_folder import finished, result
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage.run import carry_out
@@ -59,7 +59,7 @@ def run(config: CompressConfig) -> None:
             require_going_on(accelerator)
             _finish(config, accelerator, folder)
         if run is not None:
-            run.finish(finished.result(folder))
+            run.finish(result.read(folder.path))
     if accelerator.is_main_process:
         console = Console(width=table.WIDTH)
         console.print(table.build([table.load(stage) for stage in stages]))
@@ -109,7 +109,7 @@ def _finish(config: CompressConfig, accelerator: Accelerator, folder: RunDir) ->
     if accelerator.is_main_process:
         if config.onnx:
             _export(folder, config.teacher_weights, accelerator.device.type)
-        write_json(folder.result, finished.result(last))
+        write_json(folder.result, result.read(last.path))
         write_atomically(folder.done, "")
     accelerator.wait_for_everyone()
 

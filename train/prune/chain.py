@@ -12,7 +12,6 @@ A cut depends only on the files before it, so that one that was killed is made a
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from rich.console import Console
 
-from configs import reader
+from configs import reader, records
 from configs.files import write_atomically
 from data_pipes.sources import source
 from models import artefact
@@ -38,7 +37,7 @@ from train.prune.carry_over import carry_over
 from train.prune.config import PruneConfig
 from train.prune.cut import Cutter
 from train.prune.ledger import Entry
-from train.run_folder import finished
+from train.run_folder import finished, result
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage.run import carry_out, summary
@@ -54,8 +53,8 @@ def run(config: PruneConfig) -> None:
         Console().print(cut.preview(config), highlight=False, markup=False)
         return
     accelerator = start(config.precision, config.max_minutes)
-    result = carry_out_chain(config, accelerator)
-    logger.info("%s", summary(result))
+    reached = carry_out_chain(config, accelerator)
+    logger.info("%s", summary(reached))
     accelerator.end_training()
 
 
@@ -69,7 +68,7 @@ def carry_out_chain(config: PruneConfig, accelerator: Accelerator) -> dict[str, 
             Chain(config, accelerator, folder).run()
     if accelerator.is_main_process:
         Console(stderr=True).print(ledger.table(ledger.read(folder.path)))
-    return finished.result(folder)
+    return result.read(folder.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +99,10 @@ class Chain:
                 require_going_on(self.accelerator)
                 self._cut(number)
                 self._measure(number)
-            result = carry_out(self._training(number), "prune", self.accelerator)
+            reached = carry_out(self._training(number), "prune", self.accelerator)
             self.accelerator.free_memory()
-            epochs, seconds = epochs + result["epochs"], seconds + result["seconds"]
-            entries.append(self._entry(number, result))
+            epochs, seconds = epochs + reached["epochs"], seconds + reached["seconds"]
+            entries.append(self._entry(number, reached))
             logger.info("cut %d/%d: %s", number, self.config.prune.steps, entries[-1].summary)
             if self.accelerator.is_main_process:
                 ledger.write(self.folder.path, entries)
@@ -111,7 +110,7 @@ class Chain:
                     run.log({"train/step": number, **entries[-1].numbers})
         if self.accelerator.is_main_process:
             write_atomically(self.folder.weights, here.weights.read_bytes())
-            write_json(self.folder.result, result | {"cuts": len(entries), "epochs": epochs, "seconds": seconds})
+            write_json(self.folder.result, reached | {"cuts": len(entries), "epochs": epochs, "seconds": seconds})
             ledger.track(self.folder, entries, run)
             write_atomically(self.folder.done, "")
 
@@ -168,16 +167,17 @@ class Chain:
             write_json(here / "before.json", {"accuracy": scores.accuracy, "samples": scores.count})
         self.accelerator.wait_for_everyone()
 
-    def _entry(self, number: int, result: dict[str, Any]) -> Entry:
+    def _entry(self, number: int, reached: dict[str, Any]) -> Entry:
         here = self._run_folder(number)
         net, card = artefact.load(here.weights)
+        before = here.path / "before.json"
         return Entry(
             cut=number,
             parameters=card.cost.parameters,
             nonzero=card.cost.nonzero,
             macs=card.cost.macs,
-            before=json.loads((here.path / "before.json").read_text(encoding="utf-8"))["accuracy"],
-            after=result["validation_accuracy"],
+            before=records.typed(before, records.from_json(before), {"accuracy": float})["accuracy"],
+            after=reached["validation_accuracy"],
             architecture=surgery.architecture_hash(net),
             sha256=artefact.sha256(here.weights),
         )

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from configs import records
+from configs.errors import InputError
 from configs.files import write_atomically
 from configs.tables import plain_table
 from train.run_folder.run_dir import RunDir
@@ -62,8 +64,12 @@ def write(folder: Path, entries: Sequence[Entry]) -> None:
 
 
 def read(folder: Path) -> list[Entry]:
-    """Read the entries of ledger.json."""
-    return [Entry(**entry) for entry in json.loads((folder / "ledger.json").read_text(encoding="utf-8"))]
+    """Read the entries of ledger.json. InputError: it is missing or damaged."""
+    path = folder / "ledger.json"
+    found = records.from_json(path)
+    if not isinstance(found, list):
+        raise InputError(f"{path} is damaged: it holds {type(found).__name__} where a list of cuts is right")
+    return [records.record(Entry, path, entry) for entry in found]
 
 
 def track(folder: RunDir, entries: Sequence[Entry], run: WandbRun | None) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 
 import yaml
 
+from configs import records
 from configs.errors import InputError
 from configs.files import write_atomically
 from models import artefact
-from train.run_folder import finished
+from train.run_folder import result as run_result
 from train.run_folder.run_dir import FREE_KEYS, RunDir, differing_keys, write_json
 from train.state import newest_progress
 
@@ -59,7 +60,7 @@ def begin(folder: RunDir, config_yaml: str) -> None:
     InputError: there is no finished run, it is part of a chain, more than epochs and optim differ, there are no epochs
     to add, or its last state is gone.
     """
-    old = yaml.safe_load(folder.config.read_text(encoding="utf-8")) if folder.config.exists() else {}
+    old = records.from_yaml(folder.config) if folder.config.exists() else {}
     new, known = yaml.safe_load(config_yaml), read(folder)
     if not (old and (folder.done.exists() or known)):
         raise InputError(
@@ -109,7 +110,7 @@ def _settings(config: Settings) -> dict[str, Any]:
 def _require_own(folder: RunDir, config: Settings) -> None:
     """InputError for a chain, and for a stage of one: what comes after it was made from its weights."""
     where, parent = folder.path, RunDir(folder.path.parent)
-    above = yaml.safe_load(parent.config.read_text(encoding="utf-8")) if parent.config.exists() else {}
+    above = records.from_yaml(parent.config) if parent.config.exists() else {}
     if "prune" in config or "cut" in config:
         what = f"{where} holds a chain of stages, each made from the one before"
     elif "cut" in above or "prune" in above:
@@ -140,7 +141,7 @@ def _require_same(folder: RunDir, old: Settings, new: Settings) -> None:
 def _is_finished(folder: RunDir, known: tuple[Extension, ...]) -> bool:
     if not (folder.done.exists() and folder.result.exists()):
         return False
-    recorded = finished.result(folder).get("extensions", [])
+    recorded = run_result.read(folder.path).get("extensions", [])
     return bool(recorded == [asdict(one) for one in known])
 
 
@@ -159,7 +160,7 @@ def _new(folder: RunDir, old: Settings, new: Settings) -> Extension:
         )
     result = None
     if folder.done.exists():
-        found = finished.result(folder)
+        found = run_result.read(folder.path)
         keys = ("accuracy", "accuracy_split", "validation_accuracy", "best_epoch", "epochs")
         result = {key: found[key] for key in keys} | {"sha256": artefact.sha256(folder.weights)}
     return Extension(from_epoch=trained, from_step=step, before=_settings(old), after=_settings(new), result=result)

@@ -1,16 +1,15 @@
-"""A finished run: its result and its weights, checked before they are shown."""
+"""A finished run: checked before its result is shown."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from accelerate import Accelerator
 
 from configs.errors import InputError
-from configs.files import json_object
 from models import artefact
 from train.processes import by_main
+from train.run_folder import result
 from train.run_folder.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
@@ -22,22 +21,12 @@ def announce(accelerator: Accelerator, folder: RunDir) -> None:
     logger.info("%s is finished already: nothing was trained", folder.path)
 
 
-def result(folder: RunDir) -> dict[str, Any]:
-    """Return the result of a finished run. InputError: it is missing or damaged."""
-    faults: list[str] = []
-    found = json_object(folder.result, faults)
-    if faults or not found:
-        raise InputError(f"{folder.result} is {'damaged' if faults else 'missing'}; {_remedy(folder)}")
-    return found
-
-
 def _require_whole(folder: RunDir) -> None:
-    result(folder)
     try:
+        result.read(folder.path)
         artefact.load(folder.weights)
     except InputError as error:
-        raise InputError(f"{folder.path} is marked as done, but {error}; {_remedy(folder)}") from error
-
-
-def _remedy(folder: RunDir) -> str:
-    return f"put it back, or delete {folder.done}, and the same command writes it again from what is still there"
+        raise InputError(
+            f"{folder.path} is marked as done, but {error}; put it back, or delete {folder.done}, and the same command "
+            "writes it again from what is still there"
+        ) from error

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from configs import records
 from configs.arguments import last_value
 from configs.errors import InputError
 from configs.files import write_atomically
@@ -92,7 +93,7 @@ class RunDir:
         self.path.mkdir(parents=True, exist_ok=True)
         if self.started and self.config.exists():
             free = FREE_KEYS if self.done.exists() else (*FREE_KEYS, *END_KEYS)
-            stored = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            stored = records.from_yaml(self.config)
             changed = differing_keys(stored, yaml.safe_load(config_yaml), free)
             if changed:
                 way = "Choose another --run_dir, or delete the folder to start afresh"

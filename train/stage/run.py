@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from configs import reader
 from train.config import TrainConfig
 from train.processes import start
-from train.run_folder import extension, finished
+from train.run_folder import extension, finished, result
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir
 from train.stage.assembly import assemble
@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 def run(config: TrainConfig, stage: str) -> None:
     """Run a training command: train or resume, and log the result."""
     accelerator = start(config.precision, config.max_minutes)
-    result = carry_out(config, stage, accelerator)
-    logger.info("%s", summary(result))
+    reached = carry_out(config, stage, accelerator)
+    logger.info("%s", summary(reached))
     logger.info("%s holds the weights, the result and the metrics", config.run_dir)
     accelerator.end_training()
 
@@ -42,7 +42,7 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict
             with loop.tracker or nullcontext():
                 loop.fit()
                 finish(loop)
-        return finished.result(folder)
+        return result.read(folder.path)
 
 
 def summary(result: Mapping[str, Any]) -> str:

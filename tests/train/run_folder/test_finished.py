@@ -10,8 +10,7 @@ import pytest
 
 import tiny_digits
 from configs.errors import InputError
-from train.run_folder import finished
-from train.run_folder.run_dir import RunDir
+from train.run_folder import result
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no weights": ("model.safetensors", Path.unlink, "give the path of a saved .safetensors file"),
     "half the weights": ("model.safetensors", cut_short, "damaged"),
     "other weights": ("model.safetensors", other_bytes, "do not match its digest"),
-    "no result": ("result.json", Path.unlink, "missing"),
+    "no result": ("result.json", Path.unlink, "cannot be read"),
     "half a result": ("result.json", cut_short, "damaged"),
 }
 
@@ -57,5 +56,5 @@ def test_what_is_gone_or_damaged_is_named_and_can_be_written_again(trained: Path
         tiny_digits.train(trained, run, "--epochs", "1")
     (run / "done").unlink()
     tiny_digits.train(trained, run, "--epochs", "1")
-    finished.result(RunDir(run))
+    result.read(run)
     assert (run / "model.safetensors").read_bytes() == whole
