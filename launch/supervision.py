@@ -26,7 +26,7 @@ from typing import Any
 from configs import locks, stopping
 from configs.errors import ExitCode
 from launch.start import Start, shutdown_seconds
-from train.run_folder import status
+from train.run_folder import causes, status
 
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 ENDS: tuple[status.Stored, ...] = ("done", "preempted", "failed")
@@ -56,9 +56,21 @@ def supervise(start: Start, environment: Mapping[str, str], folder: Path | None)
         launcher = child.wait()
     state = last_word(folder, before, shutdown_seconds(environment)) if launcher else {}
     code = exit_code(launcher, state, asked_by=messenger.asked_by)
+    if folder is not None and state.get("state") == "running" and messenger.asked_by is None:
+        state = settled(folder, state, code)
     if state.get("reason") and code:
         print(f"{folder}: {state.get('state')}, exit code {code}: {state['reason']}", file=sys.stderr)
     return code
+
+
+def settled(folder: Path, state: dict[str, Any], code: int) -> dict[str, Any]:
+    """Record the end of a run whose main process could not, unless one still works there; return its status."""
+    if locks.held(folder):
+        return state
+    why = causes.first(folder)
+    reason = why or "the main process ended without a message: it was killed, or the memory was full"
+    status.write(folder, "failed", state | {"exit_code": code, "reason": reason})
+    return status.read(folder)
 
 
 def exit_code(launcher: int, state: Mapping[str, Any], *, asked_by: int | None = None) -> int:

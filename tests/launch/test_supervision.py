@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from launch.supervision import exit_code, last_word
+from launch.supervision import exit_code, last_word, settled
+from train.run_folder import causes
 
 ROOT = Path(__file__).parents[2]
 DONE, FAILED = {"state": "done", "exit_code": 0}, {"state": "failed", "exit_code": 65}
@@ -171,6 +172,38 @@ def test_another_runs_status_is_not_ours(tmp_path):
     with (tmp_path / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert last_word(tmp_path, {"starts": 3}, 1e6) == LOCKED  # and is not waited for
+
+
+# As a run whose main process is killed leaves it: its status says running.
+KILLED = """
+import json, sys
+from pathlib import Path
+Path({folder!r}, "status.json").write_text(json.dumps({{"state": "running", "starts": 2, "epoch": 3}}))
+sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("why", ["it was killed, or the memory was full", "process 1: the disk is full"])
+def test_a_run_that_could_not_say_how_it_ended_is_failed(tmp_path, why):
+    if why.startswith("process 1"):
+        with pytest.raises(OSError), causes.witnessed(tmp_path, 1):
+            raise OSError("the disk is full")
+    code = SUPERVISOR.replace("None)", f"Path({str(tmp_path)!r}))").replace(
+        "import os", "from pathlib import Path\nimport os"
+    )
+    words = [sys.executable, "-c", code, "accelerate", KILLED.format(folder=str(tmp_path))]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    found = json.loads((tmp_path / "status.json").read_text())
+    assert done.returncode == 1 == found["exit_code"] and found["state"] == "failed" and found["epoch"] == 3
+    assert found["reason"].endswith(why) and f"{tmp_path}: failed, exit code 1: " in done.stderr
+
+
+def test_a_run_in_which_a_process_still_works_is_not_called_failed(tmp_path):
+    note(tmp_path, **RUNNING, starts=1)
+    with (tmp_path / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert settled(tmp_path, dict(RUNNING), 1)["state"] == "running"
+    assert settled(tmp_path, dict(RUNNING), 1)["state"] == "failed"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "[" * 100_000, '"done"'])

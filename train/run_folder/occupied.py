@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from configs import locks
 from configs.files import remove_partial
-from train.run_folder import status
+from train.run_folder import causes, status
 from train.run_folder.run_dir import RunDir
 
 SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
@@ -28,10 +28,26 @@ def occupied(
     `before` is called with the folder and the config on the main process, before the folder is opened.
     LockedError: another process works in it. InputError: it holds a run with another config.
     """
-    main = accelerator.is_main_process
-    with recorded(folder, config_yaml, before=before) if main else nullcontext():
+    if not accelerator.is_main_process:
+        with causes.witnessed(folder.path, accelerator.process_index):
+            accelerator.wait_for_everyone()
+            yield
+        return
+    with recorded(folder, config_yaml, before=before), _explained(accelerator, folder):
         accelerator.wait_for_everyone()
         yield
+
+
+@contextmanager
+def _explained(accelerator: Accelerator, folder: RunDir) -> Iterator[None]:
+    """Raise another process's error in place of the broken connection that it left."""
+    try:
+        yield
+    except BaseException as error:
+        cause = error if accelerator.num_processes == 1 else causes.explained(folder.path, error)
+        if cause is error:
+            raise
+        raise cause from error
 
 
 @contextmanager
@@ -56,6 +72,7 @@ def recorded(
         remove_partial(folder.path)
         folder.open(config_yaml)
         finished = folder.done.exists()
+        causes.forget(folder.path)
         if not finished:
             status.write(folder.path, "running", _start(folder.path, kind))
         try:

@@ -1,0 +1,81 @@
+"""Why a process other than the main one ended; the main one hears only that a connection was closed. Free of torch.
+
+RUN/error-process-3.json   {"process": 3, "exit_code": 66, "reason": ..., "at": seconds since 1970}
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from configs.errors import ExitCode, UserError, exit_code
+from configs.files import json_object, write_atomically
+from configs.stopping import StoppedError
+
+SECONDS = 3.0
+"""How long the main process waits for another one's cause: both learn of a broken connection at about the same time."""
+PAUSE = 0.1
+NAMES = "error-process-*.json"
+
+
+class OtherProcessError(UserError):
+    """Another process of the run failed; the exit code is that of its error."""
+
+    def __init__(self, message: str, code: ExitCode) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+@contextmanager
+def witnessed(folder: Path, process: int) -> Iterator[None]:
+    """Record the error with which a process other than the main one ends; a stop is none."""
+    try:
+        yield
+    except StoppedError:
+        raise
+    except BaseException as error:
+        found = {"process": process, "exit_code": exit_code(error), "reason": str(error) or type(error).__name__}
+        text = json.dumps(found | {"at": time.time(), "ours": isinstance(error, UserError)}, indent=2)
+        write_atomically(folder / NAMES.replace("*", str(process)), text)
+        raise
+
+
+def forget(folder: Path) -> None:
+    """Remove what an earlier attempt has left."""
+    for path in folder.glob(NAMES):
+        path.unlink(missing_ok=True)
+
+
+def explained(folder: Path, error: BaseException) -> BaseException:
+    """Return what ended the main process of several: its own error, or the first of another process if that caused it.
+
+    Errors with a message of ours come before those of libraries, which follow from them.
+    """
+    if isinstance(error, UserError) and not isinstance(error, StoppedError):
+        return error
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return error
+    until = time.monotonic() + (0 if isinstance(error, StoppedError) else SECONDS)
+    while not (found := _first(folder)) and time.monotonic() < until:
+        time.sleep(PAUSE)
+    return OtherProcessError(_sentence(found), ExitCode(found["exit_code"])) if found else error
+
+
+def first(folder: Path) -> str | None:
+    """Return what another process said first, if any said anything."""
+    found = _first(folder)
+    return _sentence(found) if found else None
+
+
+def _first(folder: Path) -> dict[str, Any]:
+    causes = (json_object(path, []) for path in folder.glob(NAMES))
+    known = [cause for cause in causes if {"process", "reason", "exit_code", "ours", "at"} <= cause.keys()]
+    return min(known, key=lambda cause: (not cause["ours"], cause["at"]), default={})
+
+
+def _sentence(cause: dict[str, Any]) -> str:
+    return f"process {cause['process']}: {cause['reason']}"
