@@ -18,7 +18,14 @@ OPTION = re.compile(r"--([a-z][a-z0-9-]*)(=[A-Za-z0-9_.,:=@+/*&|()\[\]%-]+)?")
 TIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
 MEMORY = re.compile(r"\d+[KMGT]?")
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*|[a-z]+_proxy")
-SECRET = re.compile(r"(?:.*_)?(?:KEY|TOKEN|SECRET|PASSWORD)")
+SECRET = re.compile(
+    r".*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)|(?:.*_)?PAT|.*_(?:PASS|PWD|PW|AUTH|COOKIE)",
+    re.IGNORECASE,
+)
+"""Names of variables that hold a secret, such as GITHUB_PAT."""
+PASSWORD_IN_URL = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+ASSIGNMENT = re.compile(r"(?:^|[=,\s])([A-Za-z_][A-Za-z0-9_]*)=")
+"""NAME=value in a word, as in --env=NAME=value,OTHER=value."""
 SHORTEST_LEAD, LONGEST_LEAD = 60, 65535
 """Seconds. 65535 is Slurm's limit; it sends the signal up to a minute early."""
 LAUNCHER_MARGIN = 30
@@ -140,6 +147,7 @@ def _matches(pattern: re.Pattern[str], key: str, value: str | None, valid: str) 
 def _check_words(key: str, words: Iterable[str]) -> None:
     for word in words:
         require(bool(word) and "\0" not in word, key, word, "a list of words that are not empty")
+        _refuse_secrets(key, word, ASSIGNMENT.findall(word))
 
 
 def _check_environment(environment: dict[str, str]) -> None:
@@ -148,9 +156,17 @@ def _check_environment(environment: dict[str, str]) -> None:
         require(VARIABLE.fullmatch(name) is not None, "environment", name, valid)
         own = name.startswith("SLURM_") or name == "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
         require(not own, "environment", name, "a variable that neither Slurm nor signal_seconds sets")
-        if SECRET.fullmatch(name):
-            raise UsageError(f"environment has {name}, which would end up in files; export it where you submit instead")
+        _refuse_secrets("environment", value, [name])
         require("\0" not in value, "environment", value, "text without NUL")
+
+
+def _refuse_secrets(key: str, text: str, names: Iterable[str]) -> None:
+    """UsageError, which does not repeat it, for a secret: batch scripts and logs would hold it."""
+    named = next(filter(SECRET.fullmatch, names), None)
+    if named is None and PASSWORD_IN_URL.search(text):
+        named = "an address with a password"
+    if named is not None:
+        raise UsageError(f"{key} has {named}, which would end up in files; export it where you submit instead")
 
 
 def _check_options(options: Iterable[str]) -> None:
@@ -158,6 +174,8 @@ def _check_options(options: Iterable[str]) -> None:
         found = OPTION.fullmatch(option)
         require(found is not None, "options", option, "an option of sbatch without spaces or quotes, --name=value")
         assert found is not None
-        name = found.group(1)
-        if name in ELSEWHERE:
-            raise UsageError(f"options has {option}, but --{name} is set by {ELSEWHERE[name]}")
+        _refuse_secrets("options", option, ASSIGNMENT.findall(option))
+        # sbatch takes abbreviations: --out is --output.
+        meant = next((name for name in ELSEWHERE if name.startswith(found.group(1))), None)
+        if meant is not None:
+            raise UsageError(f"options has {option}, but --{meant} is set by {ELSEWHERE[meant]}")

@@ -117,11 +117,44 @@ def test_a_whole_file(read):
         ("options: ['--signal=B:USR1@60']", "options has --signal=B:USR1@60, but --signal is set by signal_s"),
         ("options: [--no-requeue]", "options has --no-requeue, but --no-requeue is set by requeues"),
         ("options: [--output=x]", "options has --output=x, but --output is set by the launcher"),
+        ("options: [--out=x]", "options has --out=x, but --output is set by the launcher"),
+        ("options: [--depend=x]", "options has --depend=x, but --dependency is set by the launcher"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_is_right(read, line, message):
     with pytest.raises(UsageError, match=rf"^c.yaml, line [34]: {message}"):
         read(line)
+
+
+SECRETS = {
+    **{
+        f"environment: {{{name}: hush}}": name
+        for name in ("GITHUB_PAT", "MYTOKEN", "DB_PASSWD", "AWS_SECRET", "X_AUTH")
+    },
+    "environment: {DATABASE_URL: 'postgres://me:hush@db/x'}": "an address with a password",
+    "environment: {https_proxy: 'http://me:hush@proxy:3128'}": "an address with a password",
+    "container: [apptainer, exec, --env, HF_TOKEN=hush, x.sif]": "HF_TOKEN",
+    "container: [apptainer, exec, '--env=A=1,GITHUB_PAT=hush', x.sif]": "GITHUB_PAT",
+    "container: [docker, run, -e, 'PIP_INDEX=https://me:hush@host/simple', x]": "an address with a password",
+    "options: ['--export=ALL,MYTOKEN=hush']": "MYTOKEN",
+}
+
+
+@pytest.mark.parametrize("line", SECRETS)
+def test_secrets_are_refused_and_not_repeated(read, line):
+    with pytest.raises(UsageError, match=f"has {SECRETS[line]}, which would end up in files; export it") as refused:
+        read(line)
+    assert "hush" not in str(refused.value)
+
+
+def test_what_only_looks_like_a_secret_is_taken(read):
+    """The control."""
+    found = read(
+        "environment: {PATH: /a, HTTPS_PROXY: 'http://proxy:3128', COMPAT: '1', TOKENIZERS_PARALLELISM: x}\n"
+        "container: [apptainer, exec, --env, A=1, --bind, '/a:/b', 'docker://host:5000/x']\n"
+        "options: ['--export=ALL,A=1', --exclusive, '--gpu-bind=closest', '--nodelist=n1']\n"
+    )
+    assert len(found.environment) == 4 and len(found.options) == 4
 
 
 @pytest.mark.parametrize("time", ["90", "4:00", "04:60:00", "04:00:00\n", "infinite", "1-2", "-1:00:00"])
