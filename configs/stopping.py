@@ -1,7 +1,7 @@
-"""Requests to stop: a signal, the end of a time limit, the death of the launcher.
+"""Requests to stop: a signal, Ctrl-C, the end of a time limit, the death of the launcher.
 
-Handlers only record the request; work checks `requested` wherever it can stop safely. Free of torch, and installed
-before torch is imported: until then a signal ends the process without a message.
+Handlers only record the request; work checks `requested` wherever it can stop safely. A second Ctrl-C ends the process
+at once. Free of torch, and installed before torch is imported: until then a signal ends the process without a message.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ class StoppedError(UserError):
 
 
 def install() -> None:
-    """Record signals instead of dying of them; the death of a launcher counts as a signal."""
+    """Record signals and the first Ctrl-C instead of dying of them; the death of a launcher counts as a signal."""
     for name in SIGNALS:
         if hasattr(signal, name):  # Windows lacks some
             signal.signal(getattr(signal, name), _note)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell ignores it in background jobs
+        signal.signal(signal.SIGINT, _interrupt)
     if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
         # Without it, workers of a killed launcher train on as orphans.
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -50,6 +52,13 @@ def requested() -> str | None:
     if _asked:
         return _asked[0]
     return "max_minutes is over" if _deadline and time.monotonic() >= _deadline[0] else None
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _note(number, frame)
+    if os.environ.get("RANK", "0") == "0":
+        os.write(2, b"\nCtrl-C: saving and leaving; once more to leave at once\n")  # print may be running already
 
 
 def _note(number: int, frame: FrameType | None) -> None:

@@ -49,9 +49,11 @@ def _run(element: Path) -> int:
             try:
                 return child.wait(PAUSE)
             except subprocess.TimeoutExpired:
-                if stopping.requested() and not told:
+                reason = stopping.requested()
+                if reason and not told:
                     told = True
-                    child.terminate()
-            except KeyboardInterrupt:  # the child has received it as well
+                    if not reason.startswith("SIGINT"):  # the terminal sends it to the child as well
+                        child.terminate()
+            except KeyboardInterrupt:  # the second; the child has received it as well
                 child.wait()
                 raise

@@ -42,10 +42,23 @@ def listen(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", LISTENING, *words], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("names", ["SIGTERM", "SIGUSR1", "SIGUSR2", "SIGTERM,SIGTERM", "SIGUSR1,SIGTERM"])
+@pytest.mark.parametrize("names", ["SIGTERM", "SIGUSR1", "SIGUSR2", "SIGTERM,SIGTERM", "SIGUSR1,SIGTERM", "SIGINT"])
 def test_signals_are_noted_the_first_one_as_the_reason(names: str) -> None:
     done = listen(names, "install")
     assert done.returncode == 0 and done.stdout.strip() == f"{names.partition(',')[0]} was received"
+
+
+def test_the_second_ctrl_c_leaves_at_once() -> None:
+    once = listen("SIGINT", "install")
+    assert once.stderr == "\nCtrl-C: saving and leaving; once more to leave at once\n"
+    twice = listen("SIGINT,SIGINT", "install")
+    assert twice.returncode == -signal.SIGINT and not twice.stdout and "KeyboardInterrupt" in twice.stderr
+
+
+def test_a_shells_background_job_goes_on_ignoring_ctrl_c() -> None:
+    ignoring = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + LISTENING
+    words = [sys.executable, "-c", ignoring, "SIGINT", "install"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "None\n"
 
 
 def test_without_it_a_signal_ends_the_process() -> None:

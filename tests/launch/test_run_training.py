@@ -118,7 +118,7 @@ def test_a_launcher_that_is_killed_leaves_a_run_that_can_go_on(training: Trainin
 
 
 def test_ctrl_c(training: Training) -> None:
-    """A real one: the character, typed at a terminal whose foreground is launch.run."""
+    """A real one, which saves: the character, typed at a terminal whose foreground is launch.run."""
     keyboard, terminal = pty.openpty()
 
     def at_the_terminal() -> None:
@@ -127,7 +127,8 @@ def test_ctrl_c(training: Training) -> None:
     one = training.start(stdin=terminal, stderr=subprocess.DEVNULL, preexec_fn=at_the_terminal)
     training.until_it_trains(one)
     os.write(keyboard, b"\x03")
-    assert one.wait(LIMIT) == 130 == training.status()["exit_code"]
+    assert one.wait(LIMIT) == 75 == training.status()["exit_code"]
+    assert training.status()["state"] == "preempted"
     assert not training.processes()
     os.close(keyboard)
     os.close(terminal)

@@ -132,6 +132,14 @@ def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path: Path) -> None:
 # ---- stopped and gone on with
 
 
+TWICE = """
+import os, signal
+from train.step import Step
+def interrupted(*words):
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+Step.__call__ = interrupted
+"""
 FOUR = ["--epochs", "4", "--checkpoint_steps", "5"]
 
 
@@ -153,6 +161,19 @@ def test_a_signal_or_two_save_and_the_same_command_ends_alike(tmp_path: Path, wh
     assert read(tmp_path)["state"] == "preempted" and not (tmp_path / "done").exists()
     assert end(tmp_path, *FOUR).code == 0
     assert sha(tmp_path) == whole and read(tmp_path)["starts"] == 2
+
+
+def test_ctrl_c_saves_and_the_second_leaves_at_once(tmp_path: Path, whole: str) -> None:
+    stopped = start(tmp_path, *FOUR)
+    wait_for(tmp_path, 5)
+    stopped.tell(signal.SIGINT)
+    ended = stopped.wait()
+    assert ended.code == 75 and "Ctrl-C: saving and leaving" in ended.stderr and "Traceback" not in ended.stderr
+    at_once = forked.start(*words(tmp_path, *FOUR), cwd=ROOT, prelude=TWICE).wait()
+    assert at_once.code == 130 and at_once.stderr.endswith("interrupted\n")
+    assert (read(tmp_path)["state"], read(tmp_path)["exit_code"]) == ("failed", 130)
+    assert end(tmp_path, *FOUR).code == 0
+    assert sha(tmp_path) == whole and read(tmp_path)["starts"] == 3
 
 
 def test_a_signal_before_training_loses_nothing(tmp_path: Path, whole: str) -> None:
