@@ -14,13 +14,29 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.errors import InputError
+from configs.errors import InputError, UsageError
 from data_pipes.sources import pillow_formats
 
 READER = 2  # Part of the identity of cached pixels: increase it whenever `decode` gives other pixels.
+OPENCV = 5
+OPENCV_REMEDY = (
+    "pip uninstall opencv-python opencv-contrib-python; pip install --force-reinstall 'opencv-python-headless>=5'"
+)
 JPEG_MAGIC = b"\xff\xd8"
 # With IMREAD_COLOR_RGB these flags set the scale only; the REDUCED_COLOR ones would select BGR as well.
 REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
+
+
+def require_opencv(version: str) -> None:
+    """UsageError for an OpenCV before 5, whose pixels differ: notebooks install opencv-python 4 over ours."""
+    if int(version.partition(".")[0]) < OPENCV:
+        raise UsageError(
+            f"OpenCV {version} is installed, and its pixels differ from those of OpenCV {OPENCV}, which is needed; "
+            f"{OPENCV_REMEDY}"
+        )
+
+
+require_opencv(cv2.__version__)
 
 
 class ImageStore(Protocol):

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import NamedTuple
 
+from configs.errors import UsageError
 from launch import wandb_key
 from launch.doctor.checks import Check, first_line
+from launch.slurm import queue
 
 OLDEST_PYTHON = (3, 11)
 
@@ -23,6 +25,8 @@ class Package(NamedTuple):
     module: str
     distribution: str
     lost: str = ""
+    checked_by: str = ""
+    """Module of ours whose import refuses a version that does not do."""
 
 
 PACKAGES = (
@@ -30,7 +34,7 @@ PACKAGES = (
     Package("torchvision", "torchvision"),
     Package("accelerate", "accelerate"),
     Package("timm", "timm"),
-    Package("cv2", "opencv-python-headless"),
+    Package("cv2", "opencv-python-headless", checked_by="data_pipes.sources.images"),
     Package("safetensors", "safetensors"),
     Package("nvidia.dali", "nvidia-dali-cuda120", "data.executor dali; on NVIDIA GPUs images are decoded more slowly"),
     Package("sklearn", "scikit-learn", "data.source digits, and with it make demo"),
@@ -56,7 +60,10 @@ def packages(wanted: tuple[Package, ...]) -> list[Check]:
     versions, wrong = [], []
     for package in wanted:
         try:
-            importlib.import_module(package.module)
+            for module in filter(None, (package.module, package.checked_by)):
+                importlib.import_module(module)
+        except UsageError as error:
+            wrong.append(Check(_label(package), "problem", *str(error).split("; ", 1)))
         except Exception as error:  # a broken binary wheel raises nearly anything: OSError, RuntimeError, ImportError
             wrong.append(_unusable(package, error))
         else:
@@ -103,5 +110,8 @@ def slurm(environment: Mapping[str, str]) -> Check:
         nodes = environment.get("SLURM_JOB_NUM_NODES", "1")
         return Check("Slurm", "ok", f"inside job {job} on {nodes} node{'s' if nodes != '1' else ''}")
     if shutil.which("sbatch"):
+        if why := queue.silent():
+            advice = "run it on a login node of the cluster, or tell its administrators"
+            return Check("Slurm", "warning", f"sbatch found, and the controller does not answer: {why}", advice)
         return Check("Slurm", "ok", "sbatch found; for a compute node's facts: srun python -m launch.doctor")
     return Check("Slurm", "ok", "no sbatch here")

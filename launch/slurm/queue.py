@@ -35,6 +35,18 @@ def states(jobs: Iterable[str]) -> dict[str, str]:
     return dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if " " in line.strip())
 
 
+def silent() -> str | None:
+    """Why the controller does not answer; None: it does, or there is no scontrol here."""
+    try:
+        done = _run(["scontrol", "ping"])
+    except FileNotFoundError:
+        return None
+    except SlurmError as error:
+        return str(error)
+    said = (done.stdout.strip() or done.stderr.strip() or "no answer").splitlines()
+    return None if done.returncode == 0 and any(" is UP" in line for line in said) else said[-1]
+
+
 def submit(script: Path) -> str:
     """Submit a batch script; the number of the job. SlurmError: it was refused."""
     try:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from configs.errors import InputError
-from data_pipes.sources.images import ArrayImages, FileImages, as_channels, decode, orient
+from configs.errors import InputError, UsageError
+from data_pipes.sources.images import ArrayImages, FileImages, as_channels, decode, orient, require_opencv
 from data_pipes.sources.index import scan
 from tiff_files import tiff
 
@@ -141,6 +141,13 @@ def test_arrays_change_channels():
     weighed = colour.pixel_NHWC[0] @ np.array([0.299, 0.587, 0.114])
     assert np.abs(colour.read(0, channels=1)[..., 0] - weighed).max() <= 1
     assert len(set(colour.crc_N.tolist())) == 2 and colour.crc_N.dtype == np.uint32
+
+
+@pytest.mark.parametrize("version", ["4.12.0", "4.12.0-dev", "3.4"])
+def test_an_opencv_that_lies_over_ours_is_refused(version):
+    require_opencv("5.0.0"), require_opencv("5.1.0-pre"), require_opencv(cv2.__version__)
+    with pytest.raises(UsageError, match=rf"OpenCV {version} is installed, .*; pip uninstall opencv-python "):
+        require_opencv(version)
 
 
 def test_a_file_gone_or_changed_is_named(tmp_path):

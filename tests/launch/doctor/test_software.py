@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import sys
 
 import pytest
 
@@ -127,10 +129,41 @@ def test_no_key_is_fine_and_says_how_to_get_one(tmp_path):
     assert found.level == "ok" and "wandb login" in found.found
 
 
+def test_another_opencv_over_ours_is_a_problem_with_the_line_that_mends_it(monkeypatch):
+    """As notebooks install it; its module is imported under the name of ours."""
+    import cv2
+
+    monkeypatch.setattr(cv2, "__version__", "4.12.0")
+    monkeypatch.delitem(sys.modules, "data_pipes.sources.images", raising=False)
+    (found,) = [check for check in software.packages(software.PACKAGES) if check.name == "OpenCV"]
+    assert found.level == "problem" and "OpenCV 4.12.0 is installed" in found.found
+    assert found.advice.startswith("pip uninstall opencv-python")
+
+
 def test_slurm(monkeypatch):
     monkeypatch.setattr(software.shutil, "which", lambda name: None)
     assert software.slurm({}).found == "no sbatch here"
     monkeypatch.setattr(software.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(software.queue, "silent", lambda: None)
     assert "srun python -m launch.doctor" in software.slurm({}).found
     assert software.slurm({"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2"}).found == "inside job 7 on 2 nodes"
     assert software.slurm({"SLURM_JOB_ID": "7"}).found == "inside job 7 on 1 node"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "silent"),
+    [
+        ("Slurmctld(primary) at head is UP", 0, None),
+        ("Slurmctld(primary) at a is DOWN\nSlurmctld(backup) at b is UP", 0, None),
+        ("Slurmctld(primary) at head is DOWN", 1, "Slurmctld(primary) at head is DOWN"),
+        ("", 1, "no answer"),
+    ],
+)
+def test_a_slurm_whose_controller_does_not_answer_is_a_warning(tmp_path, monkeypatch, said, code, silent):
+    for name in ("sbatch", "scontrol"):
+        (tmp_path / name).write_text(f"#!/bin/sh\n[ \"$1\" = ping ] && printf '%s\\n' '{said}'\nexit {code}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    found = software.slurm({})
+    assert found.level == ("ok" if silent is None else "warning")
+    assert silent is None or found.found.endswith(f"does not answer: {silent}")
