@@ -21,7 +21,7 @@ from configs import records
 from configs.arguments import last_value
 from configs.errors import InputError
 from configs.files import write_atomically
-from train.run_folder import version
+from train.run_folder import status, version
 
 # Keys that may change between a run and its resumption: they do not change what is trained. data.bad_files is among
 # them because fingerprints in the checkpoint tell whether the images changed.
@@ -35,6 +35,7 @@ FREE_KEYS = (
 END_KEYS = ("test",)
 # Keys that are newer than some runs, and the behaviour of those runs.
 LATER = {"distill.teacher_size": "student", "data.class_depth": 1, "data.follow_links": False}
+ENVIRONMENT = "environment.json"
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "nvidia-dali-cuda120")
 
 
@@ -88,9 +89,11 @@ class RunDir:
     def open(self, config_yaml: str) -> None:
         """Create the folder, or check that the work in it belongs to this config.
 
-        InputError names the keys that differ. Without a checkpoint, a cut or a result there is nothing to protect.
+        InputError names the keys that differ, or files that no run has written. Without a checkpoint, a cut or a result
+        a run has nothing to protect.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        self._refuse_foreign()
         if self.started and self.config.exists():
             free = FREE_KEYS if self.done.exists() else (*FREE_KEYS, *END_KEYS)
             stored = records.from_yaml(self.config)
@@ -102,8 +105,19 @@ class RunDir:
                 raise InputError(f"{self.path} holds a run with another config; {'; '.join(changed)}. {way}")
         if self.done.exists():
             return
+        write_atomically(self.path / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
         write_atomically(self.config, config_yaml)
-        write_atomically(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+
+    def _refuse_foreign(self) -> None:
+        """InputError for somebody else's files that a run would replace; the first file of a run is its environment."""
+        if (self.path / ENVIRONMENT).exists() or (self.path / status.NAME).exists():
+            return
+        written = (self.config, self.metrics, self.weights, self.result)
+        if found := [path.name for path in written if path.exists()]:
+            raise InputError(
+                f"{self.path} holds {', '.join(found)}, which a run would replace, and is no run folder (it has no "
+                f"{ENVIRONMENT}); choose another --run_dir"
+            )
 
 
 def with_own_config() -> list[str]:

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -220,3 +221,20 @@ def test_a_run_whose_config_names_a_file_in_letters_resumes_in_an_ascii_locale(t
     )
     assert done.returncode == 0, done.stderr
     assert "schlüssel" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "model.safetensors", "metrics.jsonl", "result.json"])
+def test_files_that_no_run_has_written_are_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("somebody's")
+    with pytest.raises(InputError, match=f"{tmp_path} holds {name}, which a run would replace, .* another --run_dir"):
+        RunDir(tmp_path).open("a: 1\n")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "somebody's")]
+
+
+def test_other_files_beside_a_run_stay(tmp_path: Path) -> None:
+    """The control: notes, and what a run that was killed at once has written."""
+    (tmp_path / "notes.txt").write_text("mine")
+    RunDir(tmp_path).open("a: 1\n")
+    RunDir(tmp_path).config.unlink()
+    RunDir(tmp_path).open("a: 2\n")
+    assert (tmp_path / "notes.txt").read_text() == "mine" and RunDir(tmp_path).config.read_text() == "a: 2\n"
