@@ -103,5 +103,5 @@ def submission(words: list[str]) -> None:
 def taken(module: str, words: list[str]) -> None:
     cls, other_sections = READERS[module]
     if cls in (EvaluateConfig, PredictConfig) and "--config" not in words:
-        words = ["--config", "configs/food11/distill.yaml", *words]  # stands for the run folder's own
+        words = ["--config", "configs/food11/distill.yaml", *words]  # stands for the run folder's own, or the header
     reader.read(cls, words, prog=module, description="", other_sections=other_sections)

@@ -89,7 +89,8 @@ def formats() -> tuple[str, ...]:
 def scan(root: Path, paths: Sequence[str], threads: int = 0) -> Index:
     """Check every file (`paths` are relative to `root`) by decoding it, or read the result from the cache.
 
-    threads: 0 is one for each core. Raises InputError for a path that is absolute or contains `..`.
+    A single file is not worth a place in the cache. threads: 0 is one for each core. Raises InputError for a path that
+    is absolute or contains `..`.
     """
     for path in paths:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
@@ -101,7 +102,7 @@ def scan(root: Path, paths: Sequence[str], threads: int = 0) -> Index:
         with _strict_pillow():
             index = _table(root, paths, list(_examine_all(root, paths, threads)))
         # A file that could not be opened may be readable next time, with unchanged size and time.
-        if not any(reason.startswith(UNREADABLE) for reason in index.reason_N):
+        if len(paths) > 1 and not any(reason.startswith(UNREADABLE) for reason in index.reason_N):
             _write_cache(file, index)
     return index
 

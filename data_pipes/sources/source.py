@@ -18,7 +18,8 @@ from data_pipes.sources.samples import UNLABELLED, Samples
 from data_pipes.sources.split import stratified
 from data_pipes.spec import DataSpec
 
-Split = Literal["train", "validation", "test", "evaluation"]
+Split = Literal["train", "validation", "test", "evaluation", "all"]
+"""all: every labelled image of a data set of files."""
 BadFiles = Literal["error", "skip"]
 
 DIGITS_TEST_FRACTION = 0.2
@@ -36,6 +37,11 @@ def _splits(listing: folders.Listing) -> tuple[str, ...]:
     made = {"validation"} if "train" in listing.files else set()
     order = ("train", "validation", "test", "evaluation")
     return tuple(split for split in order if split in listing.files or split in made)
+
+
+def undivided(spec: DataSpec) -> bool:
+    """Whether a data set of files is one set of labelled images, which brings no validation or test split."""
+    return spec.facts.files and set(_listing(spec).files) <= {"train", "evaluation"}
 
 
 def load(spec: DataSpec, split: Split) -> Samples:
@@ -133,6 +139,8 @@ def _named(listing: folders.Listing, classes: tuple[str, ...]) -> folders.Listin
 
 def _from_files(spec: DataSpec, split: Split) -> Samples:
     listing = _listing(spec)
+    if split == "all":
+        return _file_samples(spec, _merged(listing), "all")
     _require_split(split, _splits(listing), spec)
     if split in listing.files and (split != "train" or "validation" in listing.files):
         samples = _file_samples(spec, listing, split)
@@ -143,6 +151,14 @@ def _from_files(spec: DataSpec, split: Split) -> Samples:
         count = f"{len(missing):,} of {len(samples.classes):,} classes"
         warn_once(f"{listing.root}: the {split} split has no image of {count}: {some(missing)}")
     return samples
+
+
+def _merged(listing: folders.Listing) -> folders.Listing:
+    """The labelled files of all splits as one split."""
+    pairs = [pair for split, files in listing.files.items() if split != "evaluation" for pair in files]
+    if not pairs:
+        raise InputError(f"{listing.root} has no labelled image")
+    return replace(listing, files={"all": tuple(pairs)})
 
 
 def _file_samples(spec: DataSpec, listing: folders.Listing, split: str) -> Samples:

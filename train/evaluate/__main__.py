@@ -6,7 +6,7 @@ import sys
 
 from configs import reader
 from train.evaluate.config import EvaluateConfig
-from train.run_folder.run_dir import with_own_config
+from train.run_folder.own_config import with_own_config
 
 
 def main() -> None:

@@ -14,21 +14,27 @@ from train.loss.config import TeacherSize
 class EvaluateConfig:
     """Exact metrics of a saved network."""
 
-    run_dir: str
-    """Folder of the run whose weights are evaluated; the report is written there too."""
-    data: DataSpec
-    """Where the images are. Without --config, the run's own config.yaml says. How they are resized and normalised, the
-    weights' file says."""
+    run_dir: str | None = None
+    """Folder of the run whose weights are evaluated; the report is written there too. Not needed with weights."""
     weights: str | None = None
-    """A .safetensors file to evaluate instead of the run's own."""
+    """A .safetensors file, which needs no run folder; with run_dir, it is evaluated instead of the run's own."""
+    data: DataSpec
+    """Where the images are. Without --config, the run's own config.yaml says, or, with weights alone, the layout of
+    data.root. How images are resized and normalised, the weights' file says."""
     teacher: str | None = None
     """A .safetensors file whose agreement with the model is measured too."""
     teacher_size: TeacherSize | None = None
     """Size of the images that the teacher sees: the student's, or its own. null: distill.teacher_size of the run."""
-    split: Literal["auto", "train", "validation", "test"] = "auto"
-    """auto: test where the data set has labels for it, otherwise validation."""
+    split: Literal["auto", "train", "validation", "test", "all"] = "auto"
+    """auto: test where the data set has labels for it, otherwise validation; of a folder without splits that is not the
+    run's own, all. all: every labelled image of a folder."""
+    output: str | None = None
+    """JSON file of the report. null: evaluation-SPLIT.json in the run folder. Of other weights or other data than the
+    run's own, and in the working directory without a run, the name says which."""
     batch_size: int = 256
     """Samples of one forward pass of each process."""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        given = self.run_dir is not None or self.weights is not None
+        require(given, "weights", None, "a saved .safetensors file, unless run_dir names a run's folder")

@@ -11,19 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from configs.errors import InputError
 from configs.tables import plain_table
-from data_pipes.sources import source
 from data_pipes.sources.samples import Samples
-from data_pipes.spec import DataSpec
-from train import guards, live_teacher, saved
+from train import live_teacher, saved
+from train.evaluate import subject
 from train.evaluate.config import EvaluateConfig
 from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import Scores, wilson
 from train.live_teacher import LiveTeacher
 from train.loaders import choose_executor, evaluation_loader
-from train.processes import start
-from train.run_folder.run_dir import RunDir, write_json
+from train.processes import main_first, start
+from train.run_folder.run_dir import write_json
 
 logger = logging.getLogger(__name__)
 WIDEST = 20  # classes of a confusion matrix that still fits a terminal
@@ -37,7 +35,7 @@ def score(config: EvaluateConfig, *, teacher_asked_for: bool = True) -> None:
 
 
 def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked_for: bool = True) -> None:
-    """Evaluate on all processes; the main one prints the scores and writes evaluation-SPLIT.json.
+    """Evaluate on all processes; the main one prints the scores and writes the report.
 
     teacher_asked_for: a missing teacher is an error; otherwise agreement is left out with a warning.
     """
@@ -46,9 +44,7 @@ def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked
     size = config.teacher_size or saved.teacher_size(config.run_dir)
     if taught:
         live_teacher.require_fit(str(config.teacher), data, size, key="teacher_size")
-    with accelerator.main_process_first():
-        samples = _labelled(data, config.split)
-    guards.require_classes(card.classes, samples.classes, "the network")
+    samples = main_first(accelerator, lambda: subject.samples(config, data, card.classes))
     teacher = None
     if config.teacher is not None and not taught:
         logger.warning("the run's teacher %s is not there: agreement is not measured", config.teacher)
@@ -61,20 +57,9 @@ def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked
     scores = evaluate(accelerator, net, loader.epoch(0), len(samples.classes), teacher=teacher)
     loader.close()
     if accelerator.is_main_process:
-        folder = RunDir.at(config.run_dir).path
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"evaluation-{samples.split}.json"
+        path = subject.report_path(config, samples.split)
         write_json(path, record(scores, samples, teacher=config.teacher if teacher is not None else None))
         show(scores, samples, path, with_teacher=teacher is not None)
-
-
-def _labelled(data: DataSpec, split: str) -> Samples:
-    available = source.splits(data)
-    name: Any = ("test" if "test" in available else "validation") if split == "auto" else split
-    samples = source.load(data, name)
-    if not samples.labelled:
-        raise InputError(f"the {name} split has no labels to compare with; train.predict writes predictions for it")
-    return samples
 
 
 def record(scores: Scores, samples: Samples, *, teacher: str | None) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""Predictions for unlabelled images: python -m train.predict --run_dir runs/food11/distill --images photos/"""
+"""Predictions for images: python -m train.predict --weights student.safetensors --images photos/"""
 
 from __future__ import annotations
 
 from configs import reader
 from train.predict.config import PredictConfig
-from train.run_folder.run_dir import with_own_config
+from train.run_folder.own_config import with_own_config
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
         PredictConfig,
         with_own_config(),
         prog="python -m train.predict",
-        description="Predict a folder of images to a CSV file (Id,Category), or show one image's five best classes.",
+        description="Predict a folder or a split of images to a CSV file, or show one image's five best classes.",
         other_sections=True,
     )
     from train.predict.prediction import predict  # torch is loaded only for a config that holds

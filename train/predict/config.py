@@ -8,25 +8,47 @@ from typing import Literal
 from configs.errors import require
 from data_pipes.spec import DataSpec
 
+Tta = Literal["none", "hflip"]
+Ids = Literal["name", "index"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictConfig:
     """Predictions for images without labels."""
 
-    run_dir: str
-    """Folder of the run whose weights are used."""
-    data: DataSpec
-    """Where images are and how they are loaded. Without --config, the run's own config.yaml says."""
+    run_dir: str | None = None
+    """Folder of the run whose weights are used. Not needed with weights."""
     weights: str | None = None
-    """A .safetensors file to use instead of the run's own."""
+    """A .safetensors file. It holds the size, crop, normalisation and classes, and needs no run folder; with run_dir,
+    it is used instead of the run's own."""
+    data: DataSpec
+    """Where images are and how they are loaded. Without --config, the run's own config.yaml or the header of weights
+    says; the source is then recognised by the layout of data.root."""
     images: str | None = None
-    """A folder of images, or one image. null: the data set's evaluation split."""
+    """A folder of images, or one image. null: a split of the data set at data.root."""
+    split: Literal["auto", "train", "validation", "test", "evaluation", "all"] = "auto"
+    """Which split of the data set, if images is null. auto: evaluation, the images without labels."""
     output: str | None = None
-    """CSV file with the columns Id,Category. null: predictions.csv in the run folder."""
+    """CSV file. null: predictions.csv in the run folder, or in the working directory where there is none; of a single
+    image, nothing is written then."""
+    columns: str = "Id,Category"
+    """Names of the two columns, such as id,pred."""
+    ids: Ids = "name"
+    """First column. name: the file's name without its ending (0000 of 0000.jpg), or the row of an array. index: 0, 1,
+    2, ... Names are written as they are: a spreadsheet may take one that begins with = + - or @ for a formula."""
     category: Literal["index", "name"] = "index"
-    """What the column Category holds: the class number, or its name."""
+    """Second column: the class number, or its name."""
+    tta: Tta = "none"
+    """hflip: mean probabilities of each image and its mirror image."""
     batch_size: int = 256
     """Images of one forward pass."""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        names = self.columns.split(",")
+        require(len(names) == 2 and all(n.strip() for n in names), "columns", self.columns, "two names, as id,pred")
+        given = self.run_dir is not None or self.weights is not None
+        require(given, "weights", None, "a saved .safetensors file, unless run_dir names a run's folder")
+        require(
+            self.images is None or self.split == "auto", "split", self.split, "auto with images, which is no data set"
+        )

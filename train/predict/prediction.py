@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from pathlib import Path
 
@@ -16,72 +15,97 @@ from configs.errors import InputError
 from configs.tables import plain_table
 from data_pipes.loader import PlanLoader
 from data_pipes.sources import source
-from data_pipes.sources.image_files import EXTENSIONS
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from models.artefact import Card
 from train import saved
-from train.loaders import choose_executor, evaluation_loader
-from train.predict.config import PredictConfig
-from train.processes import start
+from train.loaders import FEW_IMAGES, choose_executor, evaluation_loader
+from train.predict.config import PredictConfig, Tta
+from train.predict.submission import deliver, identifiers, require_writable, text_of, warn_of_odd
+from train.processes import by_main, main_first, start
 from train.run_folder.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
 
 
 def predict(config: PredictConfig) -> None:
-    """Write the CSV of a folder, or print the five best classes of one image."""
+    """Write the CSV of a folder or a split, or print the five best classes of one image."""
     accelerator = start("float32")
     net, card, data = saved.load(config.run_dir, config.weights, config.data)
-    with accelerator.main_process_first():
-        samples = _samples(config, data)
-    chosen = choose_executor(accelerator, data, samples)
+    output = output_of(config)
+    if output is not None:
+        by_main(accelerator, lambda: require_writable(output))
+    samples = main_first(accelerator, lambda: _samples(config, data))
+    single = config.images is not None and Path(config.images).is_file()
+    chosen = FEW_IMAGES if single and data.executor == "auto" else choose_executor(accelerator, data, samples)
     loader = evaluation_loader(accelerator, samples, data, chosen, batch_size=config.batch_size)
-    probability_NK = probabilities(accelerator, net.to(accelerator.device), loader)
+    probability_NK = probabilities(accelerator, net.to(accelerator.device), loader, config.tta)
     loader.close()
     if accelerator.is_main_process:
-        if config.images is not None and Path(config.images).is_file():
+        if single:
             _show(card, probability_NK[0])
-        else:
-            output = Path(config.output) if config.output else RunDir.at(config.run_dir).path / "predictions.csv"
-            write_csv(output, identifiers(samples), probability_NK.argmax(dim=1), card, config.category)
-            logger.info("%s: %d rows", output, len(samples))
+        if output is not None:
+            _write(config, output, samples, card, probability_NK.argmax(dim=1).tolist())
     accelerator.end_training()
 
 
+def output_of(config: PredictConfig) -> Path | None:
+    """The CSV file to write; None: one image is shown, and no file was asked for."""
+    if config.output is not None:
+        return Path(config.output)
+    if config.images is not None and Path(config.images).is_file():
+        return None
+    return (Path() if config.run_dir is None else RunDir.at(config.run_dir).path) / "predictions.csv"
+
+
 def _samples(config: PredictConfig, data: DataSpec) -> Samples:
-    if config.images is not None:
-        return source.unlabelled(data.bad_files, config.images, threads=data.threads, follow_links=data.follow_links)
-    if "evaluation" not in source.splits(data):
-        raise InputError(f"data.source {data.source} has no unlabelled split; give --images FOLDER_OR_FILE")
+    if config.images is None:
+        return _split(config, data)
+    samples = source.unlabelled(data.bad_files, config.images, threads=data.threads, follow_links=data.follow_links)
+    inner = sum("/" in key for key in samples.key_N)
+    deeper = f", {inner:,} of them in sub-folders" if inner else ""
+    logger.info("images: %s below %s%s", f"{len(samples):,}", config.images, deeper)
+    return samples
+
+
+def _split(config: PredictConfig, data: DataSpec) -> Samples:
+    if config.split != "auto":
+        return source.load(data, config.split)
+    if data.root is None and not data.facts.bundled:
+        raise InputError("nothing to predict: give --images FOLDER_OR_FILE, or --data.root with a data set")
+    available = source.splits(data)
+    if "evaluation" not in available:
+        raise InputError(
+            f"data.source {data.source} has no unlabelled split; give --images FOLDER_OR_FILE, or --split with one of "
+            f"{', '.join(available)}"
+        )
     return source.load(data, "evaluation")
 
 
 @torch.no_grad()
-def probabilities(accelerator: Accelerator, net: nn.Module, loader: PlanLoader) -> Tensor:
-    """Return probability_NK on the CPU, in the order of the samples, from all processes."""
+def probabilities(accelerator: Accelerator, net: nn.Module, loader: PlanLoader, tta: Tta = "none") -> Tensor:
+    """Return probability_NK on the CPU, in the order of the samples, from all processes.
+
+    tta: hflip averages the probabilities of each image and its mirror image. InputError: a probability is NaN.
+    """
     parts = []
     for batch in loader.epoch(0):
         probability_BK = net(batch.image_BCHW).softmax(dim=1)
+        if tta == "hflip":
+            probability_BK = (probability_BK + net(batch.image_BCHW.flip(3)).softmax(dim=1)) / 2
         parts.append(accelerator.gather_for_metrics(probability_BK).cpu())
-    return torch.cat(parts)
+    probability_NK = torch.cat(parts)
+    if bool(probability_NK.isnan().any()):
+        raise InputError("the network's outputs are NaN or infinite: its weights overflow on these images")
+    return probability_NK
 
 
-def identifiers(samples: Samples) -> list[str]:
-    """Return file names without folder and image ending; whole paths where names are not unique."""
-    names = [Path(key) for key in samples.key_N]
-    stems = [name.stem if name.suffix.lower() in EXTENSIONS else name.name for name in names]
-    return stems if len(set(stems)) == len(stems) else list(samples.key_N)
-
-
-def write_csv(path: Path, name_N: list[str], answer_N: Tensor, card: Card, category: str) -> None:
-    """Write the columns Id,Category in UTF-8; bytes of a file's name that are not UTF-8 become escapes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        rows = csv.writer(file)
-        rows.writerow(["Id", "Category"])
-        for name, answer in zip(name_N, answer_N.tolist(), strict=True):
-            rows.writerow([name, card.classes[answer] if category == "name" else answer])
+def _write(config: PredictConfig, output: Path, samples: Samples, card: Card, answer_N: list[int]) -> None:
+    name_N = identifiers(samples, config.ids)
+    warn_of_odd(name_N)
+    answers = [card.classes[answer] for answer in answer_N] if config.category == "name" else answer_N
+    deliver(output, text_of(config.columns, name_N, answers))
+    logger.info("%s: %d rows", output, len(name_N))
 
 
 def _show(card: Card, probability_K: Tensor) -> None:

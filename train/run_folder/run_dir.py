@@ -18,7 +18,6 @@ from typing import Any
 import yaml
 
 from configs import records
-from configs.arguments import last_value
 from configs.errors import InputError
 from configs.files import write_atomically
 from train.run_folder import status, version
@@ -118,15 +117,6 @@ class RunDir:
                 f"{self.path} holds {', '.join(found)}, which a run would replace, and is no run folder (it has no "
                 f"{ENVIRONMENT}); choose another --run_dir"
             )
-
-
-def with_own_config() -> list[str]:
-    """Return this process's arguments, preceded by the run folder's config.yaml unless --config is among them."""
-    words = sys.argv[1:]
-    folder = last_value(words, "--run_dir")
-    if last_value(words, "--config") or folder is None or not RunDir.at(folder).config.exists():
-        return words
-    return ["--config", str(RunDir.at(folder).config), *words]
 
 
 def differing_keys(old: Any, new: Any, free: Collection[str], prefix: str = "") -> list[str]:

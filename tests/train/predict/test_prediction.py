@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 
 import reference
-from configs.errors import InputError
+from configs.errors import InputError, UsageError
 from data_pipes.spec import DataSpec
 from models import artefact
 from models.artefact import Card
@@ -102,12 +102,6 @@ def test_identifiers_are_stems_unless_two_would_be_the_same(run, tmp_path, names
     assert [name for name, _ in table(run / "predictions.csv")[1:]] == expected
 
 
-def test_commas_and_quotes_in_names_survive(run, tmp_path):
-    _, card = artefact.load(run / "model.safetensors")
-    prediction.write_csv(tmp_path / "o.csv", ['a"b', "c,d"], torch.tensor([3, 0]), card, "name")
-    assert table(tmp_path / "o.csv")[1:] == [['a"b', "hen, brown"], ["c,d", "cat"]]
-
-
 def test_a_name_that_is_not_utf8_is_written_as_an_escape(run, tmp_path):
     folder = write(tmp_path / "photos", os.fsdecode(b"caf\xe9.png"), "th\u00e9.png")
     prediction.predict(PredictConfig(run_dir=str(run), data=DATA, images=str(folder)))
@@ -141,8 +135,10 @@ def test_links_are_followed_when_asked_for(run, tmp_path):
 
 
 def test_without_an_unlabelled_split_the_way_out_is_named(run):
-    with pytest.raises(InputError, match="digits has no unlabelled split; give --images FOLDER_OR_FILE"):
+    with pytest.raises(InputError, match=r"digits has no unlabelled split; give --images .* or --split .* test"):
         prediction.predict(PredictConfig(run_dir=str(run), data=DATA))
+    with pytest.raises(InputError, match=r"nothing to predict: give --images FOLDER_OR_FILE, or --data.root"):
+        prediction.predict(PredictConfig(run_dir=str(run), data=replace(DATA, source="folder")))
 
 
 def test_one_image_shows_its_five_best_classes_and_writes_nothing(run, tmp_path, capsys):
@@ -153,6 +149,91 @@ def test_one_image_shows_its_five_best_classes_and_writes_nothing(run, tmp_path,
     rows = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines() if "%" in line]
     assert [" ".join(words) for words in rows] == [f"{CLASSES[k]} {probability_K[k].item():.1%}" for k in best]
     assert sorted(path.name for path in run.iterdir()) == ["model.safetensors"]
+
+
+def test_of_one_image_a_file_is_written_when_asked_for(run, tmp_path, capsys):
+    folder = write(tmp_path / "photos", "one.png")
+    config = PredictConfig(run_dir=str(run), data=DATA, images=str(folder / "one.png"), output=str(tmp_path / "o.csv"))
+    prediction.predict(config)
+    best = int(logits(run, folder / "one.png").argmax())
+    assert (tmp_path / "o.csv").read_text() == f"Id,Category\none,{best}\n"
+    assert "%" in capsys.readouterr().out
+
+
+# ---- without a run folder
+
+
+def test_without_a_run_the_answers_are_in_the_working_directory(run, tmp_path, monkeypatch):
+    folder = write(tmp_path / "photos", "a/1.png", "2.png")
+    monkeypatch.chdir(tmp_path)
+    prediction.predict(PredictConfig(weights=str(run / "model.safetensors"), data=DATA, images=str(folder)))
+    assert [name for name, _ in table(tmp_path / "predictions.csv")[1:]] == ["2", "1"]
+
+
+def always(run: Path, answer: int, path: Path) -> Path:
+    """A network that says the same of every image."""
+    net, card = artefact.load(run / "model.safetensors")
+    with torch.no_grad():
+        net.fc.weight.zero_()
+        net.fc.bias.copy_(torch.nn.functional.one_hot(torch.tensor(answer), len(CLASSES)))
+    artefact.save(path, net, card)
+    return path
+
+
+def test_a_labelled_split_in_the_columns_of_a_course(run, tmp_path):
+    weights = always(run, 3, tmp_path / "three.safetensors")
+    config = PredictConfig(weights=str(weights), data=DATA, split="test", columns="id,pred", ids="index")
+    prediction.predict(replace(config, output=str(tmp_path / "pred.csv")))
+    lines = (tmp_path / "pred.csv").read_bytes().split(b"\n")
+    assert lines[0] == b"id,pred" and lines[1:-1] == [b"%d,3" % i for i in range(360)][: len(lines) - 2]
+    assert len(lines) == 359 + 2 and lines[-1] == b""
+
+
+def test_the_mirror_image_counts_half(run, tmp_path):
+    accelerator = Accelerator(cpu=True)
+    pixels = [reference.picture(16, 16, 1, seed=i) for i in range(5)]
+    net, card = artefact.load(run / "model.safetensors")
+    spec = replace(DATA, image_size=(16, 16), mean=card.mean, std=card.std)
+
+    def of(images, tta):
+        loader = evaluation_loader(accelerator, reference.in_memory(images), spec, FEW_IMAGES, batch_size=3)
+        found = prediction.probabilities(accelerator, net, loader, tta)
+        loader.close()
+        return found
+
+    plain, mirrored = of(pixels, "none"), of([image[:, ::-1].copy() for image in pixels], "none")
+    assert (plain - mirrored).abs().max() > 1e-3, "an image like its mirror image proves nothing"
+    torch.testing.assert_close(of(pixels, "hflip"), (plain + mirrored) / 2, atol=1e-6, rtol=0)
+
+
+def test_broken_files_stop_it_or_are_left_out(run, tmp_path):
+    folder = write(tmp_path / "photos", "1.png", "2.png")
+    (folder / "torn.png").write_bytes((folder / "1.png").read_bytes()[:40])
+    config = PredictConfig(run_dir=str(run), data=DATA, images=str(folder))
+    with pytest.raises(InputError, match=r"1 of 3 files cannot be used: torn.png: .*data.bad_files: skip"):
+        prediction.predict(config)
+    assert not (run / "predictions.csv").exists()
+    prediction.predict(replace(config, data=replace(DATA, bad_files="skip")))
+    assert [name for name, _ in table(run / "predictions.csv")[1:]] == ["1", "2"]
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_image_is_read(run, tmp_path):
+    (tmp_path / "file").touch()
+    for output in (tmp_path, tmp_path / "file" / "o.csv"):
+        with pytest.raises(UsageError, match=r"output .*(is a folder|cannot be written)"):
+            prediction.predict(PredictConfig(run_dir=str(run), data=DATA, images="nowhere", output=str(output)))
+
+
+def test_answers_that_are_no_numbers_are_refused(run):
+    accelerator, (net, card) = Accelerator(cpu=True), artefact.load(run / "model.safetensors")
+    spec = replace(DATA, image_size=(16, 16), mean=card.mean, std=card.std)
+    samples = reference.in_memory([reference.picture(16, 16, 1)])
+    loader = evaluation_loader(accelerator, samples, spec, FEW_IMAGES, batch_size=1)
+    with torch.no_grad():
+        net.fc.bias.fill_(float("inf"))
+    with pytest.raises(InputError, match=r"outputs are NaN or infinite"):
+        prediction.probabilities(accelerator, net, loader)
+    loader.close()
 
 
 def test_probabilities_are_one_row_per_sample_without_padding(run):

@@ -16,11 +16,8 @@ from configs import reader
 from configs.errors import InputError
 from data_pipes.spec import DataSpec
 from models.spec import ModelSpec
-from train.config import DistillConfig, OptimSpec, TeacherConfig, TrackSpec
-from train.evaluate.config import EvaluateConfig
-from train.loss.config import DistillSpec
-from train.predict.config import PredictConfig
-from train.run_folder.run_dir import FREE_KEYS, RunDir, differing_keys, with_own_config, write_json
+from train.config import OptimSpec, TeacherConfig, TrackSpec
+from train.run_folder.run_dir import FREE_KEYS, RunDir, differing_keys, write_json
 
 DATA = DataSpec(source="digits", image_size=(16, 16), mean=(0.3,), std=(0.4,))
 CONFIG = TeacherConfig(
@@ -158,54 +155,6 @@ def test_json_of_a_dataclass_and_of_plain_values(tmp_path):
     write_json(tmp_path / "b.json", {"x": (1, 2.5)})
     assert json.loads((tmp_path / "a.json").read_text())["every"] == 50
     assert (tmp_path / "b.json").read_text() == '{\n  "x": [\n    1,\n    2.5\n  ]\n}\n'
-
-
-# ---- a run's own config
-
-
-def arguments(monkeypatch, *words: object) -> list[str]:
-    monkeypatch.setattr(sys, "argv", ["prog", *map(str, words)])
-    return with_own_config()
-
-
-@pytest.mark.parametrize("form", ["apart", "together"])
-def test_the_runs_own_config_comes_first(folder, monkeypatch, form):
-    folder.open(reader.dump(CONFIG))
-    words = ["--run_dir", folder.path] if form == "apart" else [f"--run_dir={folder.path}"]
-    found = arguments(monkeypatch, *words, "--split", "test")
-    assert found == ["--config", str(folder.config), *map(str, words), "--split", "test"]
-
-
-def test_a_config_that_is_named_is_the_only_one(folder, monkeypatch):
-    folder.open(reader.dump(CONFIG))
-    for words in (["--config", "c.yaml"], ["--config=c.yaml"]):
-        given = ["--run_dir", str(folder.path), *words]
-        assert arguments(monkeypatch, *given) == given
-
-
-def test_without_a_run_or_its_config_arguments_stay(tmp_path, monkeypatch):
-    assert arguments(monkeypatch, "--split", "test") == ["--split", "test"]
-    assert arguments(monkeypatch, "--run_dir", tmp_path) == ["--run_dir", str(tmp_path)]
-    assert arguments(monkeypatch, "--run_dir") == ["--run_dir"]
-
-
-def test_of_several_run_folders_the_last_one_counts_as_everywhere_else(tmp_path, monkeypatch):
-    one, two = (RunDir.at(str(tmp_path / name)) for name in ("one", "two"))
-    for folder in (one, two):
-        folder.open(reader.dump(CONFIG))
-    for words in (["--run_dir", one.path, f"--run_dir={two.path}"], [f"--run_dir={one.path}", "--run_dir", two.path]):
-        assert arguments(monkeypatch, *words)[1] == str(two.config)
-
-
-@pytest.mark.parametrize("cls", [EvaluateConfig, PredictConfig])
-@pytest.mark.parametrize("stage", ["teacher", "distill"])
-def test_evaluate_and_predict_read_the_config_of_every_kind_of_run(folder, monkeypatch, cls, stage):
-    """`python -m train.evaluate --run_dir R` must take any config.yaml that a run writes."""
-    distill = DistillConfig(run_dir="r", data=DATA, epochs=1, student=CONFIG.model, distill=DistillSpec(alpha=0.0))
-    folder.open(reader.dump(CONFIG if stage == "teacher" else distill))
-    argv = arguments(monkeypatch, "--run_dir", folder.path)
-    found = reader.read(cls, argv, prog="p", description="d", other_sections=True)
-    assert found.data == DATA and found.run_dir == str(folder.path)
 
 
 def test_a_run_whose_config_names_a_file_in_letters_resumes_in_an_ascii_locale(tmp_path):

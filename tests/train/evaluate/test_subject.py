@@ -1,0 +1,145 @@
+"""Which images are measured, by which classes, and where the report goes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import reference
+import tiny_digits
+from configs.errors import InputError
+from data_pipes.spec import DataSpec
+from train.evaluate import subject
+from train.evaluate.config import EvaluateConfig
+from train.evaluate.score_sheet import score
+
+SPEC = {"image_size": (16, 16), "mean": (0.4,), "std": (0.25,), "threads": 1}
+KNOWN = ("cat", "cow", "dog")
+
+
+def write(root: Path, *paths: str) -> Path:
+    for seed, path in enumerate(paths):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / path), reference.picture(16, 16, 1, seed=seed))
+    return root
+
+
+def config(root: Path, **changes) -> EvaluateConfig:
+    data = DataSpec(source=changes.pop("source", "folder"), root=str(root), **SPEC)
+    return EvaluateConfig(**{"weights": "net.safetensors", "data": data} | changes)
+
+
+def found(made: EvaluateConfig, known=KNOWN):
+    return subject.samples(made, made.data, known)
+
+
+# ---- which images
+
+
+def test_a_folder_without_splits_is_measured_whole(tmp_path):
+    root = write(tmp_path / "pets", *(f"{name}/{i}.png" for name in KNOWN for i in range(12)))
+    samples = found(config(root))
+    assert samples.split == "all" and len(samples) == 36
+    assert len(found(config(root, split="validation"))) == 3  # a tenth, if asked for
+
+
+def test_the_runs_own_folder_is_measured_on_the_validation_split(tmp_path):
+    root = write(tmp_path / "pets", *(f"{name}/{i}.png" for name in KNOWN for i in range(12)))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(f"data: {{source: folder, root: {root}}}")
+    own = config(root, run_dir=str(tmp_path / "run"), weights=None)
+    assert found(own).split == "validation"
+    other = write(tmp_path / "other", "cat/1.png", "dog/1.png")
+    assert found(replace(own, data=replace(own.data, root=str(other)))).split == "all"
+
+
+def test_splits_that_are_there_are_kept_to(tmp_path):
+    root = write(tmp_path / "pets", *(f"{split}/{name}/{split}.png" for split in ("train", "val") for name in KNOWN))
+    assert found(config(root)).split == "validation" and len(found(config(root, split="all"))) == 6
+    write(root, *(f"test/{name}/1.png" for name in KNOWN))
+    assert found(config(root)).split == "test"
+
+
+def test_an_unlabelled_split_is_refused_with_the_way_out(tmp_path):
+    write(tmp_path, "training/0_1.png", "training/1_1.png", "evaluation/0000.png")
+    data = DataSpec(source="food11", root=str(tmp_path), **SPEC)
+    with pytest.raises(InputError, match=r"the evaluation split has no labels .* train\.predict writes predictions"):
+        subject.labelled(data, "evaluation", own=False)
+
+
+# ---- which classes
+
+
+def test_classes_of_a_folder_are_matched_by_name(tmp_path):
+    root = write(tmp_path / "some", "cat/1.png", "dog/1.png", "dog/2.png")
+    samples = found(config(root), known=("dog", "cow", "cat"))
+    assert samples.classes == ("dog", "cow", "cat")
+    assert dict(zip(samples.key_N, samples.label_N.tolist(), strict=True)) == {
+        "cat/1.png": 2,
+        "dog/1.png": 0,
+        "dog/2.png": 0,
+    }
+    assert len(found(config(write(tmp_path / "one", "cat/1.png")))) == 1
+
+
+def test_a_class_that_the_network_does_not_know_is_named(tmp_path):
+    root = write(tmp_path / "some", "cat/1.png", "hen/1.png")
+    with pytest.raises(InputError, match=r"does not know the classes hen; it knows cat, cow, dog\. Rename"):
+        found(config(root))
+
+
+def test_numbers_of_a_data_set_count_as_the_networks_classes_but_names_must_be_its_own(tmp_path):
+    root = write(tmp_path / "food", *(f"training/{label}_{i}.png" for label in range(3) for i in range(2)))
+    made = config(root, source="food11", split="train")
+    samples = found(made)
+    assert samples.classes == KNOWN and set(samples.label_N.tolist()) == {0, 1, 2}
+    (root / "classes.txt").write_text("cat\ndog\ncow")
+    with pytest.raises(InputError, match="the same classes in another order"):
+        found(made)
+    with pytest.raises(InputError, match="knows 4 classes and the data set has 3"):
+        found(made, known=("a", "b", "c", "d"))
+
+
+# ---- where the report goes
+
+
+@pytest.mark.parametrize(
+    ("weights", "root", "name"),
+    [
+        (None, "pets", "run/evaluation-test.json"),
+        ("run/model.safetensors", "pets", "run/evaluation-test.json"),
+        ("run/cut-01/cut.safetensors", "pets", "run/evaluation-cut-01-cut-test.json"),
+        ("net.safetensors", "pets", "run/evaluation-net-test.json"),
+        (None, "other", "run/evaluation-other-test.json"),
+        ("net.safetensors", "other", "run/evaluation-net-other-test.json"),
+    ],
+)
+def test_the_runs_own_report_is_kept_for_its_own_weights_and_data(tmp_path, weights, root, name):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(f"data: {{source: folder, root: {tmp_path}/pets}}")
+    file = None if weights is None else str(tmp_path / weights)
+    made = config(tmp_path / root, run_dir=str(tmp_path / "run"), weights=file)
+    assert subject.report_path(made, "test") == tmp_path / name
+    assert subject.report_path(replace(made, output="x.json"), "test") == Path("x.json")
+
+
+def test_without_a_run_the_report_is_in_the_working_directory(tmp_path):
+    assert subject.report_path(config(tmp_path / "other"), "all") == Path("evaluation-net-other-all.json")
+    digits = config(tmp_path, data=DataSpec(source="digits", **SPEC))
+    assert subject.report_path(digits, "test") == Path("evaluation-net-digits-test.json")
+
+
+def test_a_file_and_a_folder_are_enough(tmp_path, monkeypatch, capsys):
+    weights = tiny_digits.save(tmp_path / "net.safetensors", classes=KNOWN)
+    root = write(tmp_path / "other", *(f"{name}/{i}.png" for name in ("dog", "cat") for i in range(3)))
+    monkeypatch.chdir(tmp_path)
+    score(config(root, weights=str(weights)))
+    sheet = json.loads((tmp_path / "evaluation-net-other-all.json").read_text())
+    assert sheet["samples"] == 6 and sheet["classes"] == list(KNOWN)
+    assert np.array(sheet["confusion"]).sum(axis=1).tolist() == [3, 0, 3]
+    assert "all: 6 images" in capsys.readouterr().out

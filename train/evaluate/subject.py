@@ -1,0 +1,110 @@
+"""What train.evaluate measures: the images, labelled as the network counts its classes, and the report's file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from configs.errors import InputError
+from configs.home import expand
+from data_pipes.sources import source
+from data_pipes.sources.folders import composed
+from data_pipes.sources.image_files import some
+from data_pipes.sources.samples import Samples
+from data_pipes.spec import DataSpec
+from train import guards, saved
+from train.evaluate.config import EvaluateConfig
+from train.run_folder.run_dir import RunDir
+
+logger = logging.getLogger(__name__)
+
+
+def samples(config: EvaluateConfig, data: DataSpec, known: Sequence[str]) -> Samples:
+    """Load the images of the split that is asked for, labelled by the network's classes.
+
+    InputError: they have no labels, or classes that the network does not know.
+    """
+    found = labelled(data, config.split, own=saved.own_data(config.run_dir, config.data) is True)
+    if data.source == "folder":
+        found = by_name(found, known)
+    elif _numbered(found.classes) and len(found.classes) == len(known) and data.classes is None:
+        if tuple(known) != found.classes:
+            logger.info("the data set numbers its classes: they count as the network's, in its order")
+        found = replace(found, classes=tuple(known))
+    else:
+        guards.require_classes(known, found.classes, "the network")
+    logger.info("data: %s images of the split %s", f"{len(found):,}", found.split)
+    return found
+
+
+def labelled(data: DataSpec, split: str, *, own: bool) -> Samples:
+    """Load a labelled split; auto chooses one. own: the data set is the one that the network was trained on."""
+    if split == "auto":
+        split = _best_split(data, own=own)
+    found = source.load(data, split)  # type: ignore[arg-type]
+    if not found.labelled:
+        raise InputError(f"the {split} split has no labels to compare with; train.predict writes predictions for it")
+    return found
+
+
+def _best_split(data: DataSpec, *, own: bool) -> str:
+    available = source.splits(data)
+    if "test" in available:
+        return "test"
+    if not own and source.undivided(data):
+        return "all"
+    return "validation"
+
+
+def by_name(found: Samples, known: Sequence[str]) -> Samples:
+    """Number the classes of a folder as the network does, which may know more of them, and in another order.
+
+    InputError: the network does not know a class.
+    """
+    number = {composed(name): place for place, name in enumerate(known)}
+    foreign = [name for name in found.classes if name not in number]
+    if foreign:
+        raise InputError(
+            f"the network does not know the classes {some(foreign)}; it knows {some(list(known))}. Rename their "
+            "folders, or leave them out"
+        )
+    if tuple(number) == found.classes:
+        return found
+    new = np.array([number[name] for name in found.classes], np.int64)
+    lacking = [name for name in number if name not in found.classes]
+    if lacking:
+        logger.info("no folder has the classes %s: scores are over the other %d", some(lacking), len(found.classes))
+    return replace(found, classes=tuple(known), label_N=new[found.label_N])
+
+
+def _numbered(classes: Sequence[str]) -> bool:
+    return tuple(classes) == tuple(map(str, range(len(classes))))
+
+
+def report_path(config: EvaluateConfig, split: str) -> Path:
+    """The file of the report: the run's own evaluation-SPLIT.json for the run's own weights and data, or another."""
+    if config.output is not None:
+        return Path(config.output)
+    tags = _tags(config.weights, config.run_dir)
+    if saved.own_data(config.run_dir, config.data) is False:
+        root = config.data.root
+        tags.append(config.data.source if root is None else expand(root).resolve().name)
+    folder = Path() if config.run_dir is None else RunDir.at(config.run_dir).path
+    return folder / f"{'-'.join(['evaluation', *tags, split])}.json"
+
+
+def _tags(weights: str | None, run_dir: str | None) -> list[str]:
+    """Which weights these are; nothing for the run's own."""
+    if weights is None:
+        return []
+    path = Path(weights).resolve()
+    if run_dir is None:
+        return [path.stem]
+    home = RunDir.at(run_dir).path.resolve()
+    if path == RunDir(home).weights:
+        return []
+    return list(path.relative_to(home).with_suffix("").parts) if path.is_relative_to(home) else [path.stem]
