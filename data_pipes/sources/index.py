@@ -163,7 +163,7 @@ def _inspect(data: bytes) -> tuple[int, int, int]:
         if not jpeg:
             size = image.size  # Pillow orients a TIFF while loading it.
             _check_whole(image, data)
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
     return (size[1], size[0], orientation) if orientation >= 5 else (*size, orientation)
 
 
@@ -178,7 +178,8 @@ def _check_whole(image: Image.Image, data: bytes) -> None:
         raise ValueError(f"OpenCV cannot decode this {image.format}; save it anew")
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation of a loaded image, 1 to 8. Pillow has turned a TIFF while loading it, which is then 1."""
     try:
         value = image.getexif().get(ORIENTATION_TAG, 1)
     except Exception:  # Damaged metadata with intact pixels: viewers ignore the orientation.

@@ -58,15 +58,15 @@ def decode(data: bytes, kind: str) -> NDArray[np.uint8] | None:
     try:
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
             image.load()
-            return _high_byte(image) if image.mode.startswith("I;16") else np.array(image.convert("RGB"))
+            return grey_of_16_bits(image) if image.mode.startswith("I;16") else np.array(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, Image.DecompressionBombError):
         return None
 
 
-def _high_byte(image: Image.Image) -> NDArray[np.uint8]:
+def grey_of_16_bits(image: Image.Image) -> NDArray[np.uint8]:
     """The high byte of 12 or 16 bits of grey. Pillow leaves the inversion of white-is-zero images to the caller."""
     tags = getattr(image, "tag_v2", {})
-    high_HW = (np.asarray(image) >> (tags[BITS_TAG][0] - 8)).astype(np.uint8)
+    high_HW = (np.asarray(image) >> (tags.get(BITS_TAG, (16,))[0] - 8)).astype(np.uint8)
     if tags.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO:
         high_HW = 255 - high_HW
     return np.repeat(high_HW[..., None], 3, axis=2)
