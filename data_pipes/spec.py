@@ -155,7 +155,9 @@ class DataSpec:
 
     source: SourceName
     """digits (ships with scikit-learn), idx (MNIST, Fashion-MNIST), cifar10 (python pickles), cifar10.1 (.npy),
-    food11 (training/3_17.jpg, validation/, evaluation/), folder (one folder per class)."""
+    food11 (training/3_17.jpg, validation/, evaluation/ or testing/), folder (one folder per class, below train/, val/
+    and test/ or without them). Folders of splits may be spelt train, training, val, valid, validation, dev, test,
+    testing, evaluation or eval, in any case."""
     root: str | None = None
     """The folder of the data set, as torchvision lays it out. Only digits needs none."""
     classes: tuple[str, ...] | None = None
@@ -183,7 +185,8 @@ class DataSpec:
     train/animals/cat/, a class named animals/cat."""
     follow_links: bool = False
     """Whether to follow links that lead out of data.root or to folders, as DVC and the Hugging Face hub make them. Each
-    folder is read once; two links to one file are two images."""
+    folder is read once; two links to one file are two images. false: a split's folder may still be a link to another
+    folder in data.root."""
     executor: ExecutorName = "auto"
     """What decodes and augments. dali: NVIDIA DALI, on the GPU where there is one. host: OpenCV threads. resident:
     images decoded once and kept on the device. auto: says which it chose, and why."""

@@ -12,6 +12,7 @@ from data_pipes.executors import build
 from data_pipes.executors.choice import Choice
 from data_pipes.loader import Layout, PlanLoader, Views
 from data_pipes.sources import source
+from data_pipes.sources.image_files import some
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from train import guards
@@ -20,6 +21,7 @@ from train.processes import by_main, dtype_of, image_dtype_of, main_first
 
 logger = logging.getLogger(__name__)
 EVAL_BATCH = 256
+NAMED = 5  # classes in the line about the data
 FEW_IMAGES = Choice(name="host", feed="files", reason="a few images are not worth a canvas")
 """The executor for a handful of images of a split."""
 
@@ -39,12 +41,21 @@ class Data:
 
 
 def load_splits(accelerator: Accelerator, spec: DataSpec) -> tuple[Samples, Samples]:
-    """Load the training and the validation split."""
-    train, validation = main_first(
-        accelerator, lambda: (source.load(spec, "train"), source.load(spec, "validation"))
-    )  # the others then find its index
-    logger.info("data: %s train, %s validation images", f"{len(train):,}", f"{len(validation):,}")
-    return train, validation
+    """Load the training and the validation split. InputError: there is one class alone."""
+
+    def load() -> tuple[Samples, Samples]:
+        source.require_classes_to_tell_apart(spec)
+        return source.load(spec, "train"), source.load(spec, "validation")
+
+    return main_first(accelerator, load)  # the others then find its index
+
+
+def say(*splits: Samples | None) -> None:
+    """Log the classes and the size of each split that is there."""
+    present = [samples for samples in splits if samples is not None]
+    classes = present[0].classes
+    sizes = ", ".join(f"{len(samples):,} {samples.split}" for samples in present)
+    logger.info("data: %d classes (%s), %s images", len(classes), some(classes, NAMED), sizes)
 
 
 def load_test(accelerator: Accelerator, spec: DataSpec) -> Samples | None:
@@ -112,6 +123,7 @@ def training_data(config: TrainConfig, accelerator: Accelerator, layout: Layout)
     """
     train, validation = load_splits(accelerator, config.data)
     test = load_test(accelerator, config.data) if config.test else None
+    say(train, validation, test)
     chosen = choose_executor(accelerator, config.data, train)
     train_loader = training_loader(config, accelerator, train, layout, chosen)
     validation_loader = evaluation_loader(accelerator, validation, config.data, chosen, dtype_of(config.precision))

@@ -1,4 +1,4 @@
-"""Files and labels of data sets that are folders of images: the Food-11 layout and class folders.
+"""Files and labels of data sets of class folders, and folders of images without labels.
 
 Class names are compared and stored in Unicode's composed form (NFC), so that a data set has the same classes on macOS
 as elsewhere; paths are kept unchanged.
@@ -7,31 +7,17 @@ as elsewhere; paths are kept unchanged.
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from configs.errors import InputError, UsageError
-from data_pipes.sources.image_files import EXTENSIONS, STRAY, Walk, some, warn_once
+from data_pipes.sources.image_files import EXTENSIONS, STRAY, Walk, say_once, some, warn_once
+from data_pipes.sources.layout import like_a_split, source_of, split_of
 from data_pipes.sources.samples import UNLABELLED
 
-FOOD11_CLASSES = (
-    "Bread",
-    "Dairy product",
-    "Dessert",
-    "Egg",
-    "Fried food",
-    "Meat",
-    "Noodles-Pasta",
-    "Rice",
-    "Seafood",
-    "Soup",
-    "Vegetable-Fruit",
-)
-SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
 IMAGES = ", ".join(sorted(EXTENSIONS))
 
 Files = tuple[tuple[str, int], ...]
@@ -50,91 +36,94 @@ class Listing:
     """(path below the root with '/', label) pairs of each split, in a stable order."""
 
 
-def food11(root: Path, *, follow_links: bool = False) -> Listing:
-    """The course layout of Food-11: training/3_17.jpg is of class 3, as in validation/; evaluation/ has no labels.
-
-    classes.txt, if present, has the name of a class on each line. InputError: names that do not match the layout.
-    """
-    root = _existing(root, "training/3_17.jpg, validation/0_2.jpg, evaluation/0000.jpg")
-    walk = Walk(root, follow_links=follow_links)
-    names = {"train": "training", "validation": "validation", "evaluation": "evaluation"}
-    found = {split: walk.images(root / name) for split, name in names.items() if walk.has_folder(name)}
-    if not found:
-        raise UsageError(f"data.root {root} has none of the folders training/, validation/, evaluation/")
-    walk.report()
-    for split, paths in found.items():
-        if not paths:
-            raise InputError(f"{root / names[split]} holds no image ({IMAGES})")
-    files = {
-        split: tuple((path, UNLABELLED if split == "evaluation" else _food11_label(root, path)) for path in paths)
-        for split, paths in found.items()
-    }
-    return Listing(root=root, classes=_food11_classes(root, files), files=files)
-
-
-def _food11_label(root: Path, path: str) -> int:
-    match = re.match(r"([0-9]{1,6})_", path.rpartition("/")[2])
-    if match is None:
-        raise InputError(f"{root / path}: a Food-11 file is named <class>_<number>.jpg, for example 3_17.jpg")
-    return int(match[1])
-
-
-def _food11_classes(root: Path, files: Mapping[str, Files]) -> tuple[str, ...]:
-    last, path = max(((label, path) for pairs in files.values() for path, label in pairs), default=(UNLABELLED, ""))
-    names_file = root / "classes.txt"
-    if not names_file.is_file():
-        return FOOD11_CLASSES if last + 1 == len(FOOD11_CLASSES) else tuple(str(label) for label in range(last + 1))
-    try:
-        lines = names_file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{names_file} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from error
-    classes = tuple(composed(line.strip()) for line in lines if line.strip())
-    if len(set(classes)) != len(classes):
-        raise InputError(f"{names_file}: a class is named twice")
-    if last >= len(classes):
-        raise InputError(f"{root / path} is of class {last}, but {names_file} names {len(classes)} classes, from 0 on")
-    return classes
-
-
 def class_folders(root: Path, *, class_depth: int = 1, follow_links: bool = False) -> Listing:
-    """root/train/<class>/*, root/val|valid|validation/<class>/*, root/test/<class>/*; or root/<class>/*, all train.
+    """root/train/<class>/*, root/val/<class>/*, root/test/<class>/*, in any spelling; or root/<class>/*, all train.
 
     The classes are train's; other splits may lack some. A test folder with images and no class folder is the split
     `evaluation`, without labels. class_depth: levels of folders that name a class; with 2, `animals/cat`.
-    InputError: a class of train has no image, or another split has a class that train has not.
+    InputError: a class of train has no image, another split has a class that train has not, or folders that look like
+    splits are where classes belong.
     """
-    root = _existing(root, "train/<class>/*.jpg or <class>/*.jpg")
+    root = existing(root, "train/<class>/*.jpg or <class>/*.jpg")
     walk = Walk(root, follow_links=follow_links)
-    split_folders = _split_folders(walk) or {"train": root}
-    found = {split: _class_files(walk, folder, class_depth) for split, folder in split_folders.items()}
-    loose = {split: _loose(walk, folder, class_depth) for split, folder in split_folders.items()}
+    splits = {split: only(folders, split) for split, folders in split_folders(walk).items()} or {"train": root}
+    if splits == {"train": root}:
+        _require_no_data_set_below(root)
+    found = {split: _class_files(walk, folder, class_depth) for split, folder in splits.items()}
+    loose = {split: _loose(walk, folder, class_depth) for split, folder in splits.items()}
     evaluation: Files = ()
     if loose.get("test") and not any(found["test"].values()):
-        evaluation = tuple((path, UNLABELLED) for path in walk.images(split_folders["test"]))
+        evaluation = tuple((path, UNLABELLED) for path in walk.images(splits["test"]))
         del found["test"], loose["test"]
     for paths in loose.values():
         walk.leave_out(STRAY, paths)
     walk.report()
-    classes = _classes(split_folders, found, class_depth)
+    classes = _classes(splits, found, class_depth)
     files = {split: _labelled(classes, images) for split, images in found.items()}
     for split in tuple(found)[:1]:
-        _hint_at_depth(root, split_folders[split], found[split], class_depth)
+        _hint_at_depth(root, splits[split], found[split], class_depth)
     return Listing(root=root, classes=classes, files=files | ({"evaluation": evaluation} if evaluation else {}))
 
 
-def _split_folders(walk: Walk) -> dict[str, Path]:
-    split_folders = {}
-    for split, names in SPLIT_FOLDERS.items():
-        present = [walk.root / name for name in names if walk.has_folder(name)]
-        if len(present) > 1:
-            raise InputError(
-                f"{walk.root} has {' and '.join(folder.name for folder in present)}; keep one {split} folder"
-            )
-        if present:
-            split_folders[split] = present[0]
-    return split_folders
+def split_folders(walk: Walk) -> dict[str, list[Path]]:
+    """The folders of each split in the root of a data set, in any spelling; other folders beside them are said.
+
+    InputError: one is a link that must not be followed, or leads to the folder of another.
+    """
+    names = walk.top_folders()
+    found: dict[str, list[Path]] = {}
+    for name in names:
+        if split := split_of(name):
+            found.setdefault(split, []).append(walk.root / name)
+    walk.require_apart([folder for folders in found.values() for folder in folders])
+    others = [name for name in names if split_of(name) is None]
+    if found and others:
+        say_once(f"{walk.root}: not read, beside the splits, are the folders {some(others)}")
+    return {split: found[split] for split in ("train", "validation", "test") if split in found}
+
+
+def only(folders: list[Path], split: str) -> Path:
+    """The one folder of a split. InputError: there are several."""
+    if len(folders) > 1:
+        names = " and ".join(folder.name for folder in folders)
+        raise InputError(f"{folders[0].parent} has {names}; keep one {split} folder")
+    return folders[0]
+
+
+def data_sets_below(root: Path) -> list[Path]:
+    """Folders one level below that hold folders named as splits, or if there are none, two levels below."""
+    level = _content(root)[0]
+    for _ in range(2):
+        content = {folder: _content(folder) for folder in level}
+        holding = [folder for folder in level if any(split_of(inner.name) for inner in content[folder][0])]
+        if holding:
+            return holding
+        level = [inner for folders, files in content.values() if not files for inner in folders]
+    return []
+
+
+def _content(folder: Path) -> tuple[list[Path], bool]:
+    """Its folders that are neither links nor hidden, and whether it holds files."""
+    try:
+        with os.scandir(folder) as listing:
+            entries = [entry for entry in listing if not entry.name.startswith(".")]
+    except OSError:  # the walk says so
+        return [], False
+    folders = sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+    return folders, len(folders) < len(entries)
+
+
+def _require_no_data_set_below(root: Path) -> None:
+    """Raise InputError if the folders that would be classes hold splits, and say what to pass instead."""
+    below = data_sets_below(root)
+    if len(below) == 1:
+        raise InputError(f"data.root {root} holds no splits and no classes, {below[0]} does: set data.root: {below[0]}")
+    if below:
+        names = some([folder.relative_to(root).as_posix() for folder in below])
+        raise InputError(
+            f"data.root {root}: {names} hold folders named as splits. If each is a data set, set data.root to one; if "
+            "they are classes, the splits belong above them: train/<class>/"
+        )
 
 
 def _class_files(walk: Walk, folder: Path, depth: int) -> Found:
@@ -170,11 +159,15 @@ def _loose(walk: Walk, folder: Path, depth: int) -> list[str]:
 
 
 def _classes(split_folders: Mapping[str, Path], found: Mapping[str, Found], depth: int) -> tuple[str, ...]:
-    """Class names, sorted: train's, or without train those of all splits."""
+    """Class names in order: train's, or without train those of all splits."""
+    for split, images in found.items():
+        _require_no_splits(split_folders[split], images)
     for split, images in found.items():
         if not images:
             expected = f"{split_folders[split]}/{'<folder>/' * (depth - 1)}<class>/*.jpg"
-            raise InputError(f"{split_folders[split]} holds no class folder; expected {expected}")
+            course = source_of(split_folders[split].parent) == "food11"
+            hint = ". Its files are named as in Food-11: set data.source: food11" if course else ""
+            raise InputError(f"{split_folders[split]} holds no class folder; expected {expected}{hint}")
     own = set(found["train"] if "train" in found else chain.from_iterable(found.values()))
     for split, images in found.items():
         _require_known(split_folders[split], {name for name, paths in images.items() if paths}, own)
@@ -182,7 +175,26 @@ def _classes(split_folders: Mapping[str, Path], found: Mapping[str, Found], dept
         empty = sorted(name for name, paths in images.items() if not paths)
         if len(empty) == len(images) or (empty and split == "train"):
             raise InputError(f"{split_folders[split]}: no image ({IMAGES}) of {some(empty)}")
-    return tuple(sorted(own))
+    return in_order(own)
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names in order: by number where all are numbers, so that 2 comes before 10, otherwise as text."""
+    names = list(names)
+    if all(name.isascii() and name.isdigit() for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    return tuple(sorted(names))
+
+
+def _require_no_splits(folder: Path, images: Found) -> None:
+    """Raise InputError if folders among the classes look like splits, or like parts of one."""
+    odd = [name for name in images if like_a_split(name.rpartition("/")[2])]
+    if odd:
+        inside = folder / odd[0] if len(odd) == 1 or not split_of(odd[0]) else folder
+        raise InputError(
+            f"{folder}: {some(odd)} look like splits, not like classes. If the data set is in there, set data.root: "
+            f"{inside}; if they are classes, rename them"
+        )
 
 
 def _require_known(folder: Path, names: set[str], train: set[str]) -> None:
@@ -195,7 +207,7 @@ def _require_known(folder: Path, names: set[str], train: set[str]) -> None:
     texts = [f"only in {folder.name}: {some(extra)}"]
     texts += [f"only in train: {some(missing)}"] if missing else []
     texts += [f"{some(case)} differ only in case"] if case else []
-    if len(extra) == len(names) and folder.name in SPLIT_FOLDERS["test"]:
+    if len(extra) == len(names) and split_of(folder.name) == "test":
         texts.append(f"images without labels belong directly into {folder.name}/")
     raise InputError(f"{folder.parent}: the splits differ in their classes. {'; '.join(texts)}")
 
@@ -205,25 +217,25 @@ def _labelled(classes: tuple[str, ...], images: Found) -> Files:
 
 
 def _hint_at_depth(root: Path, folder: Path, images: Found, depth: int) -> None:
-    """Warn of a class folder that holds only folders, which may be the classes or the data set itself."""
+    """Warn of class folders that hold only folders, which may be the classes; say where else there are sub-folders."""
     above = len(folder.relative_to(root).parts) + depth
-    for paths in images.values():
-        if not all(path.count("/") > above for path in paths):
-            continue
-        class_folder = root.joinpath(*paths[0].split("/")[:above])
-        inner = sorted({path.split("/")[above] for path in paths})
-        meant = f"data.class_depth: {depth + 1} makes a class of each"
-        if any(inside in names for names in SPLIT_FOLDERS.values() for inside in inner):
-            meant = f"if it is the data set, set data.root: {class_folder}"
-        warn_once(f"{class_folder} holds only folders ({some(inner, 3)}), and all of it is one class; {meant}")
-        return
+    deeper = {name: [path for path in paths if path.count("/") > above] for name, paths in images.items()}
+    nested = [name for name, paths in images.items() if paths and len(deeper[name]) == len(paths)]
+    if nested:
+        inner = sorted({path.split("/")[above] for name in nested for path in deeper[name]})
+        warn_once(
+            f"{folder}: {some(nested, 3)} hold only folders ({some(inner, 3)}), and each is one class; "
+            f"data.class_depth: {depth + 1} makes a class of each inner folder"
+        )
+    elif others := [name for name, paths in deeper.items() if paths]:
+        say_once(f"{folder}: images in sub-folders count for the class above them ({some(others, 3)})")
 
 
 def unlabelled(path: Path, *, follow_links: bool = False) -> tuple[Path, tuple[str, ...]]:
     """(root, paths below it) of the images in a folder and its subfolders, or of a single file, in natural order."""
     if path.is_file():
         return path.parent.resolve(), (path.name,)
-    root = _existing(path, "images", key="the path")
+    root = existing(path, "images", key="the path")
     walk = Walk(root, follow_links=follow_links)
     paths = walk.images(root)
     walk.report()
@@ -237,7 +249,8 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _existing(root: Path, expected: str, key: str = "data.root") -> Path:
+def existing(root: Path, expected: str, key: str = "data.root") -> Path:
+    """The resolved folder. UsageError: it is none; `key` is how it was given and `expected` what it should hold."""
     if not root.is_dir():
         raise UsageError(f"{key} {root} is not a folder; expected a folder that holds {expected}")
     return root.resolve()

@@ -50,8 +50,8 @@ FOLLOW = "data.follow_links: true follows it"
 class Walk:
     """Finds the image files below a root. Files left out are counted and reported in one warning.
 
-    Hidden entries, folders created by systems and tools (@eaDir, __MACOSX, lost+found, ...) and files that accompany
-    images, such as labels.csv, are ignored silently.
+    Hidden entries and folders created by systems and tools (.ipynb_checkpoints, @eaDir, __MACOSX, ...) are ignored and
+    named in a line of the log; files that accompany images, such as labels.csv, are ignored silently.
     """
 
     def __init__(self, root: Path, *, follow_links: bool) -> None:
@@ -59,13 +59,24 @@ class Walk:
         self.follow_links = follow_links
         self._prefix = len(str(root).rstrip(os.sep)) + 1
         self._left_out: dict[str, set[str]] = {}
+        self._ignored: set[str] = set()
         self._read: dict[str, tuple[Path, Path]] = {}
 
-    def has_folder(self, name: str) -> bool:
-        """Whether the root holds this folder. InputError: it is a link that must not be followed."""
-        if (self.root / name).is_symlink() and not self.follow_links:
-            raise InputError(f"{self.root / name} is a link; {FOLLOW}")
-        return (self.root / name).is_dir()
+    def top_folders(self) -> tuple[str, ...]:
+        """Names of the folders in the root, links to folders included."""
+        return tuple(entry.name for entry in self._listed(self.root) if _is_folder(entry))
+
+    def require_apart(self, folders: Iterable[Path]) -> None:
+        """InputError: one of these folders is a link out of the root that must not be followed, or lies in another."""
+        seen: dict[Path, Path] = {}
+        for folder in folders:
+            target = Path(os.path.realpath(folder))
+            if folder.is_symlink() and not self.follow_links and not target.is_relative_to(self.root):
+                raise InputError(f"{folder} is a link to {target}, outside {self.root}; {FOLLOW}")
+            for other, name in seen.items():
+                if target.is_relative_to(other) or other.is_relative_to(target):
+                    raise InputError(f"{folder} and {name} are one folder: its images would count twice")
+            seen[target] = folder
 
     def folders(self, folder: Path) -> tuple[str, ...]:
         """Names of the subfolders of a folder."""
@@ -89,7 +100,10 @@ class Walk:
         self._left_out.setdefault(why, set()).update(paths)
 
     def report(self) -> None:
-        """Log a warning that counts and names what was left out, if anything."""
+        """Log a warning that counts and names what was left out, and a line about what was ignored, if anything."""
+        if self._ignored:
+            names = some(sorted(self._ignored, key=natural), NAMED)
+            say_once(f"{self.root}: ignored are hidden and system entries ({len(self._ignored):,}): {names}")
         found = [(why, sorted(paths, key=natural)) for why, paths in sorted(self._left_out.items()) if paths]
         if found:
             text = "; ".join(f"{why} ({len(paths):,}): {some(paths, NAMED)}" for why, paths in found)
@@ -123,16 +137,27 @@ class Walk:
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
         """Entries of a folder, by name. InputError: the folder cannot be read, or a link must not be followed."""
-        try:
-            with os.scandir(folder) as listing:
-                entries = sorted((entry for entry in listing if not _is_junk(entry)), key=lambda entry: entry.name)
-        except OSError as error:
-            raise InputError(f"{folder} cannot be read: {error.strerror}") from error
+        entries = self._listed(folder)
         if not self.follow_links:
             for entry in entries:
                 if entry.is_symlink():
                     self._require_inside(entry)
         return entries
+
+    def _listed(self, folder: Path) -> list[os.DirEntry[str]]:
+        """Entries of a folder, by name, without hidden ones and those of systems, which are noted if worth a word."""
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be read: {error.strerror}") from error
+        kept = []
+        for entry in entries:
+            if not _is_junk(entry):
+                kept.append(entry)
+            elif _worth_a_word(entry):
+                self._ignored.add(self._relative(entry.path))
+        return kept
 
     def _require_inside(self, entry: os.DirEntry[str]) -> None:
         target = Path(os.path.realpath(entry.path))
@@ -167,6 +192,11 @@ def _is_junk(entry: os.DirEntry[str]) -> bool:
     return entry.name.startswith(".") or (entry.name.lower() in JUNK_FOLDERS and _is_folder(entry))
 
 
+def _worth_a_word(entry: os.DirEntry[str]) -> bool:
+    """Whether an ignored entry may hold images: .DS_Store does not."""
+    return os.path.splitext(entry.name.lower())[1] in EXTENSIONS or _is_folder(entry)  # noqa: PTH122
+
+
 def _starts_as_image(path: str) -> bool:
     try:
         with Path(path).open("rb") as file:
@@ -197,6 +227,13 @@ def some(names: Iterable[str], most: int = 10) -> str:
     listed = [name if name.isprintable() and name == name.strip() else ascii(name) for name in names]
     more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
+
+
+@functools.cache
+def say_once(text: str) -> None:
+    """Log a line of information once and in one process."""
+    if os.environ.get("RANK", "0") == "0":
+        logger.info("%s", text)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from configs.errors import InputError, UsageError
 from configs.home import expand
 from data_pipes.sources import arrays, folders, index
+from data_pipes.sources.food11 import food11
 from data_pipes.sources.image_files import some, warn_once
 from data_pipes.sources.images import ArrayImages
 from data_pipes.sources.samples import UNLABELLED, Samples
@@ -42,6 +43,16 @@ def _splits(listing: folders.Listing) -> tuple[str, ...]:
 def undivided(spec: DataSpec) -> bool:
     """Whether a data set of files is one set of labelled images, which brings no validation or test split."""
     return spec.facts.files and set(_listing(spec).files) <= {"train", "evaluation"}
+
+
+def require_classes_to_tell_apart(spec: DataSpec) -> None:
+    """InputError: a data set of files has one class alone. Only names are read, no image."""
+    listing = _listing(spec) if spec.facts.files else None
+    if listing is not None and len(listing.classes) == 1:
+        raise InputError(
+            f"{listing.root} has one class alone, {some(listing.classes)}; training needs at least two. A class is a "
+            "folder of images in data.root or in train/; data.class_depth: 2 looks one level deeper"
+        )
 
 
 def load(spec: DataSpec, split: Split) -> Samples:
@@ -124,7 +135,7 @@ def _in_memory(content: arrays.ArraySet, split: str) -> Samples:
 def _listing(spec: DataSpec) -> folders.Listing:
     if spec.source != "food11":
         return folders.class_folders(_root(spec), class_depth=spec.class_depth, follow_links=spec.follow_links)
-    listing = folders.food11(_root(spec), follow_links=spec.follow_links)
+    listing = food11(_root(spec), follow_links=spec.follow_links)
     return listing if spec.classes is None else _named(listing, spec.classes)
 
 

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 import forked
 import reference
-from configs.errors import UsageError
+from configs.errors import InputError, UsageError
 from data_pipes.executors.choice import Choice
 from data_pipes.spec import AugmentSpec, DataSpec
-from train.loaders import EVAL_BATCH, FEW_IMAGES, evaluation_loader, training_layout
+from train.loaders import EVAL_BATCH, FEW_IMAGES, evaluation_loader, load_splits, say, training_layout
 
 DIGITS = Path(__file__).parents[2] / "configs" / "digits" / "teacher.yaml"
 SPEC = DataSpec(
@@ -100,3 +101,21 @@ def test_the_main_process_chooses_once_for_all_loaders_of_a_run(tmp_path):
     assert [process.code for process in ended] == [0, 0], ended[0].stderr[-3000:]
     # The pictures at the end are drawn on the CPU by an executor of their own.
     assert (tmp_path / "chosen").read_text() == "00" and "executor: resident" in ended[0].stderr
+
+
+def test_the_line_about_the_data_names_classes_and_counts(caplog):
+    caplog.set_level("INFO")
+    samples = replace(reference.in_memory([reference.noise(2, 2, 1)] * 3), classes=tuple("abcdefgh"))
+    say(samples, replace(samples, split="validation"), None)
+    say(samples, replace(samples, split="test"))
+    assert caplog.messages == [
+        "data: 8 classes (a, b, c, d, e and 3 more), 3 train, 3 validation images",
+        "data: 8 classes (a, b, c, d, e and 3 more), 3 train, 3 test images",
+    ]
+
+
+def test_one_class_alone_is_refused_before_its_images_are_read(tmp_path):
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match="has one class alone, cat"):
+        load_splits(Accelerator(cpu=True), replace(SPEC, source="folder", root=str(tmp_path)))

@@ -24,7 +24,7 @@ from train.cache import teacher as cached_teacher
 from train.cache.config import CacheConfig
 from train.cache.filler import Difference, Filler, require_close
 from train.live_teacher import LiveTeacher
-from train.loaders import choose_executor, load_splits, training_loader
+from train.loaders import choose_executor, load_splits, say, training_loader
 from train.processes import dtype_of, start
 from train.run_folder.occupied import recorded
 from train.run_folder.run_dir import RunDir
@@ -82,7 +82,8 @@ def prepare(config: CacheConfig, accelerator: Accelerator) -> Filler:
     assert config.teacher is not None
     size = config.distill.teacher_size
     live_teacher.require_fit(config.teacher, config.data, size)
-    train, _ = load_splits(accelerator, config.data)
+    train, validation = load_splits(accelerator, config.data)
+    say(train, validation)
     teacher = LiveTeacher.load(config.teacher, config.data, train.classes, size=size)
     teacher.to(accelerator.device, dtype_of(config.precision))
     guards.require_frozen(teacher.model)

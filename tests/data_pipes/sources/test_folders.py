@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from configs.errors import InputError, UsageError
-from data_pipes.sources.folders import FOOD11_CLASSES, class_folders, food11, unlabelled
+from data_pipes.sources.folders import class_folders, in_order, unlabelled
+from data_pipes.sources.food11 import food11
 
 
 def touch(root: Path, *paths: str) -> Path:
@@ -21,73 +22,22 @@ def paths_of(files) -> list[str]:
     return [path for path, _ in files]
 
 
-# ---- Food-11
-
-
-def test_food11(tmp_path):
-    touch(tmp_path, *(f"training/{label}_{i}.jpg" for label in range(11) for i in (0, 10, 9)))
-    touch(tmp_path, "validation/10_1.jpg", "validation/3_0.JPG", "training/.hidden.jpg", "training/notes.txt")
-    touch(tmp_path, *(f"evaluation/{i}.jpg" for i in range(12)))
-    listing = food11(tmp_path)
-    assert listing.classes == FOOD11_CLASSES and set(listing.files) == {"train", "validation", "evaluation"}
-    assert listing.files["validation"] == (("validation/3_0.JPG", 3), ("validation/10_1.jpg", 10))
-    assert listing.files["evaluation"] == tuple((f"evaluation/{i}.jpg", -1) for i in range(12))
-    assert paths_of(listing.files["train"])[:4] == [f"training/0_{i}.jpg" for i in (0, 9, 10)] + ["training/1_0.jpg"]
-    assert len(listing.files["train"]) == 33
-
-
-def test_food11_class_names(tmp_path):
-    touch(tmp_path, "training/0_0.jpg", "training/2_0.jpg", "evaluation/7.jpg")
-    assert food11(tmp_path).classes == ("0", "1", "2")
-    (tmp_path / "classes.txt").write_text("\ufeffpie\r\n\nwaffle \nsoup\n", encoding="utf-8")
-    assert food11(tmp_path).classes == ("pie", "waffle", "soup")
-    (tmp_path / "classes.txt").write_text("pie\nwaffle")
-    with pytest.raises(InputError, match=r"training/2_0.jpg is of class 2, but .*classes.txt names 2 classes"):
-        food11(tmp_path)
-    (tmp_path / "classes.txt").write_text("pie\npie\nsoup")
-    with pytest.raises(InputError, match="named twice"):
-        food11(tmp_path)
-    (tmp_path / "classes.txt").write_bytes(b"caf\xe9\npie\nsoup")
-    with pytest.raises(InputError, match=r"classes.txt is not UTF-8 .* at byte 3\)"):
-        food11(tmp_path)
-
-
-def test_food11_of_evaluation_only_has_no_classes(tmp_path):
-    assert food11(touch(tmp_path, "evaluation/0.jpg")).classes == ()
-
-
-@pytest.mark.parametrize("name", ["cake.jpg", "3.jpg", "-1_2.jpg", "_3.jpg", "9999999_1.jpg"])
-def test_food11_refuses_other_names(tmp_path, name):
-    touch(tmp_path, "training/0_0.jpg")
-    food11(tmp_path)
-    touch(tmp_path, f"training/{name}")
-    with pytest.raises(InputError, match=f"{name}: a Food-11 file is named"):
-        food11(tmp_path)
-
-
-def test_food11_missing_or_empty(tmp_path):
-    with pytest.raises(UsageError, match=r"data\.root .*nowhere is not a folder; .*training/3_17.jpg"):
-        food11(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match="none of the folders training/"):
-        food11(tmp_path)
-    touch(tmp_path, "training/0_0.jpg", "validation/readme.txt")
-    with pytest.raises(InputError, match="validation holds no image"):
-        food11(tmp_path)
-
-
-@pytest.mark.data("food10")
-def test_food10(data_root):
-    listing = food11(data_root)
-    assert listing.classes[0] == "apple_pie" and len(listing.classes) == 10
-    assert {split: len(files) for split, files in listing.files.items()} == {
-        "train": 2400,
-        "validation": 600,
-        "evaluation": 250,
-    }
-    assert paths_of(listing.files["evaluation"]) == [f"evaluation/{i:04}.jpg" for i in range(250)]
-
-
 # ---- class folders
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [("Train", "Val", "Test"), ("training", "Validation", "testing"), ("TRAINING", "dev", "Evaluation")],
+)
+def test_splits_are_found_in_every_spelling(tmp_path, train, validation, test):
+    listing = class_folders(
+        touch(tmp_path, *(f"{split}/{name}/1.JPG" for split in (train, validation, test) for name in "ab"))
+    )
+    assert {split: files[0][0] for split, files in listing.files.items()} == {
+        "train": f"{train}/a/1.JPG",
+        "validation": f"{validation}/a/1.JPG",
+        "test": f"{test}/a/1.JPG",
+    }
 
 
 @pytest.mark.parametrize("validation", ["val", "valid", "validation"])
@@ -164,6 +114,18 @@ def test_a_split_folder_is_no_link(tmp_path, read):
         read(root)
 
 
+def test_a_split_folder_may_be_a_link_to_a_folder_in_the_data_set(tmp_path):
+    touch(tmp_path, "all/train/cat/1.jpg", "all/val/cat/2.jpg")
+    for name in ("train", "val"):
+        (tmp_path / name).symlink_to(f"all/{name}")
+    listing = class_folders(tmp_path)
+    assert paths_of(listing.files["train"]) == ["train/cat/1.jpg"] and "validation" in listing.files
+    (tmp_path / "val").unlink()
+    (tmp_path / "val").symlink_to("train")
+    with pytest.raises(InputError, match=r"val and .*train are one folder: its images would count twice"):
+        class_folders(tmp_path)
+
+
 def test_the_root_itself_may_be_a_link(tmp_path):
     touch(tmp_path / "root", "cat/1.jpg")
     (tmp_path / "link").symlink_to("root")
@@ -195,15 +157,6 @@ def test_a_class_folder_whose_name_is_not_utf8_is_refused(tmp_path):
     folder.rename(tmp_path / "train" / "caf\u00e9")
     listing = class_folders(touch(tmp_path, os.fsdecode(b"train/caf\xc3\xa9/\xe9.jpg")))  # a file's name may be
     assert listing.classes == ("caf\u00e9",) and len(listing.files["train"]) == 1
-
-
-def test_food11_names_are_composed(tmp_path):
-    touch(tmp_path, "training/1_0.jpg")
-    (tmp_path / "classes.txt").write_text("cafe\u0301\ncake", encoding="utf-8")
-    assert food11(tmp_path).classes == ("caf\u00e9", "cake")
-    (tmp_path / "classes.txt").write_text("cafe\u0301\ncaf\u00e9", encoding="utf-8")
-    with pytest.raises(InputError, match="named twice"):
-        food11(tmp_path)
 
 
 def test_a_difference_in_case_is_shown(tmp_path):
@@ -254,7 +207,8 @@ def test_classes_in_groups(tmp_path, caplog, home):
     touch(tmp_path, *(f"{home}{name}/1.jpg" for name in ("animals/cat", "animals/dog/old", "plants/oak")))
     shallow = class_folders(tmp_path)
     assert shallow.classes == ("animals", "plants") and len(caplog.records) == 1
-    assert "animals holds only folders (cat, dog), and all of it is one class; data.class_depth: 2 makes" in caplog.text
+    said = "animals, plants hold only folders (cat, dog, oak), and each is one class; data.class_depth: 2 makes"
+    assert said in caplog.text
     caplog.clear()
     touch(tmp_path, f"{home}1.jpg", f"{home}animals/2.jpg")
     deep = class_folders(tmp_path, class_depth=2)
@@ -263,9 +217,57 @@ def test_classes_in_groups(tmp_path, caplog, home):
     assert f"images in no class folder (2): {home}1.jpg, {home}animals/2.jpg" in caplog.text
 
 
-def test_a_data_set_one_folder_down_is_pointed_at(tmp_path, caplog):
-    class_folders(touch(tmp_path, "flowers/train/rose/1.jpg", "flowers/test/rose/1.jpg"))
-    assert f"if it is the data set, set data.root: {tmp_path}/flowers" in caplog.text
+@pytest.mark.parametrize("inner", ["flowers", "input/flowers"])
+def test_a_data_set_further_down_is_pointed_at(tmp_path, inner):
+    touch(tmp_path, f"{inner}/train/rose/1.jpg", f"{inner}/Test/rose/1.jpg", "readme.md")
+    with pytest.raises(InputError, match=rf"{inner} does: set data\.root: {tmp_path}/{inner}$"):
+        class_folders(tmp_path)
+    assert class_folders(tmp_path / inner).classes == ("rose",)
+
+
+def test_splits_below_classes_are_not_taken_for_classes(tmp_path):
+    touch(tmp_path, "cat/train/1.jpg", "cat/test/1.jpg", "dog/train/1.jpg")
+    with pytest.raises(InputError, match=r"cat, dog hold folders named as splits.* belong above them: train/<class>/"):
+        class_folders(tmp_path)
+    listing = class_folders(touch(tmp_path / "deep", "cat/1.jpg", "cat/2020/test/2.jpg", "dog/1.jpg"))
+    assert listing.classes == ("cat", "dog") and len(listing.files["train"]) == 3  # negative control
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (["train/train/cat/1.jpg"], r"train: train look like splits, .* set data\.root: .*train/train;"),
+        (["train/train/cat/1.jpg", "train/val/cat/1.jpg"], r"train: train, val look like .* set data\.root: .*/train;"),
+        (["training/labeled/00/1.jpg", "training/unlabeled/00/1.jpg"], r"labeled, unlabeled .* data\.root: .*/labeled"),
+    ],
+)
+def test_classes_that_look_like_splits_are_refused(tmp_path, paths, message):
+    with pytest.raises(InputError, match=message):
+        class_folders(touch(tmp_path, *paths))
+
+
+def test_numbers_are_in_numeric_order_and_names_as_text(tmp_path):
+    touch(tmp_path, *(f"train/{number}/1.jpg" for number in range(12)))
+    assert class_folders(tmp_path).classes == tuple(map(str, range(12)))
+    touch(tmp_path, "train/x/1.jpg")
+    assert class_folders(tmp_path).classes == (*sorted(map(str, range(12))), "x")
+    assert in_order(["10", "02", "2", "1"]) == ("1", "02", "2", "10")
+
+
+def test_what_is_passed_over_is_said(tmp_path, caplog):
+    caplog.set_level("INFO")
+    touch(tmp_path, "train/cat/1.jpg", "train/cat/more/2.jpg", "train/dog/1.jpg", "docs/figure.jpg", ".DS_Store")
+    touch(tmp_path, "train/.ipynb_checkpoints/1-checkpoint.jpg", "train/dog/._1.jpg", "train/dog/.DS_Store")
+    class_folders(tmp_path)
+    ignored = "ignored are hidden and system entries (2): train/.ipynb_checkpoints, train/dog/._1.jpg"
+    assert [record.levelname for record in caplog.records] == ["INFO"] * 3 and ignored in caplog.text
+    assert "not read, beside the splits, are the folders docs" in caplog.text
+    assert "images in sub-folders count for the class above them (cat)" in caplog.text
+
+
+def test_a_course_tree_read_as_class_folders_is_explained(tmp_path):
+    with pytest.raises(InputError, match=r"holds no class folder; .* set data\.source: food11"):
+        class_folders(touch(tmp_path, "training/3_17.jpg", "validation/0_2.jpg"))
 
 
 def test_classes_deeper_than_the_folders_are_missing(tmp_path):
@@ -291,7 +293,7 @@ def test_splits_and_classes_may_be_links_when_asked_for(tmp_path):
     touch(tmp_path, "cache/cat/1.jpg", "cache/val/cat/1.jpg")
     (root / "train/cat").symlink_to(tmp_path / "cache/cat")
     (root / "val").symlink_to(tmp_path / "cache/val")
-    with pytest.raises(InputError, match=r"val is a link; data.follow_links: true follows it"):
+    with pytest.raises(InputError, match=r"val is a link to .*, outside .*; data.follow_links: true follows it"):
         class_folders(root)
     listing = class_folders(root, follow_links=True)
     assert paths_of(listing.files["train"]) == ["train/cat/1.jpg", "train/dog/1.jpg"]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from configs.errors import InputError, UsageError
-from data_pipes.sources.source import load, splits, unlabelled
+from data_pipes.sources.source import load, require_classes_to_tell_apart, splits, undivided, unlabelled
 from data_pipes.spec import DataSpec
 
 
@@ -337,3 +337,26 @@ def test_fashion_mnist(data_root):
     train, validation = load(spec("idx", data_root), "train"), load(spec("idx", data_root), "validation")
     assert (len(train), len(validation)) == (54000, 6000) and not keys(train) & keys(validation)
     assert np.bincount(validation.label_N).tolist() == [600] * 10
+
+
+# ---- one set, and one class
+
+
+def test_all_labelled_images_of_a_data_set_of_files(tmp_path):
+    here = spec("folder", write(tmp_path / "a", "train/a/1.jpg", "train/b/1.jpg", "val/a/2.jpg", "test/9.jpg"))
+    assert keys(load(here, "all")) == {"train/a/1.jpg", "train/b/1.jpg", "val/a/2.jpg"} and not undivided(here)
+    flat = spec("folder", write(tmp_path / "b", "a/1.jpg", "b/1.jpg"))
+    assert undivided(flat) and len(load(flat, "all")) == 2 and not undivided(spec("digits"))
+    with pytest.raises(InputError, match="digits has no all split; it has train, validation, test"):
+        load(spec("digits"), "all")
+    with pytest.raises(InputError, match="has no labelled image"):
+        load(spec("food11", write(tmp_path / "c", "evaluation/1.jpg")), "all")
+
+
+def test_one_class_alone_is_refused_before_any_image_is_read(tmp_path):
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.jpg").write_bytes(b"not read")
+    with pytest.raises(InputError, match=r"has one class alone, cat; training needs at least two.*class_depth: 2"):
+        require_classes_to_tell_apart(spec("folder", tmp_path))
+    require_classes_to_tell_apart(spec("folder", write(tmp_path, "dog/1.jpg")))
+    require_classes_to_tell_apart(spec("digits"))
