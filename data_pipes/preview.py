@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from configs import reader
@@ -51,6 +52,7 @@ def main() -> None:
 
     samples = source.load(config.data, config.split)
     sheet = contact_sheet.draw(config.data, samples, images=config.images, views=config.views, seed=config.seed)
+    Path(config.output).parent.mkdir(parents=True, exist_ok=True)
     sheet.save(config.output)
     sys.stdout.write(f"{config.output}: {sheet.width} x {sheet.height} pixels\n")
 

@@ -30,6 +30,7 @@ from configs.errors import InputError
 from configs.files import write_atomically
 from configs.home import cache_folder
 from data_pipes.sources import pillow_formats
+from data_pipes.sources.image_files import warn_once
 from data_pipes.sources.images import FileImages, decode
 
 logger = logging.getLogger(__name__)
@@ -261,4 +262,4 @@ def _write_cache(file: Path, index: Index) -> None:
         np.savez_compressed(content, **{name: getattr(index, name) for name in COLUMNS})
         write_atomically(file, content.getvalue())
     except OSError as error:
-        logger.warning("the index cannot be kept in %s (%s); the files are checked again next time", file.parent, error)
+        warn_once(f"the index cannot be kept in {file.parent} ({error}); the files are checked again next time")

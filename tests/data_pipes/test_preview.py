@@ -29,7 +29,7 @@ def tile(path: Path, x: int, y: int, side: int = 8, zoom: int = 14) -> np.ndarra
 
 
 def test_it_writes_a_sheet_and_says_where(monkeypatch, tmp_path, capsys):
-    output = tmp_path / "sheet.png"
+    output = tmp_path / "new" / "sheet.png"
     run(monkeypatch, "--images", "3", "--views", "2", "--output", str(output))
     with Image.open(output) as sheet:
         assert sheet.format == "PNG"
