@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from configs.home import expand
 from data_pipes.executors import single
 from data_pipes.sources.given import Given, several
 from data_pipes.spec import DataSpec
@@ -29,7 +30,7 @@ BATCH = 64  # images of one forward pass
 
 def load(file: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Predictor:
     """Load a .safetensors file. InputError: it is missing, damaged or foreign, or a weight is not a finite number."""
-    path = Path(file)
+    path = expand(Path(file))
     net, card = artefact.load(path)
     require_finite(net, path)
     return Predictor(net, card, device=device)

@@ -12,6 +12,7 @@ import numpy as np
 from configs.errors import InputError
 from configs.home import expand
 from data_pipes.sources import source
+from data_pipes.sources.arrays import FASHION_CLASSES
 from data_pipes.sources.folders import composed
 from data_pipes.sources.image_files import some
 from data_pipes.sources.samples import Samples
@@ -29,14 +30,7 @@ def samples(config: EvaluateConfig, data: DataSpec, known: Sequence[str]) -> Sam
     InputError: they have no labels, or classes that the network does not know.
     """
     found = labelled(data, config.split, own=saved.own_data(config.run_dir, config.data) is True)
-    if data.source == "folder":
-        found = by_name(found, known)
-    elif _numbered(found.classes) and len(found.classes) == len(known) and data.classes is None:
-        if tuple(known) != found.classes:
-            logger.info("the data set numbers its classes: they count as the network's, in its order")
-        found = replace(found, classes=tuple(known))
-    else:
-        guards.require_classes(known, found.classes, "the network")
+    found = by_name(found, known) if data.source == "folder" else by_number(found, known, data.source)
     logger.info("data: %s images of the split %s", f"{len(found):,}", found.split)
     return found
 
@@ -79,6 +73,24 @@ def by_name(found: Samples, known: Sequence[str]) -> Samples:
     if lacking:
         logger.info("no folder has the classes %s: scores are over the other %d", some(lacking), len(found.classes))
     return replace(found, classes=tuple(known), label_N=new[found.label_N])
+
+
+def by_number(found: Samples, known: Sequence[str], source_name: str) -> Samples:
+    """Number the classes of a data set whose labels are numbers as the network does.
+
+    Where one of the two has no names, labels count as they are, with a warning. InputError: names differ, or there are
+    more labels than the network has classes.
+    """
+    nameless = source_name in ("idx", "food11") and _numbered(found.classes) and tuple(known) != FASHION_CLASSES
+    unnamed = source_name == "food11" and _numbered(known)
+    fits = len(found.classes) <= len(known) if source_name == "food11" else len(found.classes) == len(known)
+    if tuple(known) == found.classes or not fits or not (nameless or unnamed):
+        guards.require_classes(known, found.classes, "the network")
+        return found
+    logger.warning(
+        "%s has no names of classes: labels count as they are", "the data set" if nameless else "the network"
+    )
+    return replace(found, classes=tuple(known))
 
 
 def _numbered(classes: Sequence[str]) -> bool:

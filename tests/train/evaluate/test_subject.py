@@ -13,6 +13,7 @@ import pytest
 import reference
 import tiny_digits
 from configs.errors import InputError
+from data_pipes.sources.arrays import FASHION_CLASSES
 from data_pipes.spec import DataSpec
 from train.evaluate import subject
 from train.evaluate.config import EvaluateConfig
@@ -91,6 +92,36 @@ def test_a_class_that_the_network_does_not_know_is_named(tmp_path):
     root = write(tmp_path / "some", "cat/1.png", "hen/1.png")
     with pytest.raises(InputError, match=r"does not know the classes hen; it knows cat, cow, dog\. Rename"):
         found(config(root))
+
+
+@pytest.mark.parametrize(
+    ("of_data", "of_network", "source", "refused"),
+    [
+        ("0 1 2", "cat cow dog", "food11", None),
+        ("0 1", "cat cow dog", "food11", None),
+        ("cat cow dog", "0 1 2", "food11", None),
+        ("0 1 2 3", "cat cow dog", "food11", "knows 3 classes and the data set has 4"),
+        ("0 1 2", "ka ki ku", "idx", None),
+        ("0 1", "ka ki ku", "idx", "knows 3 classes and the data set has 2"),
+        ("cat cow dog", "0 1 2", "idx", "trained on other classes"),  # as of a network of digits on Fashion-MNIST
+        ("0 1 2", "cat cow dog", "digits", "trained on other classes"),
+    ],
+)
+def test_labels_count_as_they_are_where_one_side_has_no_names(of_data, of_network, source, refused, caplog):
+    samples = replace(reference.in_memory([reference.noise(2, 2, 1)] * 4), classes=tuple(of_data.split()))
+    if refused:
+        with pytest.raises(InputError, match=refused):
+            subject.by_number(samples, of_network.split(), source)
+    else:
+        assert subject.by_number(samples, of_network.split(), source).classes == tuple(of_network.split())
+        assert "has no names of classes: labels count as they are" in caplog.text
+
+
+def test_a_network_of_fashion_is_not_measured_on_digits():
+    samples = replace(reference.in_memory([reference.noise(2, 2, 1)] * 4), classes=tuple("0123456789"))
+    with pytest.raises(InputError, match="trained on other classes"):
+        subject.by_number(samples, FASHION_CLASSES, "idx")
+    assert subject.by_number(samples, tuple("0123456789"), "idx") is samples
 
 
 def test_numbers_of_a_data_set_count_as_the_networks_classes_but_names_must_be_its_own(tmp_path):
