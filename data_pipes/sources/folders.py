@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from configs.errors import InputError, UsageError
+from data_pipes.sources import split_folders
 from data_pipes.sources.image_files import EXTENSIONS, STRAY, Walk, say_once, some, warn_once
 from data_pipes.sources.layout import like_a_split, source_of, split_of
 from data_pipes.sources.samples import UNLABELLED
@@ -46,9 +47,11 @@ def class_folders(root: Path, *, class_depth: int = 1, follow_links: bool = Fals
     """
     root = existing(root, "train/<class>/*.jpg or <class>/*.jpg")
     walk = Walk(root, follow_links=follow_links)
-    splits = {split: only(folders, split) for split, folders in split_folders(walk).items()} or {"train": root}
+    splits = {split: split_folders.only(folders, split) for split, folders in split_folders.find(walk).items()} or {
+        "train": root
+    }
     if splits == {"train": root}:
-        _require_no_data_set_below(root)
+        split_folders.require_no_data_set_below(root)
     found = {split: _class_files(walk, folder, class_depth) for split, folder in splits.items()}
     loose = {split: _loose(walk, folder, class_depth) for split, folder in splits.items()}
     evaluation: Files = ()
@@ -63,67 +66,6 @@ def class_folders(root: Path, *, class_depth: int = 1, follow_links: bool = Fals
     for split in tuple(found)[:1]:
         _hint_at_depth(root, splits[split], found[split], class_depth)
     return Listing(root=root, classes=classes, files=files | ({"evaluation": evaluation} if evaluation else {}))
-
-
-def split_folders(walk: Walk) -> dict[str, list[Path]]:
-    """The folders of each split in the root of a data set, in any spelling; other folders beside them are said.
-
-    InputError: one is a link that must not be followed, or leads to the folder of another.
-    """
-    names = walk.top_folders()
-    found: dict[str, list[Path]] = {}
-    for name in names:
-        if split := split_of(name):
-            found.setdefault(split, []).append(walk.root / name)
-    walk.require_apart([folder for folders in found.values() for folder in folders])
-    others = [name for name in names if split_of(name) is None]
-    if found and others:
-        say_once(f"{walk.root}: not read, beside the splits, are the folders {some(others)}")
-    return {split: found[split] for split in ("train", "validation", "test") if split in found}
-
-
-def only(folders: list[Path], split: str) -> Path:
-    """The one folder of a split. InputError: there are several."""
-    if len(folders) > 1:
-        names = " and ".join(folder.name for folder in folders)
-        raise InputError(f"{folders[0].parent} has {names}; keep one {split} folder")
-    return folders[0]
-
-
-def data_sets_below(root: Path) -> list[Path]:
-    """Folders one level below that hold folders named as splits, or if there are none, two levels below."""
-    level = _content(root)[0]
-    for _ in range(2):
-        content = {folder: _content(folder) for folder in level}
-        holding = [folder for folder in level if any(split_of(inner.name) for inner in content[folder][0])]
-        if holding:
-            return holding
-        level = [inner for folders, files in content.values() if not files for inner in folders]
-    return []
-
-
-def _content(folder: Path) -> tuple[list[Path], bool]:
-    """Its folders that are neither links nor hidden, and whether it holds files."""
-    try:
-        with os.scandir(folder) as listing:
-            entries = [entry for entry in listing if not entry.name.startswith(".")]
-    except OSError:  # the walk says so
-        return [], False
-    folders = sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
-    return folders, len(folders) < len(entries)
-
-
-def _require_no_data_set_below(root: Path) -> None:
-    """Raise InputError if the folders that would be classes hold splits, and say what to pass instead."""
-    below = data_sets_below(root)
-    if len(below) == 1:
-        raise InputError(f"data.root {root} holds no splits and no classes, {below[0]} does: set data.root: {below[0]}")
-    if below:
-        names = some([folder.relative_to(root).as_posix() for folder in below])
-        raise InputError(
-            f"data.root {root}: {names} hold folders named as splits. If each is a data set, set data.root to one; if "
-            "they are classes, the splits belong above them: train/<class>/"
-        )
 
 
 def _class_files(walk: Walk, folder: Path, depth: int) -> Found:
@@ -158,23 +100,23 @@ def _loose(walk: Walk, folder: Path, depth: int) -> list[str]:
     return [path for above in (folder, *inner) for path in walk.direct(above)]
 
 
-def _classes(split_folders: Mapping[str, Path], found: Mapping[str, Found], depth: int) -> tuple[str, ...]:
+def _classes(homes: Mapping[str, Path], found: Mapping[str, Found], depth: int) -> tuple[str, ...]:
     """Class names in order: train's, or without train those of all splits."""
     for split, images in found.items():
-        _require_no_splits(split_folders[split], images)
+        _require_no_splits(homes[split], images)
     for split, images in found.items():
         if not images:
-            expected = f"{split_folders[split]}/{'<folder>/' * (depth - 1)}<class>/*.jpg"
-            course = source_of(split_folders[split].parent) == "food11"
+            expected = f"{homes[split]}/{'<folder>/' * (depth - 1)}<class>/*.jpg"
+            course = source_of(homes[split].parent) == "food11"
             hint = ". Its files are named as in Food-11: set data.source: food11" if course else ""
-            raise InputError(f"{split_folders[split]} holds no class folder; expected {expected}{hint}")
+            raise InputError(f"{homes[split]} holds no class folder; expected {expected}{hint}")
     own = set(found["train"] if "train" in found else chain.from_iterable(found.values()))
     for split, images in found.items():
-        _require_known(split_folders[split], {name for name, paths in images.items() if paths}, own)
+        _require_known(homes[split], {name for name, paths in images.items() if paths}, own)
     for split, images in found.items():
         empty = sorted(name for name, paths in images.items() if not paths)
         if len(empty) == len(images) or (empty and split == "train"):
-            raise InputError(f"{split_folders[split]}: no image ({IMAGES}) of {some(empty)}")
+            raise InputError(f"{homes[split]}: no image ({IMAGES}) of {some(empty)}")
     return in_order(own)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from configs.errors import InputError, UsageError
-from data_pipes.sources.folders import IMAGES, Files, Listing, composed, data_sets_below, existing, only, split_folders
+from data_pipes.sources import split_folders
+from data_pipes.sources.folders import IMAGES, Files, Listing, composed, existing
 from data_pipes.sources.image_files import Walk, some
 from data_pipes.sources.layout import FOOD11_NAME
 from data_pipes.sources.samples import UNLABELLED
@@ -35,13 +36,13 @@ def food11(root: Path, *, follow_links: bool = False) -> Listing:
     """
     root = existing(root, "training/3_17.jpg, validation/0_2.jpg, evaluation/0000.jpg")
     walk = Walk(root, follow_links=follow_links)
-    folders = split_folders(walk)
+    folders = split_folders.find(walk)
     if not folders:
-        below = data_sets_below(root)
+        below = split_folders.data_sets_below(root)
         hint = f"; set data.root: {some(list(map(str, below)))}" if below else ""
         raise UsageError(f"data.root {root} has none of the folders training/, validation/, evaluation/{hint}")
     tests = folders.pop("test", [])
-    found = {split: _images(walk, only(inner, split)) for split, inner in folders.items()}
+    found = {split: _images(walk, split_folders.only(inner, split)) for split, inner in folders.items()}
     images = {folder: _images(walk, folder) for folder in tests}
     walk.report()
     files: dict[str, Files] = {
@@ -51,7 +52,7 @@ def food11(root: Path, *, follow_links: bool = False) -> Listing:
     for folder, paths in images.items():
         split = "test" if _labelled(folder, paths, known or len(FOOD11_CLASSES)) else "evaluation"
         if split in files:
-            only(tests, split)
+            split_folders.only(tests, split)
         files[split] = tuple((path, _label(root, path) if split == "test" else UNLABELLED) for path in paths)
     return Listing(root=root, classes=_classes(root, files), files=files)
 

@@ -59,7 +59,7 @@ def require_writable(path: Path) -> None:
         raise UsageError(f"output {path} is a folder; give a file in it, such as {path / 'predictions.csv'}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        with tempfile.TemporaryFile("wb", dir=path.parent):
             pass
     except OSError as error:
         raise UsageError(f"output {path} cannot be written ({error.strerror}); give another --output") from error

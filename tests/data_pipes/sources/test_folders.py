@@ -217,22 +217,6 @@ def test_classes_in_groups(tmp_path, caplog, home):
     assert f"images in no class folder (2): {home}1.jpg, {home}animals/2.jpg" in caplog.text
 
 
-@pytest.mark.parametrize("inner", ["flowers", "input/flowers"])
-def test_a_data_set_further_down_is_pointed_at(tmp_path, inner):
-    touch(tmp_path, f"{inner}/train/rose/1.jpg", f"{inner}/Test/rose/1.jpg", "readme.md")
-    with pytest.raises(InputError, match=rf"{inner} does: set data\.root: {tmp_path}/{inner}$"):
-        class_folders(tmp_path)
-    assert class_folders(tmp_path / inner).classes == ("rose",)
-
-
-def test_splits_below_classes_are_not_taken_for_classes(tmp_path):
-    touch(tmp_path, "cat/train/1.jpg", "cat/test/1.jpg", "dog/train/1.jpg")
-    with pytest.raises(InputError, match=r"cat, dog hold folders named as splits.* belong above them: train/<class>/"):
-        class_folders(tmp_path)
-    listing = class_folders(touch(tmp_path / "deep", "cat/1.jpg", "cat/2020/test/2.jpg", "dog/1.jpg"))
-    assert listing.classes == ("cat", "dog") and len(listing.files["train"]) == 3  # negative control
-
-
 @pytest.mark.parametrize(
     ("paths", "message"),
     [

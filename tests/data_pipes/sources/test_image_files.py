@@ -98,10 +98,12 @@ def test_one_process_of_a_run_warns(monkeypatch, caplog):
     ["@eaDir", "__MACOSX", ".ipynb_checkpoints", "lost+found", "$RECYCLE.BIN", "System Volume Information", ".Trash"],
 )
 def test_folders_of_systems_are_passed_over(tmp_path, caplog, folder):
+    caplog.set_level("INFO")
     walk = Walk(write(tmp_path, "cat/1.jpg", f"{folder}/1.jpg", f"cat/{folder}/1.jpg"), follow_links=False)
     assert walk.images(tmp_path) == ("cat/1.jpg",) and walk.folders(tmp_path) == ("cat",)
     walk.report()
-    assert not caplog.records
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "ignored are hidden and system entries (2): " in caplog.text and f"cat/{folder}" in caplog.text
 
 
 def test_pipes_are_never_opened(tmp_path, caplog):
