@@ -177,7 +177,9 @@ def unlabelled(path: Path, *, follow_links: bool = False) -> tuple[Path, tuple[s
     """(root, paths below it) of the images in a folder and its subfolders, or of a single file, in natural order."""
     if path.is_file():
         return path.parent.resolve(), (path.name,)
-    root = existing(path, "images", key="the path")
+    if not path.is_dir():
+        raise UsageError(f"there is no folder or image {path}")
+    root = path.resolve()
     walk = Walk(root, follow_links=follow_links)
     paths = walk.images(root)
     walk.report()
@@ -191,8 +193,8 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def existing(root: Path, expected: str, key: str = "data.root") -> Path:
-    """The resolved folder. UsageError: it is none; `key` is how it was given and `expected` what it should hold."""
+def existing(root: Path, expected: str) -> Path:
+    """The resolved data.root. UsageError: it is no folder; `expected` is what it should hold."""
     if not root.is_dir():
-        raise UsageError(f"{key} {root} is not a folder; expected a folder that holds {expected}")
+        raise UsageError(f"data.root {root} is not a folder; expected a folder that holds {expected}")
     return root.resolve()

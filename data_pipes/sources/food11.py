@@ -39,7 +39,7 @@ def food11(root: Path, *, follow_links: bool = False) -> Listing:
     folders = split_folders.find(walk)
     if not folders:
         below = split_folders.data_sets_below(root)
-        hint = f"; set data.root: {some(list(map(str, below)))}" if below else ""
+        hint = f"; set data.root: {some(list(map(str, below)))}" if below else "; class folders are data.source: folder"
         raise UsageError(f"data.root {root} has none of the folders training/, validation/, evaluation/{hint}")
     tests = folders.pop("test", [])
     found = {split: _images(walk, split_folders.only(inner, split)) for split, inner in folders.items()}
@@ -78,7 +78,10 @@ def _labelled(folder: Path, paths: tuple[str, ...], known: int) -> bool:
 def _label(root: Path, path: str) -> int:
     match = FOOD11_NAME.match(path.rpartition("/")[2])
     if match is None:
-        raise InputError(f"{root / path}: a Food-11 file is named <class>_<number>.jpg, for example 3_17.jpg")
+        raise InputError(
+            f"{root / path}: a Food-11 file is named <class>_<number>.jpg, for example 3_17.jpg; "
+            "folders that name the classes are data.source: folder"
+        )
     return int(match[1])
 
 

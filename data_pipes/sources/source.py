@@ -78,7 +78,7 @@ def unlabelled(bad_files: BadFiles, path: str | Path, *, threads: int = 0, follo
 def _require_split(split: str, available: tuple[str, ...], spec: DataSpec) -> None:
     if split not in available:
         where = f" at {spec.root}" if spec.root else ""
-        hint = "; the images in test/ have no labels" if split == "test" and "evaluation" in available else ""
+        hint = "; its images to test on have no labels" if split == "test" and "evaluation" in available else ""
         raise InputError(f"data.source {spec.source}{where} has no {split} split; it has {', '.join(available)}{hint}")
 
 

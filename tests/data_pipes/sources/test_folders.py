@@ -291,7 +291,7 @@ def test_unlabelled(tmp_path):
     touch(tmp_path, "10.jpg", "2.jpg", "sub/1.png", ".x.jpg", "notes.txt")
     assert unlabelled(tmp_path) == (tmp_path.resolve(), ("2.jpg", "10.jpg", "sub/1.png"))
     assert unlabelled(tmp_path / "2.jpg") == (tmp_path.resolve(), ("2.jpg",))
-    with pytest.raises(UsageError, match=r"the path .*nowhere is not a folder"):
+    with pytest.raises(UsageError, match=r"there is no folder or image .*nowhere"):
         unlabelled(tmp_path / "nowhere")
     touch(tmp_path, "empty/readme.txt")
     with pytest.raises(InputError, match="empty holds no image"):

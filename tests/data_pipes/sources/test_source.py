@@ -161,7 +161,7 @@ def test_folder_with_a_test_split_without_labels(tmp_path):
     assert splits(here) == ("train", "validation", "evaluation")
     evaluation = load(here, "evaluation")
     assert evaluation.key_N == ("test/7.jpg",) and not evaluation.labelled and evaluation.classes == ("a", "b")
-    with pytest.raises(InputError, match=r"no test split; it has .*evaluation; the images in test/ have no labels"):
+    with pytest.raises(InputError, match=r"no test split; it has .*evaluation; its images to test on have no labels"):
         load(here, "test")
 
 
