@@ -2,6 +2,8 @@
 
 import csv
 import os
+import struct
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from models.counting import measure
 from models.spec import ModelSpec
 from models.zoo import build
 from train.loaders import FEW_IMAGES, evaluation_loader
+from train.predict import __main__ as command
 from train.predict import prediction
 from train.predict.config import PredictConfig
 
@@ -187,6 +190,44 @@ def test_a_labelled_split_in_the_columns_of_a_course(run, tmp_path):
     lines = (tmp_path / "pred.csv").read_bytes().split(b"\n")
     assert lines[0] == b"id,pred" and lines[1:-1] == [b"%d,3" % i for i in range(360)][: len(lines) - 2]
     assert len(lines) == 359 + 2 and lines[-1] == b""
+
+
+def course_food(root: Path) -> Path:
+    """Food-11 as it is mounted, with a dozen images to answer for."""
+    write(root, *(f"training/{label}_0.png" for label in range(11)), "validation/3_1.png")
+    return write(root, *(f"evaluation/{i:04}.png" for i in range(12)))
+
+
+def course_fashion(root: Path) -> Path:
+    """Twelve test images as torchvision lays out Fashion-MNIST."""
+    raw = root / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix in ("train", "t10k"):
+        pixel_NHW, label_N = np.zeros((12, 28, 28), np.uint8), np.arange(12, dtype=np.uint8) % 10
+        for name, array in (("images-idx3", pixel_NHW), ("labels-idx1", label_N)):
+            head = struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape)
+            (raw / f"{prefix}-{name}-ubyte").write_bytes(head + array.tobytes())
+    return root
+
+
+@pytest.mark.parametrize(
+    ("recorded", "lay_out", "words"),
+    [
+        ("food11.csv", course_food, []),
+        ("fashion_mnist.csv", course_fashion, ["--split", "test", "--columns", "id,pred"]),
+    ],
+)
+def test_both_courses_files_from_the_command_line_byte_for_byte(run, tmp_path, monkeypatch, recorded, lay_out, words):
+    """With the recorded answers in place of the network's; the layout of the folder says the rest."""
+    sample = (Path(__file__).parent / "samples" / recorded).read_bytes()
+    answer_N = torch.tensor([int(line.split(b",")[1]) for line in sample.splitlines()[1:]])
+    one_hot_NK = torch.nn.functional.one_hot(answer_N, 11).float()
+    monkeypatch.setattr(prediction, "probabilities", lambda accelerator, net, loader, tta: one_hot_NK)
+    root = lay_out(tmp_path / "data")
+    given = ["--weights", str(run / "model.safetensors"), "--data.root", str(root), "--output", str(tmp_path / "o.csv")]
+    monkeypatch.setattr(sys, "argv", ["train.predict", *given, *words])
+    command.main()
+    assert (tmp_path / "o.csv").read_bytes() == sample
 
 
 def test_the_mirror_image_counts_half(run, tmp_path):
