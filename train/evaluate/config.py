@@ -26,8 +26,8 @@ class EvaluateConfig:
     teacher_size: TeacherSize | None = None
     """Size of the images that the teacher sees: the student's, or its own. null: distill.teacher_size of the run."""
     split: Literal["auto", "train", "validation", "test", "all"] = "auto"
-    """auto: test where the data set has labels for it, otherwise validation; of a folder without splits that is not the
-    run's own, all. all: every labelled image of a folder."""
+    """auto: test where the data set has labels for it, otherwise validation; of a folder without splits that the
+    network was not trained on, all. all: every labelled image of a folder."""
     output: str | None = None
     """JSON file of the report. null: evaluation-SPLIT.json in the run folder. Of other weights or other data than the
     run's own, and in the working directory without a run, the name says which."""

@@ -44,7 +44,7 @@ def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked
     size = config.teacher_size or saved.teacher_size(config.run_dir)
     if taught:
         live_teacher.require_fit(str(config.teacher), data, size, key="teacher_size")
-    samples = main_first(accelerator, lambda: subject.samples(config, data, card.classes))
+    samples = main_first(accelerator, lambda: subject.samples(config, data, card.classes, card.lineage.get("data")))
     teacher = None
     if config.teacher is not None and not taught:
         logger.warning("the run's teacher %s is not there: agreement is not measured", config.teacher)

@@ -24,34 +24,46 @@ from train.run_folder.run_dir import RunDir
 logger = logging.getLogger(__name__)
 
 
-def samples(config: EvaluateConfig, data: DataSpec, known: Sequence[str]) -> Samples:
+def samples(config: EvaluateConfig, data: DataSpec, known: Sequence[str], trained_on: str | None = None) -> Samples:
     """Load the images of the split that is asked for, labelled by the network's classes.
 
-    InputError: they have no labels, or classes that the network does not know.
+    known: the network's classes. trained_on: fingerprint of its training images, as its lineage has it.
+    InputError: the images have no labels, or classes that the network does not know.
     """
-    found = labelled(data, config.split, own=saved.own_data(config.run_dir, config.data) is True)
+    own = saved.own_data(config.run_dir, config.data) is True
+    found = labelled(data, config.split, own=own, trained_on=trained_on)
     found = by_name(found, known) if data.source == "folder" else by_number(found, known, data.source)
-    logger.info("data: %s images of the split %s", f"{len(found):,}", found.split)
+    logger.info("data: %s images (%s)", f"{len(found):,}", found.split)
     return found
 
 
-def labelled(data: DataSpec, split: str, *, own: bool) -> Samples:
-    """Load a labelled split; auto chooses one. own: the data set is the one that the network was trained on."""
+def labelled(data: DataSpec, split: str, *, own: bool, trained_on: str | None = None) -> Samples:
+    """Load a labelled split; auto chooses one. own: the data set is known to be the one of the training."""
     if split == "auto":
-        split = _best_split(data, own=own)
+        split = _best_split(data, own=own, trained_on=trained_on)
     found = source.load(data, split)  # type: ignore[arg-type]
     if not found.labelled:
         raise InputError(f"the {split} split has no labels to compare with; train.predict writes predictions for it")
     return found
 
 
-def _best_split(data: DataSpec, *, own: bool) -> str:
-    available = source.splits(data)
-    if "test" in available:
+def _best_split(data: DataSpec, *, own: bool, trained_on: str | None) -> str:
+    if "test" in source.splits(data):
         return "test"
-    if not own and source.undivided(data):
+    if own or not source.undivided(data):
+        return "validation"
+    if trained_on is None or trained_on != _fingerprint(data):
         return "all"
+    logger.info("the network was trained on this folder: its validation split is measured, unless --split all")
     return "validation"
+
+
+def _fingerprint(data: DataSpec) -> str | None:
+    """Of what would be the training split; None: there are too few images to cut one."""
+    try:
+        return source.load(data, "train").fingerprint
+    except InputError:
+        return None
 
 
 def by_name(found: Samples, known: Sequence[str]) -> Samples:

@@ -13,6 +13,7 @@ import pytest
 import reference
 import tiny_digits
 from configs.errors import InputError
+from data_pipes.sources import source
 from data_pipes.sources.arrays import FASHION_CLASSES
 from data_pipes.spec import DataSpec
 from train.evaluate import subject
@@ -57,6 +58,20 @@ def test_the_runs_own_folder_is_measured_on_the_validation_split(tmp_path):
     assert found(own).split == "validation"
     other = write(tmp_path / "other", "cat/1.png", "dog/1.png")
     assert found(replace(own, data=replace(own.data, root=str(other)))).split == "all"
+
+
+def test_a_folder_that_the_network_was_trained_on_is_recognised_wherever_it_lies(tmp_path, caplog):
+    caplog.set_level("INFO")
+    root = write(tmp_path / "pets", *(f"{name}/{i}.png" for name in KNOWN for i in range(12)))
+    trained_on = source.load(config(root).data, "train").fingerprint
+    moved = config(root.rename(tmp_path / "moved"))
+    assert subject.samples(moved, moved.data, KNOWN, trained_on).split == "validation"
+    assert "the network was trained on this folder" in caplog.text
+    assert subject.samples(replace(moved, split="all"), moved.data, KNOWN, trained_on).split == "all"
+    write(tmp_path / "moved", "dog/13.png")
+    assert subject.samples(moved, moved.data, KNOWN, trained_on).split == "all"  # negative control
+    few = config(write(tmp_path / "few", "cat/1.png"))
+    assert subject.samples(few, few.data, KNOWN, trained_on).split == "all"
 
 
 def test_splits_that_are_there_are_kept_to(tmp_path):
