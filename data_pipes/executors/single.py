@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +13,7 @@ from data_pipes import plan
 from data_pipes.executors.render import render, renderings
 from data_pipes.pixels import Normaliser
 from data_pipes.sources.given import Given, opened
+from data_pipes.sources.index import strict_pillow
 from data_pipes.spec import DataSpec
 
 
@@ -22,16 +24,19 @@ def views(images: Sequence[Given], spec: DataSpec) -> torch.Tensor:
     out_NHWC = batch_NHWC.numpy()
 
     def draw(place: int) -> None:
-        image = opened(images[place])
+        image = ready[place] or opened(images[place])
         size_12 = np.array([image.size_HW], np.int32)
         fixed = plan.evaluation(size_12, spec.eval_crop, spec.image_size)
         (rendering,) = renderings(fixed, size_12, spec.image_size, encoded=image.encoded)
         pixel_HWC = image.images.read(0, channels=spec.channels, reduce=rendering.reduce)
         normaliser.write(render(pixel_HWC, rendering, spec.image_size), out_NHWC[place])
 
-    if len(images) == 1:  # not worth a thread
-        draw(0)
-    else:
-        with ThreadPoolExecutor(spec.thread_count) as pool:
-            list(pool.map(draw, range(len(images))))
+    with strict_pillow():
+        # Only files are opened in threads: a PIL image may be given twice, and reads its file when it is first used.
+        ready = [None if isinstance(image, str | os.PathLike) else opened(image) for image in images]
+        if len(images) == 1:  # not worth a thread
+            draw(0)
+        else:
+            with ThreadPoolExecutor(spec.thread_count) as pool:
+                list(pool.map(draw, range(len(images))))
     return batch_NHWC.permute(0, 3, 1, 2)

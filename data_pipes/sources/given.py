@@ -44,7 +44,10 @@ def several(images: Given | Iterable[Given]) -> list[Given]:
 
 
 def opened(image: Given) -> Opened:
-    """Open an image. InputError: it cannot be read, or is not of the forms of `Given`; the message says what it is."""
+    """Open an image, within `index.strict_pillow`.
+
+    InputError: it cannot be read, or is not of the forms of `Given`; the message says what it is.
+    """
     if isinstance(image, str | os.PathLike):
         return _file(Path(image))
     if isinstance(image, Image.Image):
@@ -60,10 +63,11 @@ def _file(path: Path) -> Opened:
     path = expand(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the images in it, such as sorted(Path({str(path)!r}).iterdir())")
-    table = index.scan(path.parent, [path.name], threads=1)
-    if not table.ok[0]:
-        raise InputError(f"{path}: {table.reason_N[0]}")
-    return Opened(table.images(), (int(table.size_N2[0, 0]), int(table.size_N2[0, 1])))
+    entry = index.examine(path)
+    if entry.reason:
+        raise InputError(f"{path}: {entry.reason}")
+    one = index.table(path.parent, [path.name], [entry])
+    return Opened(one.images(), (entry.height, entry.width))
 
 
 def _of_pillow(image: Image.Image) -> NDArray[np.uint8]:

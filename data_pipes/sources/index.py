@@ -100,8 +100,8 @@ def scan(root: Path, paths: Sequence[str], threads: int = 0) -> Index:
     file = cache_folder() / f"index-{_cache_key(root, paths)}.npz"
     index = _read_cache(file, root, paths)
     if index is None:
-        with _strict_pillow():
-            index = _table(root, paths, list(_examine_all(root, paths, threads)))
+        with strict_pillow():
+            index = table(root, paths, list(_examine_all(root, paths, threads)))
         # A file that could not be opened may be readable next time, with unchanged size and time.
         if len(paths) > 1 and not any(reason.startswith(UNREADABLE) for reason in index.reason_N):
             _write_cache(file, index)
@@ -109,8 +109,8 @@ def scan(root: Path, paths: Sequence[str], threads: int = 0) -> Index:
 
 
 @contextmanager
-def _strict_pillow() -> Iterator[None]:
-    """Pillow's process-wide settings for this pass, restored afterwards."""
+def strict_pillow() -> Iterator[None]:
+    """Pillow's process-wide settings for a pass over files, restored afterwards. One thread enters it for all."""
     lenient = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # If a program turned it on, half a JPEG would be good.
     Image.init()  # Registers formats, which would otherwise happen in several threads at once.
@@ -201,7 +201,8 @@ def _foreign(data: bytes) -> str:
     return f"{name} (starts with {data[:8]!r}); allowed are {', '.join(formats())}"
 
 
-def _table(root: Path, paths: Sequence[str], entries: list[Entry]) -> Index:
+def table(root: Path, paths: Sequence[str], entries: list[Entry]) -> Index:
+    """The index of these files, from an entry of each."""
     return Index(
         root=root,
         path_N=tuple(paths),

@@ -12,7 +12,7 @@ import numpy as np
 from configs.errors import InputError
 from configs.home import expand
 from data_pipes.sources import source
-from data_pipes.sources.arrays import FASHION_CLASSES
+from data_pipes.sources.arrays import CIFAR_CLASSES, FASHION_CLASSES
 from data_pipes.sources.folders import composed
 from data_pipes.sources.image_files import some
 from data_pipes.sources.samples import Samples
@@ -22,6 +22,8 @@ from train.evaluate.config import EvaluateConfig
 from train.run_folder.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
+NAMED = (FASHION_CLASSES, CIFAR_CLASSES)
+"""Classes of data sets that are known by name: other data that only numbers its classes has others."""
 
 
 def samples(config: EvaluateConfig, data: DataSpec, known: Sequence[str], trained_on: str | None = None) -> Samples:
@@ -93,7 +95,7 @@ def by_number(found: Samples, known: Sequence[str], source_name: str) -> Samples
     Where one of the two has no names, labels count as they are, with a warning. InputError: names differ, or there are
     more labels than the network has classes.
     """
-    nameless = source_name in ("idx", "food11") and _numbered(found.classes) and tuple(known) != FASHION_CLASSES
+    nameless = source_name in ("idx", "food11") and _numbered(found.classes) and tuple(known) not in NAMED
     unnamed = source_name == "food11" and _numbered(known)
     fits = len(found.classes) <= len(known) if source_name == "food11" else len(found.classes) == len(known)
     if tuple(known) == found.classes or not fits or not (nameless or unnamed):

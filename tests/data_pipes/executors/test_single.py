@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 import reference
+from configs.errors import InputError
 from data_pipes import plan
 from data_pipes.executors.host import HostExecutor
 from data_pipes.executors.single import views
@@ -55,3 +58,22 @@ def test_an_array_is_seen_as_the_same_pixels_in_a_png(photos):
     pixel_HWC = np.array(Image.open(photos / "a.png"))
     assert torch.equal(views([pixel_HWC], spec), views([photos / "a.png"], spec))
     assert views([], spec).shape == (0, 3, 32, 32)
+
+
+def test_pillows_settings_are_the_callers_afterwards(photos, monkeypatch):
+    """Half a file is no image, whatever a program set; and threads do not mix up what is restored."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    filters = list(warnings.filters)
+    spec = DataSpec(source="folder", image_size=(16, 16), mean=(0.5,), std=(0.5,), threads=4)
+    paths = sorted(photos.iterdir()) * 10
+    views(paths, spec)
+    (photos / "half.png").write_bytes((photos / "a.png").read_bytes()[:600])
+    with pytest.raises(InputError, match=r"half.png"):
+        views([*paths, photos / "half.png"], spec)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True and list(warnings.filters) == filters
+
+
+def test_one_image_of_pillow_may_be_given_many_times(photos):
+    spec = DataSpec(source="folder", image_size=(16, 16), mean=(0.5,), std=(0.5,), threads=4)
+    found = views([Image.open(photos / "a.png")] * 20 + [photos / "a.png"], spec)
+    assert all(torch.equal(view, found[-1]) for view in found)
