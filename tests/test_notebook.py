@@ -35,7 +35,7 @@ def test_the_notebook_leads_from_the_data_set_to_the_submission(food, tmp_path, 
     monkeypatch.setenv("HEARTCUT_CACHE", str(tmp_path / "cache"))
     names: dict[str, object] = {}
     exec(CODE[0], names)
-    small = {"TEACHER_EPOCHS": 1, "EPOCHS": 1, "SIZE": 64, "BATCH": 4}
+    small = {"TEACHER_EPOCHS": 1, "EPOCHS": 1, "SIZE": 32, "BATCH": 4}
     places = {"DATA": str(food), "CONFIGS": str(ROOT / "configs" / "food11"), "RUNS": "runs"}
     assert set(small | places) <= set(names), "the first cell has all parameters"
     names |= small | places

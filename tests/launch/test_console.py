@@ -31,10 +31,10 @@ def test_the_commands_are_those_of_the_readme_and_each_is_there():
 
 
 def test_a_command_is_run_with_its_own_options(monkeypatch, capsys):
-    assert run(monkeypatch, "train.predict", "--help") == 0
+    assert run(monkeypatch, "train.evaluate", "--help") == 0
     shown = capsys.readouterr().out
-    assert "python -m train.predict" in shown and "--weights" in shown
-    assert run(monkeypatch, "train.predict", "--weights", "gone.safetensors") == 66
+    assert "python -m train.evaluate" in shown and "--weights" in shown
+    assert run(monkeypatch, "train.evaluate", "--weights", "gone.safetensors") == 66
     assert "there is no file gone.safetensors" in capsys.readouterr().err
 
 
