@@ -52,11 +52,19 @@ def twin(net: nn.Module, device: str) -> nn.Module:
     return copy.deepcopy(net, memo).train().eval()
 
 
+def duplicate(net: nn.Module) -> nn.Module:
+    """Return a deep copy, of networks too that keep results of a forward, which `deepcopy` by itself refuses."""
+    kept: dict[int, Any] = {id(tensor): tensor.detach().clone() for tensor in _cached_results(net)}
+    return copy.deepcopy(net, kept)
+
+
 def _cached_results(net: nn.Module) -> Iterator[Tensor]:
     """Yield tensors that a forward cached on layers and that `deepcopy` refuses."""
     for layer in net.modules():
         for value in vars(layer).values():
-            inside = value.values() if isinstance(value, dict) else [value]
+            inside = (
+                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            )
             yield from (tensor for tensor in inside if isinstance(tensor, Tensor) and tensor.grad_fn is not None)
 
 

@@ -1,4 +1,4 @@
-"""Reshape an architecture to the tensors of a pruned network, without torch-pruning.
+"""Reshape an architecture to the tensors of a pruned network, alone.
 
 Shapes determine the channels of every layer. What they do not determine, such as the number of heads of an attention,
 are numbers on the layers: `differences` finds them and `set_attributes` restores them.
@@ -6,7 +6,6 @@ are numbers on the layers: `differences` finds them and `set_attributes` restore
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
-from models.probe import probe
+from models.probe import duplicate, probe
 
 Shapes = Mapping[str, tuple[int, ...]]
 Attributes = Mapping[str, Mapping[str, float]]
@@ -106,7 +105,7 @@ def same_outputs(first: nn.Module, second: nn.Module, input_CHW: tuple[int, int,
     """Whether logits for two images agree on the CPU, up to rounding; the networks are not changed."""
     image_BCHW = torch.linspace(-2, 2, 2 * math.prod(input_CHW)).reshape(2, *input_CHW)
     with torch.no_grad():
-        one_BK, other_BK = (copy.deepcopy(net).cpu().eval()(image_BCHW) for net in (first, second))
+        one_BK, other_BK = (duplicate(net).cpu().train().eval()(image_BCHW) for net in (first, second))
     # A missed attribute changes logits by their own size, another memory layout by 1e-6 of it.
     slack = 1e-3 * float(one_BK.nan_to_num().abs().max())
     return torch.allclose(one_BK, other_BK, rtol=0, atol=slack, equal_nan=True)
@@ -133,7 +132,10 @@ def _require_cut(name: str, own: tuple[int, ...], shape: tuple[int, ...]) -> Non
 def _follow(path: str, layer: nn.Module) -> None:
     """Update a layer's numbers from its tensors. InputError: the tensors contradict each other."""
     lengths = {tensor.shape[0] for _, tensor in _own_tensors(layer) if tensor.dim()}
-    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+    if isinstance(layer, nn.modules.conv._ConvTransposeNd):
+        _follow_transposed(layer)
+        return  # its bias has other channels than its weight's first dimension
+    if isinstance(layer, nn.modules.conv._ConvNd):
         _follow_conv(path, layer)
     elif isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape
@@ -149,12 +151,21 @@ def _follow(path: str, layer: nn.Module) -> None:
         raise InputError(f"the tensors of layer {path!r} have {sorted(lengths)} channels; they must agree")
 
 
-def _follow_conv(path: str, conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
+def _follow_transposed(conv: nn.modules.conv._ConvTransposeNd) -> None:
+    inputs, per_group = conv.weight.shape[:2]
+    if conv.groups == conv.in_channels > 1:
+        conv.groups = inputs
+    conv.in_channels, conv.out_channels = inputs, per_group * conv.groups
+
+
+def _follow_conv(path: str, conv: nn.modules.conv._ConvNd) -> None:
     out, per_group, *kernel = conv.weight.shape
     if tuple(kernel) != conv.kernel_size:
         raise InputError(f"layer {path!r} has a kernel of {kernel}, not {list(conv.kernel_size)}")
     if conv.groups == conv.in_channels > 1:  # depthwise: the groups are the channels
         conv.groups = max(1, out * conv.groups // conv.out_channels)
+    elif out % conv.groups and out * conv.groups % conv.out_channels == 0:  # whole groups are gone
+        conv.groups = out * conv.groups // conv.out_channels
     if out % conv.groups:
         raise InputError(f"layer {path!r} has {out} outputs, which {conv.groups} groups cannot share")
     conv.in_channels, conv.out_channels = per_group * conv.groups, out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,8 @@ def carve(net: nn.Module, kept: Mapping[Place, Integers]) -> None:
     touched = {name for name, _ in kept}
     shapes = {name: tuple(select(name, old[name], kept).shape) for name in touched}
     heads = attention.heads(net)
+    for layer, attribute, count in _shared(net, kept):
+        setattr(layer, attribute, count)
     rebuild.reshape(net, shapes)
     attention.update(net, heads)
     with torch.no_grad():
@@ -33,6 +36,21 @@ def carve(net: nn.Module, kept: Mapping[Place, Integers]) -> None:
     for layer in net.modules():
         if isinstance(layer, nn.PReLU):
             layer.num_parameters = len(layer.weight)
+
+
+def _shared(net: nn.Module, kept: Mapping[Place, Integers]) -> list[tuple[nn.Module, str, int]]:
+    """Return the layers that lose whole groups of channels: the layer, its attribute and the groups that stay."""
+    found = []
+    for name, layer in net.named_modules():
+        attribute = "num_groups" if isinstance(layer, nn.GroupNorm) else "groups"
+        count, stays_I = getattr(layer, attribute, 1), kept.get((f"{name}.weight", 0))
+        if stays_I is None or count in (1, getattr(layer, "in_channels", 1)):
+            continue  # a depthwise convolution follows its channels anyway
+        size = len(layer.weight) // count
+        per_group = np.bincount(stays_I // size, minlength=count)
+        if len(set(per_group.tolist())) > 1:
+            found.append((layer, attribute, int((per_group > 0).sum())))
+    return found
 
 
 def select(name: str, value: Tensor, kept: Mapping[Place, Integers]) -> Tensor:

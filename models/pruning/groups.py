@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -57,6 +57,8 @@ class Group:
     members: tuple[Member, ...]
     signature: tuple[str, ...]
     """Equal for groups whose members have the same kinds and dimensions."""
+    root_dim: int = 0
+    """The dimension of the root's outputs in its weight: 1 for a transposed convolution."""
 
     def channels(self, units: Sequence[int]) -> tuple[int, ...]:
         """Return the root layer's output channels that belong to these units."""
@@ -67,11 +69,11 @@ class Group:
         if not channels or min(channels) < 0 or max(channels) >= len(self._outputs):
             return None
         units = sorted(set(self._outputs[list(channels)].tolist()))
-        return tuple(units) if self.channels(units) == tuple(sorted(channels)) else None
+        return tuple(units) if KEPT not in units and self.channels(units) == tuple(sorted(channels)) else None
 
     @cached_property
     def _outputs(self) -> Integers:
-        return next(member.owner_I for member in self.members if member.place == (f"{self.root}.weight", 0))
+        return next(member.owner_I for member in self.members if member.place == (f"{self.root}.weight", self.root_dim))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +117,19 @@ class Structure:
     """MACs per entry of a tensor (dimension -1), or per index along one of its dimensions."""
     other_macs: int
     """MACs that `uses` does not explain: known for this network, but not after a cut."""
+    transposed: frozenset[str] = frozenset()
+    """Layers whose weight has its inputs first."""
+    whole: Mapping[str, str] = field(default_factory=dict)
+    """Why layers cannot be cut, by layer, for those that belong to no group."""
 
     @property
     def widths(self) -> dict[str, int]:
         """Output channels by layer, for layers that belong to a group."""
-        return {layer: self.shapes[f"{layer}.weight"][0] for group in self.groups for layer in group.layers}
+        return {
+            layer: self.shapes[f"{layer}.weight"][int(layer in self.transposed)]
+            for group in self.groups
+            for layer in group.layers
+        }
 
     @cached_property
     def prices(self) -> Prices:

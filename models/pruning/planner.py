@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 from torch import nn
 
 from configs.errors import UsageError
 from models import counting
+from models.probe import duplicate
 from models.pruning import carve, search
 from models.pruning.groups import Structure
 from models.pruning.importance import scores
@@ -115,7 +115,7 @@ def _cut(net: nn.Module, problem: Problem, target: Budget) -> tuple[Cut, dict[st
 
 def _measured(net: nn.Module, structure: Structure, removed: dict[str, list[int]]) -> int:
     """Count the MACs after a cut, for a network whose MACs `Structure.prices` does not fully explain."""
-    twin = copy.deepcopy(net)
+    twin = duplicate(net)
     carve.carve(twin, structure.kept(removed))
     return counting.measure(twin, structure.input_CHW).macs
 
@@ -128,7 +128,7 @@ def _require_below(budget: Budget, parameters: int, macs: int) -> None:
 
 def _twin(net: nn.Module) -> nn.Module:
     """Copy a network with its gradients, which deepcopy leaves out."""
-    twin = copy.deepcopy(net)
+    twin = duplicate(net)
     for own, other in zip(twin.parameters(), net.parameters(), strict=True):
         own.grad = None if other.grad is None else other.grad.clone()
     return twin
