@@ -1,17 +1,21 @@
 # make demo    install and run the main job on real handwritten digits (no download)
 # make test    install and run every check and test
 # make slurm   start a Slurm on this machine, and run the tests that need one (root, Debian or Ubuntu)
+# make models  cut some ninety networks of torchvision and timm, and write docs/networks.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slurm check coverage format clean
+.PHONY: demo test models slurm check coverage format clean
 
 demo: $(VENV)/.demo
 	OMP_NUM_THREADS=1 $(BIN)/python -m train.compress --config configs/digits/compress.yaml --run_dir runs/demo
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+models: $(VENV)/.dev
+	OMP_NUM_THREADS=1 HEARTCUT_TABLE=docs/networks.md $(BIN)/python -m pytest -m slow
 
 slurm: $(VENV)/.dev
 	tests/slurm/up.sh

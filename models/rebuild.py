@@ -131,7 +131,9 @@ def _require_cut(name: str, own: tuple[int, ...], shape: tuple[int, ...]) -> Non
 
 def _follow(path: str, layer: nn.Module) -> None:
     """Update a layer's numbers from its tensors. InputError: the tensors contradict each other."""
-    lengths = {tensor.shape[0] for _, tensor in _own_tensors(layer) if tensor.dim()}
+    # Others, such as those from which spectral_norm computes the weight, do not have one entry for each channel.
+    named = ("weight", "bias", "running_mean", "running_var")
+    lengths = {tensor.shape[0] for name, tensor in _own_tensors(layer) if tensor.dim() and name in named}
     if isinstance(layer, nn.modules.conv._ConvTransposeNd):
         _follow_transposed(layer)
         return  # its bias has other channels than its weight's first dimension

@@ -22,6 +22,9 @@ Place = tuple[str, int]
 """A dimension of a tensor, by the tensor's name in the state dict."""
 Integers = NDArray[np.int64]
 KEPT = -1
+OUTPUT = "it is the network's output"
+IGNORED = "prune.ignored_layers"
+"""Reasons that need no mention."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class Structure:
     transposed: frozenset[str] = frozenset()
     """Layers whose weight has its inputs first."""
     whole: Mapping[str, str] = field(default_factory=dict)
-    """Why layers cannot be cut, by layer, for those that belong to no group."""
+    """Why layers are not cut, by layer, the largest first."""
 
     @property
     def widths(self) -> dict[str, int]:
@@ -130,6 +133,12 @@ class Structure:
             for group in self.groups
             for layer in group.layers
         }
+
+    @property
+    def excuse(self) -> str:
+        """The largest layers that are not cut and why, as the end of a sentence; empty if all are."""
+        shown = [f"{layer} ({why})" for layer, why in self.whole.items() if why not in (OUTPUT, IGNORED)][:3]
+        return f"; not cut: {', '.join(shown)}" if shown else ""
 
     @cached_property
     def prices(self) -> Prices:

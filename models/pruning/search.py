@@ -125,7 +125,8 @@ def require_reachable(problem: Problem, target: Budget) -> None:
         if least > limit:
             raise UsageError(
                 f"budget.{key} is {int(limit)}, but with prune.floor {problem.spec.floor} and round_to "
-                f"{problem.spec.round_to} the smallest that can be reached is {least}; raise the budget or lower those"
+                f"{problem.spec.round_to} the smallest that can be reached is {least}"
+                f"{problem.structure.excuse}; raise the budget or lower those"
             )
 
 

@@ -18,7 +18,7 @@ from models.pruning.flow.labels import STAYS, Atoms
 from models.pruning.flow.run import Flow, follow
 from models.pruning.flow.soundness import Trial
 from models.pruning.flow.units import LAYERS, TRANSPOSED
-from models.pruning.groups import Group, Place, Structure
+from models.pruning.groups import IGNORED, Group, Place, Structure
 
 BATCH = 2
 
@@ -34,6 +34,8 @@ class _Trace:
     positions: dict[str, int]
     """Number of times that each convolution or linear layer applies its weights per image, by name."""
     classes: int
+    tied: frozenset[str]
+    """The parameters that several layers share, by all of their names."""
 
 
 def trace(net: nn.Module, input_CHW: tuple[int, int, int], ignored_layers: Sequence[str] = ()) -> Structure:
@@ -60,10 +62,9 @@ def trace(net: nn.Module, input_CHW: tuple[int, int, int], ignored_layers: Seque
     structure = Trial(seen.twin, seen.image_BCHW, structure, seen.flow.ledger, seen.component).sound()
     structure = replace(structure, whole=_whole(seen, structure, spared))
     if not structure.groups:
-        reasons = [f"{layer} ({reason})" for layer, reason in structure.whole.items()]
         raise InputError(
-            "the network has no layer that can be cut, apart from its head and prune.ignored_layers: "
-            f"{', '.join(reasons[:3])}; prune.kind unstructured masks single weights instead"
+            f"the network has no layer that can be cut, apart from its head and prune.ignored_layers"
+            f"{structure.excuse}; prune.kind unstructured masks single weights instead"
         )
     other = counting.measure(net, input_CHW).macs - int(structure.prices.constant_B[1])
     return replace(structure, other_macs=other)
@@ -89,7 +90,7 @@ def _seen(net: nn.Module, image_BCHW: Tensor) -> _Trace:
         )
     classes = int(output.shape[1])
     component = flow.ledger.components()
-    return _Trace(net, image_BCHW, flow, component, positions, classes)
+    return _Trace(net, image_BCHW, flow, component, positions, classes, _tied(net))
 
 
 def _described(output: object) -> str:
@@ -131,7 +132,8 @@ def _ignored(twin: nn.Module, names: Sequence[str]) -> frozenset[str]:
 
 def _groups(seen: _Trace) -> Iterator[Group]:
     own = attention.places(seen.twin)
-    barred = _tied(seen.twin) | seen.flow.unread
+    barred = dict.fromkeys(seen.tied, "its weight is tied to another layer's")
+    barred |= dict.fromkeys(seen.flow.unread, "the forward does not use it")
     for group in units.groups(seen.twin, seen.flow.ledger, seen.component, barred):
         if not any(member.place in own for member in group.members):
             yield group
@@ -139,22 +141,32 @@ def _groups(seen: _Trace) -> Iterator[Group]:
 
 
 def _tied(net: nn.Module) -> frozenset[str]:
-    """Return all names of the parameters that have several."""
-    named = list(net.named_parameters(remove_duplicate=False))
-    times = Counter(id(parameter) for _, parameter in named)
-    return frozenset(name for name, parameter in named if times[id(parameter)] > 1)
+    owners = Counter(id(own) for layer in net.modules() for own in layer.parameters(recurse=False))
+    named = net.named_parameters(remove_duplicate=False)
+    return frozenset(name for name, parameter in named if owners[id(parameter)] > 1)
 
 
 def _whole(seen: _Trace, structure: Structure, spared: frozenset[str]) -> dict[str, str]:
-    """Return why each layer that belongs to no group keeps its outputs."""
+    """Return why each layer that no group cuts is not cut, the largest layer first."""
     ledger = seen.flow.ledger
-    reasons = ledger.reasons()
-    starts = {place: start for place, start, _ in ledger.places}
+    reasons, starts = ledger.reasons(), {place: start for place, start, _ in ledger.places}
     cut = {layer for group in structure.groups for layer in group.layers}
-    found: dict[str, str] = {}
-    for name in seen.positions:
-        if name in cut:
-            continue
+    found: dict[str, tuple[int, str]] = {}
+    for name, layer in seen.twin.named_modules():
+        size = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
         start = starts.get((f"{name}.weight", int(name in structure.transposed)), STAYS)
-        found[name] = "ignored" if name in spared else reasons.get(start, "its forward has its width in the code")
-    return found
+        if not size or name in cut or units.follows(layer):
+            continue
+        if name in spared:
+            why = IGNORED
+        elif not isinstance(layer, LAYERS):
+            why = f"{type(layer).__name__} is not cut"
+        elif (
+            set(dict(layer.named_parameters(recurse=False))) - {"weight", "bias"}
+            or f"{name}.weight" not in structure.shapes
+        ):
+            why = "its weight is computed from other tensors"
+        else:
+            why = reasons.get(start, "a forward has its width in the code")
+        found[name] = size, why
+    return {name: found[name][1] for name in sorted(found, key=lambda name: -found[name][0])}

@@ -86,11 +86,11 @@ class Ledger:
     whole: dict[int, bool] = field(default_factory=dict)
     """Whether each sharing layer loses whole groups."""
 
-    def register(self, name: str, tensor: Tensor) -> Labels:
-        """Give new atoms to a parameter or buffer. A length of 1 is never cut and has none."""
+    def register(self, name: str, tensor: Tensor, dims: int) -> Labels:
+        """Give new atoms to the first dimensions of a parameter or buffer. A length of 1 is never cut and has none."""
         labels: list[Label] = []
         for dim, length in enumerate(tensor.shape):
-            if length == 1:
+            if length == 1 or dim >= dims:
                 labels.append(FIXED)
                 continue
             self.places.append(((name, dim), self.count, length))
@@ -132,12 +132,13 @@ class Ledger:
                 return found
 
     def _components(self, stopped: bool = True) -> Atoms:
-        pairs = list(self.ties)
+        nothing = np.zeros(0, np.int64)
+        pairs = [(nothing, nothing), *self.ties]
         for index, sharing in enumerate(self.sharings):
             pairs += sharing.ties(self.whole.get(index, True))
         if stopped:
             pairs += [(atoms, np.full_like(atoms, STAYS)) for atoms, _ in self.stops]
-        first, second = (np.concatenate([np.zeros(0, np.int64), *side]) for side in zip(*pairs, strict=True))
+        first, second = (np.concatenate(side) for side in zip(*pairs, strict=True))
         return connected(self.count, first, second)
 
     def reasons(self) -> dict[int, str]:

@@ -53,6 +53,7 @@ def _rules() -> dict[str, Rule]:
         sums.matrices("self", "mat1", "mat2"): "addmm",
         sums.matrices("self", "batch1", "batch2"): "baddbmm",
         sums.vector: "mv",
+        sums.dot: "dot vdot",
         sums.linear: "linear",
         moves.embedding: "embedding",
         moves.index: "index",

@@ -16,6 +16,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from models.pruning.flow import rules
 from models.pruning.flow.calls import Call
 from models.pruning.flow.labels import FIXED, Labels, Ledger
+from models.pruning.groups import OUTPUT
 
 
 @dataclass(eq=False)
@@ -28,6 +29,8 @@ class Flow:
     """What the forward raised; the ledger then ends there."""
     blamed: tuple[Labels, ...] = ()
     """Labels of the tensors that the failing operation took."""
+    failed_in: str = ""
+    """The innermost layer that was running then."""
     unread: frozenset[str] = frozenset()
     """Tensors of the network that the forward did not take."""
 
@@ -83,9 +86,11 @@ def follow(net: nn.Module, image_BCHW: Tensor, tensors: Sequence[tuple[str, Tens
     """
     flow, stack = Flow(), [""]
     mode = _Following(flow, stack)
+    kernels = tuple(f"{name}." for name, layer in net.named_modules() if isinstance(layer, nn.modules.conv._ConvNd))
     for name, tensor in tensors:
         if tensor not in mode.labels:
-            mode.labels[tensor] = flow.ledger.register(name, tensor)
+            dims = 2 if tensor.dim() > 2 and name.startswith(kernels) else tensor.dim()
+            mode.labels[tensor] = flow.ledger.register(name, tensor, dims)
             mode.unread[tensor] = name
     hooks = [hook for name, layer in net.named_modules() for hook in _naming(layer, name, stack)]
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -94,7 +99,7 @@ def follow(net: nn.Module, image_BCHW: Tensor, tensors: Sequence[tuple[str, Tens
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), mode:
             flow.output = net(image_BCHW)
     except Exception as error:  # any exception: the forward is not ours
-        flow.error = error
+        flow.error, flow.failed_in = error, stack[-1]
         flow.blamed = tuple(mode.labels_of(tensor) for tensor in mode.last)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -103,7 +108,7 @@ def follow(net: nn.Module, image_BCHW: Tensor, tensors: Sequence[tuple[str, Tens
     flow.unread = frozenset(mode.unread.values())
     for tensor in _tensors([flow.output]):
         for label in mode.labels_of(tensor):
-            flow.ledger.stop(label, "it is the network's output")
+            flow.ledger.stop(label, OUTPUT)
     return flow
 
 

@@ -78,12 +78,22 @@ class Trial:
         origin = self._origin(flow.ledger, kept)
         owner = self._owner(groups)
         if flow.error is not None:
-            labels = [label for labels in flow.blamed for label in labels if isinstance(label, np.ndarray)]
-            indices = {int(i) for label in labels for i in np.unique(owner[origin[label]])} - {-1}
-            return frozenset(groups[i].root for i in indices) & every
+            return self._at_fault(flow, origin, owner, groups) & every or every
         if not isinstance(flow.output, Tensor) or flow.output.shape[1:] != (self.structure.classes,):
             return every
         return self._differing(flow, origin, owner, groups)
+
+    def _at_fault(self, flow: Flow, origin: Atoms, owner: Atoms, groups: Sequence[Group]) -> frozenset[str]:
+        """Return the groups that the failing operation took, or else those of the innermost layer that has some."""
+        labels = [label for labels in flow.blamed for label in labels if isinstance(label, np.ndarray)]
+        indices = {int(i) for label in labels for i in np.unique(owner[origin[label]])} - {-1}
+        found = frozenset(groups[i].root for i in indices)
+        path = flow.failed_in
+        while path and not found:
+            inside = tuple(f"{path}.{key}" for key, _ in carve.tensors(self.net.get_submodule(path)))
+            found = frozenset(group.root for group in groups if any(m.tensor in inside for m in group.members))
+            path = path.rpartition(".")[0]
+        return found
 
     def _differing(self, flow: Flow, origin: Atoms, owner: Atoms, groups: Sequence[Group]) -> frozenset[str] | None:
         """Return the groups whose atoms leave together with others than before; None if there are none."""
@@ -110,6 +120,8 @@ class Trial:
         owner = np.full(self.ledger.count, -1)
         for index, group in enumerate(groups):
             for member in group.members:
+                if member.place not in starts:
+                    continue  # another name of a tensor that is used twice
                 owner[starts[member.place] + np.flatnonzero(member.owner_I >= 0)] = index
         return owner
 

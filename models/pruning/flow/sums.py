@@ -120,6 +120,13 @@ def vector(call: Call) -> Sequence[Labels]:
     return [matrix[:-1]]
 
 
+def dot(call: Call) -> Sequence[Labels]:
+    """A product of two vectors."""
+    first, second = (call.labels_of(tensor) for tensor in call.tensors())
+    products.contract(call.ledger, first[0], second[0], call.where)
+    return [()]
+
+
 def linear(call: Call) -> Sequence[Labels]:
     """A linear layer."""
     image, weight, bias = call.of("input"), call.of("weight"), call.of("bias")

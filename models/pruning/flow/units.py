@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from torch import nn
@@ -17,29 +17,68 @@ NORMS = nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm | nn.RMSNor
 TRANSPOSED = nn.modules.conv._ConvTransposeNd
 
 
-def groups(net: nn.Module, ledger: Ledger, component: Atoms, barred: Collection[str]) -> list[Group]:
-    """Return all groups of a network, without those that touch a barred tensor."""
-    kinds = _kinds(net)
-    order = {name: place for place, (name, _) in enumerate(carve.tensors(net))}
-    profiles = _profiles(ledger, component)
+def groups(net: nn.Module, ledger: Ledger, component: Atoms, barred: Mapping[str, str]) -> list[Group]:
+    """Return all groups of a network.
+
+    Args:
+        net: The network.
+        ledger: The ledger; it is told why channels that form no group stay.
+        component: The component of each atom.
+        barred: Tensors that must not be cut, and why.
+    """
+    barred = _unknown(net) | dict(barred)
     found: list[Group] = []
     taken: set[str] = set()
-    for places, units in sorted(profiles.items(), key=lambda item: item[1][0]):
+    for places, units in sorted(_profiles(ledger, component).items(), key=lambda item: item[1][0]):
         names = [ledger.places[index][0][0] for index, _ in places]
-        if len(units) < 2 or any(name in barred or kinds.get(name) is None for name in names):
-            continue
-        members = []
-        for index, _ in places:
-            (name, dim), start, length = ledger.places[index]
-            owner_I = np.searchsorted(units, component[start : start + length])
-            owner_I[owner_I == len(units)] = 0
-            owner_I = np.where(np.asarray(units)[owner_I] == component[start : start + length], owner_I, KEPT)
-            members.append(Member(name, dim, kinds[name], owner_I))  # type: ignore[arg-type]
-        members.sort(key=lambda member: (order[member.tensor], member.dim))
-        group = _group(net, members, taken)
-        if group is not None:
+        why = next((barred[name] for name in names if name in barred), "")
+        if not why and len(units) < 2:
+            why = "all of its channels would leave together"
+        group = (
+            None if why else _group(net, _members(net, ledger, component, [index for index, _ in places], units), taken)
+        )
+        if group is None:
+            ledger.stop(np.flatnonzero(np.isin(component, units)), why or "it has no layer of its own")
+        else:
             found.append(group)
             taken.add(group.root)
+    return found
+
+
+def _members(
+    net: nn.Module, ledger: Ledger, component: Atoms, places: Sequence[int], units: Sequence[int]
+) -> list[Member]:
+    """Return the members of a group, under every name of their tensors."""
+    kinds, aliases = _kinds(net), _aliases(net)
+    members = []
+    for index in places:
+        (name, dim), start, length = ledger.places[index]
+        component_I = component[start : start + length]
+        owner_I = np.minimum(np.searchsorted(units, component_I), len(units) - 1)
+        owner_I = np.where(np.asarray(units)[owner_I] == component_I, owner_I, KEPT)
+        kind = kinds[name]
+        assert kind is not None, f"{name} is barred"
+        members += [Member(alias, dim, kind, owner_I) for alias in aliases[name]]
+    order = {name: place for place, (name, _) in enumerate(carve.tensors(net))}
+    return sorted(members, key=lambda member: (order[member.tensor], member.dim))
+
+
+def _aliases(net: nn.Module) -> dict[str, list[str]]:
+    """Return all names of each tensor: a module that is used twice has two."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in carve.tensors(net):
+        names.setdefault(id(tensor), []).append(name)
+    return {name: names[id(tensor)] for name, tensor in carve.tensors(net)}
+
+
+def _unknown(net: nn.Module) -> dict[str, str]:
+    """Return the tensors of layers that cannot be cut, and why."""
+    found = {}
+    for name, kind in _kinds(net).items():
+        if kind is None:
+            path = name.rpartition(".")[0]
+            layer = type(net.get_submodule(path)).__name__
+            found[name] = f"{path} ({layer}) is not cut"
     return found
 
 
@@ -49,6 +88,8 @@ def _profiles(ledger: Ledger, component: Atoms) -> dict[tuple[tuple[int, int], .
     for index, (_, start, length) in enumerate(ledger.places):
         place[start : start + length] = index
     free = np.flatnonzero(component != STAYS)
+    if not len(free):
+        return {}
     pairs, counts = np.unique(np.stack([component[free], place[free]]), axis=1, return_counts=True)
     numbers, first = np.unique(pairs[0], return_index=True)
     ends = [*first[1:].tolist(), pairs.shape[1]]
@@ -109,8 +150,15 @@ def _kind(layer: nn.Module, name: str) -> Kind | None:
         return None if type(layer).__module__.startswith("torch.nn") else "parameter"
     if name == "bias":
         return "bias"
-    if name != "weight" or isinstance(layer, nn.PReLU):
+    if name != "weight":
+        return None  # the weight is computed from it, as old weight_norm does
+    if isinstance(layer, nn.PReLU):
         return "parameter"
     if isinstance(layer, nn.modules.batchnorm._NormBase):
         return "batch_norm"
     return "layer_norm" if isinstance(layer, NORMS) else "weight"
+
+
+def follows(layer: nn.Module) -> bool:
+    """Whether a layer's own tensors only follow the channels of others."""
+    return isinstance(layer, NORMS | nn.PReLU) or not type(layer).__module__.startswith("torch.nn")

@@ -111,7 +111,7 @@ def test_what_cannot_be_cut_soundly_is_left_alone():
 
     structure = trace(Odd(), (1, 2, 2))
     assert structure.widths == {"first": 8, "grouped": 8, "free": 8}
-    assert structure.whole["written"] == "its forward has its width in the code"
+    assert structure.whole["written"] == "a forward has its width in the code"
 
 
 def test_tied_weights_are_left_alone():
