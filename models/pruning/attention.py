@@ -41,9 +41,16 @@ def places(net: nn.Module) -> frozenset[Place]:
     return frozenset(member.place for group in groups(net) for member in group.members)
 
 
-def products(net: nn.Module, positions: Mapping[str, int]) -> tuple[tuple[Place, int], ...]:
-    """Return the MACs of queries times keys and of weights times values, for each attended channel."""
-    return tuple(((f"{name}.proj.weight", 1), 2 * positions[f"{name}.proj"] ** 2) for name, _ in _attentions(net))
+def products(net: nn.Module, positions: Mapping[str, int], lengths: Mapping[str, int]) -> tuple[tuple[Place, int], ...]:
+    """Return the MACs of queries times keys and of weights times values, for each attended channel.
+
+    Args:
+        net: The network.
+        positions: Tokens of one image, in all sequences, by linear layer.
+        lengths: Tokens of one sequence, such as a window, likewise.
+    """
+    layers = [f"{name}.proj" for name, _ in _attentions(net)]
+    return tuple(((f"{layer}.weight", 1), 2 * positions[layer] * lengths[layer]) for layer in layers)
 
 
 def update(net: nn.Module, heads: Mapping[str, int]) -> None:

@@ -34,6 +34,8 @@ class _Trace:
     component: Atoms
     positions: dict[str, int]
     """Number of times that each convolution or linear layer applies its weights per image, by name."""
+    lengths: dict[str, int]
+    """Positions next to each other in what a layer reads: the tokens of one sequence for a linear layer."""
     classes: int
     tied: frozenset[str]
     """The parameters that several layers share, by all of their names."""
@@ -74,8 +76,9 @@ def trace(net: nn.Module, input_CHW: tuple[int, int, int], ignored_layers: Seque
 
 def _seen(net: nn.Module, image_BCHW: Tensor) -> _Trace:
     positions: dict[str, int] = {}
+    lengths: dict[str, int] = {}
     hooks = [
-        layer.register_forward_hook(_counting(name, positions))
+        layer.register_forward_hook(_counting(name, positions, lengths))
         for name, layer in net.named_modules()
         if isinstance(layer, LAYERS)
     ]
@@ -92,7 +95,7 @@ def _seen(net: nn.Module, image_BCHW: Tensor) -> _Trace:
         )
     classes = int(output.shape[1])
     component = flow.ledger.components()
-    return _Trace(net, image_BCHW, flow, component, positions, classes, _tied(net))
+    return _Trace(net, image_BCHW, flow, component, positions, lengths, classes, _tied(net))
 
 
 def _described(output: object) -> str:
@@ -103,11 +106,13 @@ def _described(output: object) -> str:
     return f"a {type(output).__name__}"
 
 
-def _counting(name: str, positions: dict[str, int]) -> Callable[..., None]:
+def _counting(name: str, positions: dict[str, int], lengths: dict[str, int]) -> Callable[..., None]:
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         weight = layer.weight
         assert isinstance(weight, Tensor)
-        read = inputs[0] if isinstance(layer, TRANSPOSED) else output
+        first = inputs[0] if inputs else output  # which may be given by name
+        read = first if isinstance(layer, TRANSPOSED) else output
+        lengths[name] = first.shape[-2] if first.dim() > 1 else 1
         positions[name] = positions.get(name, 0) + read.numel() // len(weight) // BATCH
 
     return count
@@ -116,7 +121,7 @@ def _counting(name: str, positions: dict[str, int]) -> Callable[..., None]:
 def _uses(seen: _Trace) -> tuple[tuple[Place, int], ...]:
     own = {name for name, _ in carve.tensors(seen.twin)}
     layers = tuple(((f"{name}.weight", -1), n) for name, n in seen.positions.items() if f"{name}.weight" in own)
-    return layers + attention.products(seen.twin, seen.positions)
+    return layers + attention.products(seen.twin, seen.positions, seen.lengths)
 
 
 def _ignored(twin: nn.Module, names: Sequence[str]) -> frozenset[str]:

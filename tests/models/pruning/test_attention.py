@@ -55,7 +55,9 @@ def test_removing_a_unit_leaves_what_a_zero_channel_gives():
 
 
 def test_macs_of_the_products_are_those_of_queries_with_keys_and_weights_with_values():
-    assert attention.products(Net(), {"attn.proj": 5}) == ((("attn.proj.weight", 1), 2 * 5**2),)
+    assert attention.products(Net(), {"attn.proj": 5}, {"attn.proj": 5}) == ((("attn.proj.weight", 1), 2 * 5**2),)
+    windows = attention.products(Net(), {"attn.proj": 20}, {"attn.proj": 5})
+    assert windows == ((("attn.proj.weight", 1), 4 * 2 * 5**2),)
 
 
 def test_attention_of_other_kinds_is_left_alone():

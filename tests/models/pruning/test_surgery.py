@@ -19,7 +19,6 @@ NETWORKS = [
     ("depthwise", (3, 64, 64)),
     ("depthwise_v2", (3, 32, 32)),
     ("nin", (3, 32, 32)),
-    ("torchvision/mobilenet_v2", (3, 32, 32)),
     ("torchvision/squeezenet1_1", (3, 32, 32)),
     ("timm/test_resnet", (3, 32, 32)),
     ("timm/test_efficientnet", (3, 32, 32)),
@@ -185,19 +184,19 @@ def test_modes_devices_frozen_parameters_and_gradients_survive():
 
 def test_a_cut_of_another_network_is_refused_before_anything_changes():
     net, cut = small((8, 12, 16)), cut_of(small())
-    before = surgery.architecture_hash(net)
+    own, before = cut_of(net), surgery.architecture_hash(net)
     wrong = [
         cut,
-        replace(cut_of(net), parameters=cut_of(net).parameters + 1),
-        replace(cut_of(net), removed={"fc": (0, 1)}),
-        replace(cut_of(net), removed={"conv1": (99,)}),
-        replace(cut_of(net), removed={"conv1": tuple(range(8))}),
+        replace(own, parameters=own.parameters + 1),
+        replace(own, removed={"fc": (0, 1)}),
+        replace(own, removed={"conv1": (99,)}),
+        replace(own, removed={"conv1": tuple(range(8))}),
     ]
     for other in wrong:
         with pytest.raises(InputError, match="the cut does not fit this network"):
             surgery.apply(net, other)
         assert surgery.architecture_hash(net) == before
-    surgery.apply(net, cut_of(net))  # control
+    surgery.apply(net, own)  # control
     assert surgery.architecture_hash(net) != before
 
 
