@@ -1,10 +1,13 @@
+import copy
+
 import pytest
 import timm
 import torch
 from torch import nn
 
+import trait_networks
 from configs.errors import InputError
-from models.probe import probe, run_once, twin
+from models.probe import duplicate, probe, run_once, twin
 
 SIZE = (3, 8, 8)
 
@@ -77,3 +80,17 @@ def test_what_an_evaluation_left_behind_is_not_copied():
     copied = twin(net, "cpu")
     assert not any(layer.attention_bias_cache for layer in copied.modules() if hasattr(layer, "attention_bias_cache"))
     assert cache
+
+
+def test_a_duplicate_of_a_network_that_keeps_results_computes_the_same_and_shares_nothing():
+    net = trait_networks.NETWORKS["features cached in lists"]()
+    image_BCHW = torch.randn(2, *trait_networks.SIZE)
+    net(image_BCHW)
+    with pytest.raises(RuntimeError, match="deepcopy"):
+        copy.deepcopy(net)  # control
+    other = duplicate(net)
+    assert torch.equal(other.eval()(image_BCHW), net.eval()(image_BCHW))
+    with torch.no_grad():
+        net.a.weight.zero_()
+    assert other.a.weight.any()
+    assert all(parameter.requires_grad for parameter in other.parameters())

@@ -335,6 +335,25 @@ def test_without_batchnorm_logits_keep_their_variance(name, seeds):
     assert plain < 0.05
 
 
+def test_transposed_convolutions_and_lost_groups_follow():
+    net = nn.ModuleDict(
+        {
+            "transposed": nn.ConvTranspose2d(8, 6, 2),
+            "spread": nn.ConvTranspose2d(8, 8, 2, groups=8),
+            "grouped": nn.Conv2d(12, 24, 1, groups=4),
+        }
+    )
+    shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    shapes |= {"transposed.weight": (5, 4, 2, 2), "transposed.bias": (4,), "spread.weight": (3, 1, 2, 2)}
+    shapes |= {"spread.bias": (3,), "grouped.weight": (18, 3, 1, 1), "grouped.bias": (18,)}
+    rebuild.reshape(net, shapes)
+    image_BCHW = torch.zeros(1, 9, 4, 4)
+    assert net["transposed"](image_BCHW[:, :5]).shape[1] == net["transposed"].out_channels == 4
+    assert net["spread"](image_BCHW[:, :3]).shape[1] == net["spread"].groups == 3
+    assert net["grouped"](image_BCHW).shape[1] == 18
+    assert (net["grouped"].groups, net["grouped"].in_channels) == (3, 9)
+
+
 def test_only_sums_over_fewer_inputs_are_scaled():
     torch.manual_seed(0)
     net = nn.ModuleDict(

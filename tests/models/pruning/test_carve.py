@@ -65,3 +65,22 @@ def test_shared_tensors_have_all_their_names():
     net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     net[1].weight = net[0].weight
     assert [name for name, _ in carve.tensors(net)] == ["0.weight", "0.bias", "1.weight", "1.bias"]
+
+
+def test_whole_groups_leave_a_grouped_convolution_and_a_group_norm():
+    net = nn.Sequential(nn.Conv2d(8, 12, 1, groups=4), nn.GroupNorm(4, 12))
+    before = net[0].weight.detach().clone()
+    kept = np.array([0, 1, 2, 6, 7, 8])  # the first and the third of four groups
+    places = [("0.weight", 0), ("0.bias", 0), ("1.weight", 0), ("1.bias", 0)]
+    carve.carve(net, dict.fromkeys(places, kept))
+    assert (net[0].groups, net[0].in_channels, net[0].out_channels) == (2, 4, 6)
+    assert (net[1].num_groups, net[1].num_channels) == (2, 6)
+    assert torch.equal(net[0].weight, before[kept])
+    assert net(torch.zeros(1, 4, 2, 2)).shape == (1, 6, 2, 2)
+
+
+def test_the_same_position_of_every_group_leaves_and_the_groups_stay():
+    net = nn.Sequential(nn.Conv2d(8, 12, 1, groups=4))
+    kept = np.array([0, 2, 3, 5, 6, 8, 9, 11])
+    carve.carve(net, {("0.weight", 0): kept, ("0.bias", 0): kept})
+    assert (net[0].groups, net[0].in_channels, net[0].out_channels) == (4, 8, 8)

@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
+from torch import nn
 
 from models import counting
 from models.networks.depthwise import depthwise_v2
 from models.networks.resnet import resnet_small
 from models.pruning.carve import carve
+from models.pruning.groups import IGNORED, OUTPUT
 from models.pruning.tracing import trace
 
 SIZE = (1, 16, 16)
@@ -60,3 +64,23 @@ def test_units_and_channels_translate_both_ways():
     assert group.channels((1, 3)) == (1, 3)
     assert group.units_of((1, 3)) == (1, 3)
     assert [group.units_of(wrong) for wrong in ((), (4,), (-1,))] == [None, None, None]
+
+
+def test_what_is_not_cut_is_named_with_its_reason_but_not_the_head():
+    structure = trace(small(), SIZE)
+    assert structure.excuse == ""
+    other = replace(structure, whole={"fc": OUTPUT, "conv1": IGNORED, "rnn": "LSTM is not cut"})
+    assert other.excuse == "; not cut: rnn (LSTM is not cut)"
+
+
+def test_a_transposed_root_counts_its_outputs_along_the_second_dimension():
+    net = nn.Sequential(nn.ConvTranspose2d(1, 6, 2), nn.Conv2d(6, 4, 1), nn.Flatten(), nn.LazyLinear(3))
+    net(torch.zeros(1, 1, 4, 4))
+    structure = trace(net, (1, 4, 4))
+    assert structure.widths == {"0": 6, "1": 4}
+    group = structure.groups[0]
+    assert group.channels([1, 3]) == (1, 3)
+    after = structure.after({"0": (1, 3)})
+    carve(net, structure.kept({"0": (1, 3)}))
+    assert after.widths["0"] == net[0].out_channels == 4
+    assert counting.measure(net, (1, 4, 4)).macs == after.prices.constant_B[1]
