@@ -112,8 +112,8 @@ INTRODUCTION = """# Networks that are cut
 
 `make models` builds each of these networks for the smallest image that it takes, cuts it to half of its parameters in
 three cuts on its own weights, saves it, loads it, compares the outputs bit for bit, and trains the loaded network for
-one step: whole, if all of that worked. CPU seconds are those of one core for all of it, without imports; a network that
-takes more than 60 is slow. Where a network is refused, the message names the layers that cannot be cut.
+one step: whole, if all of that worked. CPU seconds are those of one core for all of it, without imports; a network
+that takes more than 60 is slow. Where a network is refused, the message names the layers that cannot be cut.
 """
 
 

@@ -57,7 +57,7 @@ def apply(net: nn.Module, cut: Cut) -> Kept:
     InputError: the cut was planned for another network; nothing is changed. NonFiniteError: the output of the cut
     network is NaN or infinite.
     """
-    structure = trace(net, cut.input_CHW)
+    structure = trace(net, cut.input_CHW, roots=cut.removed.keys())
     removed = _units(structure, cut)
     kept = Kept(dict(structure.shapes), structure.kept(removed))
     carve.carve(net, kept.places)

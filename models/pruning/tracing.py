@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,12 +41,19 @@ class _Trace:
     """The parameters that several layers share, by all of their names."""
 
 
-def trace(net: nn.Module, input_CHW: tuple[int, int, int], ignored_layers: Sequence[str] = ()) -> Structure:
+def trace(
+    net: nn.Module,
+    input_CHW: tuple[int, int, int],
+    ignored_layers: Sequence[str] = (),
+    *,
+    roots: Collection[str] | None = None,
+) -> Structure:
     """Find the groups of a network for images of this size. The network and its mode are not changed.
 
-    The outputs of head and ignored layers are not cut; nor are those that cannot be cut safely, such as those of tied
-    weights and unknown layers. UsageError: an unknown name. InputError: the network does not take such an image, its
-    output is not logits, or nothing can be cut.
+    `roots` are those of the groups to be cut, where that is decided: others are then not tried, which takes most of the
+    time. The outputs of head and ignored layers are not cut; nor are those that cannot be cut safely, such as those of
+    tied weights and unknown layers. UsageError: an unknown name. InputError: the network does not take such an image,
+    its output is not logits, or nothing can be cut.
     """
     seen = probe(net, input_CHW, _seen, batch=BATCH, purpose="its layers cannot be followed")
     spared = _ignored(seen.twin, ignored_layers)
@@ -63,7 +70,7 @@ def trace(net: nn.Module, input_CHW: tuple[int, int, int], ignored_layers: Seque
         transposed=frozenset(name for name, layer in seen.twin.named_modules() if isinstance(layer, TRANSPOSED)),
     )
     with torch.random.fork_rng(devices=[]):
-        structure = Trial(seen.twin, seen.image_BCHW, structure, seen.flow.ledger, seen.component).sound()
+        structure = Trial(seen.twin, seen.image_BCHW, structure, seen.flow.ledger, seen.component).sound(roots)
     structure = replace(structure, whole=_whole(seen, structure, spared))
     if not structure.groups:
         raise InputError(

@@ -6,7 +6,7 @@ A forward with lengths in its code fails, or mixes other channels than before, w
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,9 +32,10 @@ class Trial:
     ledger: Ledger
     component: Atoms
 
-    def sound(self) -> Structure:
-        """Return the structure without the groups that cannot be cut soundly."""
-        active = list(self.structure.groups)
+    def sound(self, roots: Collection[str] | None = None) -> Structure:
+        """Return the structure without the groups that cannot be cut soundly; only those of these roots are tried."""
+        tried = [group for group in self.structure.groups if roots is None or group.root in roots]
+        active = list(tried)
         while active:
             blamed = self._blamed(active)
             if blamed is None:
@@ -43,7 +44,8 @@ class Trial:
             kinds = {_kind(group) for group in culprits}
             culprits += self._mates([g for g in active if _kind(g) in kinds and g not in culprits])
             active = [group for group in active if group not in culprits]
-        return replace(self.structure, groups=tuple(active))
+        stay = [group for group in self.structure.groups if group in active or group not in tried]
+        return replace(self.structure, groups=tuple(stay))
 
     def _mates(self, groups: Sequence[Group]) -> list[Group]:
         """Return the culprits among groups of the kind of a culprit: all of them if the first and the last are."""
