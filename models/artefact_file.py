@@ -96,7 +96,7 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """Return the header. InputError: not a Heartcut file, or a newer format."""
     if "heartcut" not in metadata:
         keys = ", ".join(sorted(metadata)) or "no metadata"
-        raise InputError(f"{path} is not a Heartcut file (it has {keys}); save it with models.artefact.save")
+        raise InputError(f"{path} is not a Heartcut file (it has {keys}); python -m models.adopt makes it one")
     try:
         header: dict[str, Any] = json.loads(metadata["heartcut"])
         found = int(header["format"])

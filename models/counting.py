@@ -38,12 +38,14 @@ def measure(module: nn.Module, input_CHW: tuple[int, int, int]) -> Cost:
     return Cost(
         parameters=sum(parameter.numel() for parameter in parameters),
         nonzero=sum(int(parameter.detach().count_nonzero()) for parameter in parameters),
-        macs=_macs(module, input_CHW),
+        macs=macs(module, input_CHW),
         bytes=sum(tensor.numel() * tensor.element_size() for tensor in state.values()),
     )
 
 
-def _macs(module: nn.Module, input_CHW: tuple[int, int, int]) -> int:
+def macs(module: nn.Module, input_CHW: tuple[int, int, int]) -> int:
+    """Count the multiply-accumulates for one image, on any device, meta included. InputError as for `measure`."""
+
     def count(twin: nn.Module, image_BCHW: Tensor) -> int:
         # The math kernel of attention consists of matrix products; fused kernels are not counted on every device.
         counter = FlopCounterMode(display=False)

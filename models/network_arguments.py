@@ -5,22 +5,25 @@ from __future__ import annotations
 import argparse
 
 from configs.errors import UsageError
-from models.spec import ModelSpec
+from models.spec import ModelSpec, names_file
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add --model, --num_classes, --input, --widths and --depth."""
-    parser.add_argument("--model", required=True, help="a network's name, or a saved .safetensors file")
+    parser.add_argument("--model", required=True, help="a network's name, a saved .safetensors file or a state dict")
     parser.add_argument("--num_classes", type=int, help="needed unless --model is a file")
     parser.add_argument("--input", type=int, nargs=3, metavar=("C", "H", "W"), help="channels, height, width; likewise")
     parser.add_argument("--widths", type=int, nargs="+", help="channels per stage or block")
-    parser.add_argument("--depth", type=int, help="layers of resnet_small")
+    parser.add_argument("--depth", type=int, help="layers of resnet_small and resnet_cifar")
+    parser.add_argument(
+        "--stem", choices=("auto", "keep", "small"), default="auto", help="first layers of torchvision's and timm's"
+    )
 
 
 def spec(options: argparse.Namespace) -> ModelSpec:
     """Return the network that was named. UsageError: a setting that no network has."""
     widths = tuple(options.widths) if options.widths else None
-    return ModelSpec(name=options.model, widths=widths, depth=options.depth)
+    return ModelSpec(name=options.model, widths=widths, depth=options.depth, stem=options.stem)
 
 
 def task(options: argparse.Namespace) -> tuple[int, tuple[int, int, int]]:
@@ -30,12 +33,22 @@ def task(options: argparse.Namespace) -> tuple[int, tuple[int, int, int]]:
     """
     num_classes, size = options.num_classes, options.input
     if num_classes is None or size is None:
-        if not options.model.endswith(".safetensors"):
-            raise UsageError("--num_classes N and --input C H W are needed unless --model is a .safetensors file")
-        from models.artefact import read_card  # torch is loaded only for a command line that holds
-
-        card = read_card(options.model)
-        num_classes = len(card.classes) if num_classes is None else num_classes
-        size = card.input_CHW if size is None else size
+        found_classes, found_size = _in_file(options.model, size)
+        num_classes = found_classes if num_classes is None else num_classes
+        size = found_size if size is None else size
     channels, height, width = size
     return num_classes, (channels, height, width)
+
+
+def _in_file(name: str, size: list[int] | None) -> tuple[int, tuple[int, ...]]:
+    if not names_file(name):
+        raise UsageError("--num_classes N and --input C H W are needed unless --model is a .safetensors file")
+    from models.adopt import candidates, weight_file  # torch is loaded only for a command line that holds
+    from models.artefact import read_card
+
+    if weight_file.is_ours(name):
+        card = read_card(name)
+        return len(card.classes), card.input_CHW
+    if size is None:
+        raise UsageError(f"--input C H W is needed: {name} does not tell the size of its images")
+    return candidates.num_classes(weight_file.read(name).tensors), tuple(size)

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from configs.errors import UsageError
+
+Stem = Literal["auto", "keep", "small"]
+WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".th", ".bin", ".tar")
+"""Endings of files of weights: our own .safetensors files, and state dicts from elsewhere."""
+HUB = ("hf-hub:", "hf_hub:")
+"""What names on the Hugging Face hub begin with, as in timm."""
+
+
+def names_file(name: str) -> bool:
+    """Whether a network's name is that of a file of weights."""
+    return name.lower().endswith(WEIGHT_FILES)
+
+
+def names_pretrained(name: str) -> bool:
+    """Whether a teacher's name is that of published weights: torchvision/NAME, timm/NAME or hf-hub:NAME."""
+    return not names_file(name) and name.startswith(("torchvision/", "timm/", *HUB))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -12,14 +29,18 @@ class ModelSpec:
     """A network by name and its settings. A setting that the network does not have is refused."""
 
     name: str
-    """depthwise, depthwise_v2, nin, alexnet_small, resnet_small, a torchvision or timm name (torchvision/resnet18,
-    timm/convnext_atto), or a saved .safetensors file."""
+    """depthwise, depthwise_v2, nin, alexnet_small, resnet_small, resnet_cifar, a torchvision or timm name
+    (torchvision/resnet18, timm/convnext_atto), a saved .safetensors file, or a state dict from elsewhere (.pth, .ckpt,
+    ...; see models.adopt)."""
     widths: tuple[int, ...] | None = None
     """Channels per stage or block; null: the network's own."""
     depth: int | None = None
-    """Number of layers of resnet_small (6n + 2: 8, 14, 20, 32, 44, 56); null: 20."""
+    """Number of layers of resnet_small and resnet_cifar (6n + 2: 8, 14, 20, 32, 44, 56, 110); null: 20."""
     dropout: float | None = None
     """Dropout probability; null: the network's own."""
+    stem: Stem = "auto"
+    """First layers of a torchvision or timm network. keep: its own. small: they keep the resolution of small images
+    (3x3 with stride 1 and no max-pool in a ResNet). auto: small for images up to 64 pixels high."""
     pretrained: bool = False
     """Start from the library's ImageNet weights (torchvision and timm names only; needs the network)."""
     from_scratch: bool = False

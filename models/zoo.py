@@ -6,20 +6,28 @@ from torch import nn
 
 from configs.errors import InputError, UsageError
 from models import artefact
+from models.adopt import conversion, weight_file
+from models.adopt.conversion import Wanted
 from models.networks import architectures, checks
-from models.spec import ModelSpec
+from models.spec import ModelSpec, names_file
 
 
 def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int]) -> nn.Module:
-    """Build the network of `spec`, in training mode: see `architectures.build`, or load a .safetensors file.
+    """Build the network of `spec`, in training mode: see `architectures.build`, or load a file of weights.
 
     UsageError: a setting for a file, whose shapes are fixed. InputError: the file has other classes or channels.
     """
-    if not spec.name.endswith(".safetensors"):
+    if not names_file(spec.name):
         return architectures.build(spec, num_classes=num_classes, input_CHW=input_CHW)
-    if spec != ModelSpec(name=spec.name, from_scratch=spec.from_scratch):
+    ours = weight_file.is_ours(spec.name)
+    if spec != ModelSpec(name=spec.name, from_scratch=spec.from_scratch, stem="auto" if ours else spec.stem):
         raise UsageError(f"{spec.name} takes no further setting, such as depth or widths: its shape is in the file")
-    net, card = artefact.redraw(spec.name) if spec.from_scratch else artefact.load(spec.name)
+    if not ours:
+        net, card = conversion.starting_weights(spec, Wanted(input_CHW=input_CHW))
+    elif spec.from_scratch:
+        net, card = artefact.redraw(spec.name)
+    else:
+        net, card = artefact.load(spec.name)
     pairs = (("classes", len(card.classes), num_classes), ("input channels", card.input_CHW[0], input_CHW[0]))
     for what, found, wanted in pairs:
         if found != wanted:

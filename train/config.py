@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self
 
 from configs.errors import require
 from data_pipes.spec import MAX_SEED, DataSpec
-from models.spec import ModelSpec
+from models.spec import ModelSpec, names_file
 from train.loss.config import SUPERVISED, DistillSpec
 
 
@@ -165,7 +165,7 @@ class TrainConfig(Recipe, RunSpec):
     def __post_init__(self) -> None:
         RunSpec.__post_init__(self)
         Recipe.__post_init__(self)
-        known = self.network.name.endswith(".safetensors") and not self.network.from_scratch
+        known = names_file(self.network.name) and not self.network.from_scratch
         require(self.first_epoch >= 0, "first_epoch", self.first_epoch, "at least 0")
         require(known or not self.keep_zeros, "keep_zeros", True, "false, unless training starts from a saved file")
 
@@ -181,8 +181,12 @@ class TrainConfig(Recipe, RunSpec):
 
     @property
     def teacher_file(self) -> str | None:
-        """The teacher's .safetensors file; None if the loss needs no teacher."""
+        """The teacher's file, or the name of published weights; None if the loss needs no teacher."""
         return None
+
+    def starting_from(self, network: str, teacher: str | None) -> Self:
+        """Return this config with the files that were made of the network and the teacher that it names."""
+        raise NotImplementedError
 
     @property
     def view_numbers(self) -> range:
@@ -204,6 +208,10 @@ class TeacherConfig(TrainConfig):
         """The network that is trained."""
         return self.model
 
+    def starting_from(self, network: str, teacher: str | None) -> Self:
+        """Return this config with the file that was made of the network that it names."""
+        return replace(self, model=_from_file(self.model, network))
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistillConfig(TrainConfig):
@@ -212,7 +220,9 @@ class DistillConfig(TrainConfig):
     student: ModelSpec
     """The network to train."""
     teacher: str | None = None
-    """The teacher's .safetensors file. May be null for the control without: distill.alpha, hint and attention 0."""
+    """The teacher: a .safetensors file as train.teacher writes it, a state dict from elsewhere (.pth, .ckpt, ...), or
+    published weights (timm/NAME, torchvision/NAME, hf-hub:NAME). May be null for the control without: distill.alpha,
+    hint and attention 0."""
     distill: DistillSpec = field(default_factory=DistillSpec)
     """The loss."""
 
@@ -222,7 +232,8 @@ class DistillConfig(TrainConfig):
             self.teacher is not None or not self.distill.needs_teacher,
             "teacher",
             self.teacher,
-            "a .safetensors file, as train.teacher writes into its run folder (or set distill.alpha to 0)",
+            "a .safetensors file, as train.teacher writes into its run folder, or a state dict such as teacher.pth "
+            "(or set distill.alpha to 0)",
         )
 
     @property
@@ -237,8 +248,17 @@ class DistillConfig(TrainConfig):
 
     @property
     def teacher_file(self) -> str | None:
-        """The teacher's .safetensors file; None if the loss needs no teacher."""
+        """The teacher's file, or the name of published weights; None if the loss needs no teacher."""
         return self.teacher if self.distill.needs_teacher else None
+
+    def starting_from(self, network: str, teacher: str | None) -> Self:
+        """Return this config with the files that were made of the student and the teacher that it names."""
+        return replace(self, student=_from_file(self.student, network), teacher=teacher)
+
+
+def _from_file(model: ModelSpec, name: str) -> ModelSpec:
+    """Return the spec of a file that was made of a network, whose settings are in the file."""
+    return model if name == model.name else ModelSpec(name=name)
 
 
 def field_values(config: object, cls: type) -> dict[str, Any]:

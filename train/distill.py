@@ -10,7 +10,10 @@ def main() -> None:
     """Read the config, then distil."""
     description = "Distil a teacher into a small student."
     config = reader.read(DistillConfig, prog="python -m train.distill", description=description)
-    from train.stage.run import run  # torch is loaded only for a config that holds
+    from train.adopt import preflight  # torch is loaded only for a config that holds
+
+    preflight.require_fit(config.data, config.run_dir, teacher=config.teacher_file, network=config.network)
+    from train.stage.run import run
 
     run(config, "distill")
 

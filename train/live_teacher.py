@@ -17,6 +17,7 @@ from configs.errors import InputError
 from data_pipes.batch import Batch
 from data_pipes.spec import DataSpec
 from models import artefact
+from models.adopt.normalisation import LUMINANCE
 from models.artefact import Card
 from models.networks import checks
 from models.taps import Taps
@@ -28,24 +29,33 @@ logger = logging.getLogger(__name__)
 
 
 class Renormalise(nn.Module):
-    """Converts images from the student's normalisation to the teacher's: ((x s + m) - m') / s'."""
+    """Converts images from the student's normalisation and channels to the teacher's: ((x s + m) - m') / s'.
+
+    A teacher of three channels sees a grey image three times; one of one channel sees the luminance of colours.
+    """
 
     scale_C11: Tensor
     shift_C11: Tensor
 
     def __init__(self, data: DataSpec, card: Card) -> None:
         super().__init__()
-        if len(card.mean) != data.channels:
-            raise InputError(f"the teacher takes {len(card.mean)} channels and data.mean has {data.channels}")
+        if not {len(card.mean), data.channels} <= {1, 3}:
+            raise InputError(f"the teacher takes {len(card.mean)} channels, and images have {data.channels}")
+        self.to_grey = data.channels > len(card.mean)
         mean, std, own_mean, own_std = (
             torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (data.mean, data.std, card.mean, card.std)
         )
+        if self.to_grey:
+            share = torch.tensor(LUMINANCE, dtype=torch.float64)[:, None, None]
+            mean, std = (share * mean).sum(0, keepdim=True), share * std
         self.register_buffer("scale_C11", (std / own_std).float())
         self.register_buffer("shift_C11", ((mean - own_mean) / own_std).float())
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        """image_BCHW -> image_BCHW."""
-        return image_BCHW * self.scale_C11 + self.shift_C11
+        """image_BCHW -> image_BCHW with the teacher's channels."""
+        if self.to_grey:
+            return (image_BCHW * self.scale_C11).sum(1, keepdim=True) + self.shift_C11
+        return image_BCHW * self.scale_C11 + self.shift_C11  # one channel becomes three where the buffers have three
 
 
 class Resize(nn.Module):
@@ -87,11 +97,11 @@ class LiveTeacher:
         data: DataSpec,
         *,
         layers: tuple[str, ...] = (),
-        size: TeacherSize = "student",
+        size: TeacherSize = "own",
     ) -> None:
-        """Raises InputError if the teacher takes another number of channels than the batch has."""
+        """Raises InputError if the teacher takes other numbers of channels than one and three."""
         self.card, self.net = card, net
-        self.input_CHW = (data.channels, *_seen(card, data, size))
+        self.input_CHW = (card.input_CHW[0], *_seen(card, data, size))
         resized = [Resize(self.input_CHW[1:])] if self.input_CHW[1:] != data.image_size else []
         self.model = nn.Sequential(Renormalise(data, card), *resized, net).eval().requires_grad_(False)
         self._layers = layers
@@ -105,9 +115,9 @@ class LiveTeacher:
         classes: tuple[str, ...],
         *,
         layers: tuple[str, ...] = (),
-        size: TeacherSize = "student",
+        size: TeacherSize = "own",
     ) -> LiveTeacher:
-        """Load a teacher from its file. InputError: it was trained for other classes or channels."""
+        """Load a teacher from its file. InputError: it was trained for other classes."""
         net, card = artefact.load(path)
         guards.require_classes(card.classes, classes, f"the teacher {path}")
         if card.input_CHW[1:] != data.image_size:
@@ -146,7 +156,7 @@ def require_fit(path: str, data: DataSpec, size: TeacherSize, *, key: str = "dis
     """
     card = artefact.read_card(path)
     Renormalise(data, card)
-    seen_CHW = (data.channels, *_seen(card, data, size))
+    seen_CHW = (card.input_CHW[0], *_seen(card, data, size))
     if seen_CHW != card.input_CHW:
         way = f"{key} own resizes what it sees"
         checks.require_takes(artefact.load(path)[0], card.input_CHW, seen_CHW, f"the teacher {path}", way)

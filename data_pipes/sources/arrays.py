@@ -40,6 +40,7 @@ FASHION_STARTS = (
 )
 """The first labels of train and test, which tell Fashion-MNIST from MNIST: their files have the same names."""
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR_FOLDERS = ("cifar-10-batches-py", ".")
 
 
 class ArraySet(NamedTuple):
@@ -69,17 +70,28 @@ def idx(root: Path, part: Part, classes: tuple[str, ...] | None = None) -> Array
     The files are in torchvision's folders (FashionMNIST/raw, MNIST/raw), in `root` or in `root`/raw.
     classes: names for all labels; None: Fashion-MNIST's if its labels are found, otherwise 0 to 9.
     """
+    image_file, label_file = _idx_files(root, part)
+    pixel_NHW = _read_idx(image_file, dimensions=3)
+    label_N = _read_idx(label_file, dimensions=1)
+    return _checked(pixel_NHW[..., None], label_N, classes or _idx_classes(label_N), image_file, label_file)
+
+
+def idx_classes(root: Path) -> tuple[str, ...]:
+    """The classes of MNIST or Fashion-MNIST from the training labels alone."""
+    label_file = _idx_files(root, "train")[1]
+    return _idx_classes(_read_idx(label_file, dimensions=1))
+
+
+def _idx_files(root: Path, part: Part) -> tuple[Path, Path]:
+    """The files of images and of labels. UsageError: there are none, or those of two data sets."""
     prefix = {"train": "train", "test": "t10k"}[part]
     names = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
     present = [folder for folder in ("FashionMNIST/raw", "MNIST/raw") if (root / folder).is_dir()]
     if len(present) > 1:
         raise UsageError(f"data.root {root} holds two data sets; choose {root / 'FashionMNIST'} or {root / 'MNIST'}")
-    image_file, label_file = (
-        _find(root, ("FashionMNIST/raw", "MNIST/raw", "raw", "."), (name, f"{name}.gz")) for name in names
-    )
-    pixel_NHW = _read_idx(image_file, dimensions=3)
-    label_N = _read_idx(label_file, dimensions=1)
-    return _checked(pixel_NHW[..., None], label_N, classes or _idx_classes(label_N), image_file, label_file)
+    folders = ("FashionMNIST/raw", "MNIST/raw", "raw", ".")
+    image_file, label_file = (_find(root, folders, (name, f"{name}.gz")) for name in names)
+    return image_file, label_file
 
 
 def _idx_classes(label_N: NDArray[np.uint8]) -> tuple[str, ...]:
@@ -107,18 +119,22 @@ def _read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
 
 def cifar10(root: Path, part: Part) -> ArraySet:
     """CIFAR-10 from its python pickles, in `root`/cifar-10-batches-py or in `root` (https://www.cs.toronto.edu/~kriz)."""
-    folders = ("cifar-10-batches-py", ".")
     names = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}[part]
-    files = [_find(root, folders, (name,)) for name in names]
-    meta_file = _find(root, folders, ("batches.meta",))
-    label_names = _entry(_unpickle(meta_file), b"label_names", list, meta_file)
-    classes = tuple(_text(name, meta_file) for name in label_names)
+    files = [_find(root, CIFAR_FOLDERS, (name,)) for name in names]
+    classes = cifar10_classes(root)
     batches = [_read_batch(file, classes) for file in files]
     return ArraySet(
         np.concatenate([batch.pixel_NHWC for batch in batches]),
         np.concatenate([batch.label_N for batch in batches]),
         classes,
     )
+
+
+def cifar10_classes(root: Path) -> tuple[str, ...]:
+    """The classes of CIFAR-10, from the file of their names alone."""
+    meta_file = _find(root, CIFAR_FOLDERS, ("batches.meta",))
+    label_names = _entry(_unpickle(meta_file), b"label_names", list, meta_file)
+    return tuple(_text(name, meta_file) for name in label_names)
 
 
 def _read_batch(file: Path, classes: tuple[str, ...]) -> ArraySet:

@@ -68,6 +68,24 @@ def load(spec: DataSpec, split: Split) -> Samples:
     return samples if split == "test" else _cut(samples, spec, split)
 
 
+def class_names(spec: DataSpec) -> tuple[str, ...]:
+    """The classes that `load` gives, in the order of the labels; no image is read.
+
+    UsageError: the data set is not at data.root. InputError: its folders or labels contradict each other.
+    """
+    if spec.facts.files:
+        return _listing(spec).classes
+    match spec.source:
+        case "idx":
+            return spec.classes or arrays.idx_classes(_root(spec))
+        case "cifar10":
+            return arrays.cifar10_classes(_root(spec))
+        case "cifar10.1":
+            return arrays.CIFAR_CLASSES
+        case _:
+            return arrays.DIGIT_CLASSES
+
+
 def unlabelled(bad_files: BadFiles, path: str | Path, *, threads: int = 0, follow_links: bool = False) -> Samples:
     """The images of a folder, or one file, for prediction: no labels, no classes, in natural order."""
     root, paths = folders.unlabelled(expand(path), follow_links=follow_links)

@@ -18,6 +18,7 @@ from models.networks.alexnet import alexnet_small
 from models.networks.depthwise import depthwise, depthwise_v2
 from models.networks.nin import nin
 from models.networks.resnet import resnet_small
+from models.networks.resnet_cifar import resnet_cifar
 from models.spec import ModelSpec
 
 Builder = Callable[..., nn.Module]
@@ -28,8 +29,9 @@ OWN: dict[str, Builder] = {
     "nin": nin,
     "alexnet_small": alexnet_small,
     "resnet_small": resnet_small,
+    "resnet_cifar": resnet_cifar,
 }
-SHAPE = ("widths", "depth", "dropout", "pretrained")
+SHAPE = ("widths", "depth", "dropout", "pretrained", "stem")
 """Fields of a ModelSpec that not every network has."""
 
 
@@ -43,9 +45,17 @@ def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int])
     if num_classes < 1 or min(input_CHW) < 1:
         raise UsageError(f"a network needs classes, channels and pixels; got {num_classes} classes and {input_CHW}")
     builder = _builder(spec.name)
-    given = {field: value for field in SHAPE if (value := getattr(spec, field)) is not None and value is not False}
+    asked = {field: getattr(spec, field) for field in SHAPE}
+    given = {
+        field: value for field, value in asked.items() if value is not None and value is not False and value != "auto"
+    }
     _refuse_foreign(spec.name, builder, given)
     return builder(num_classes=num_classes, input_CHW=input_CHW, **given)
+
+
+def require_known(name: str) -> None:
+    """UsageError, with close names, unless `build` knows this name."""
+    _builder(name)
 
 
 def _builder(name: str) -> Builder:
@@ -65,7 +75,7 @@ def _suggestion(name: str) -> str:
     for prefix, members in families.items():
         known |= dict.fromkeys((prefix + member for member in members) if name.startswith(prefix) else members)
     close = difflib.get_close_matches(name, known, n=3)
-    own = f"our own are {', '.join(OWN)}; others are torchvision/NAME, timm/NAME or a .safetensors file"
+    own = f"our own are {', '.join(OWN)}; others are torchvision/NAME, timm/NAME or a file of weights"
     return f"did you mean {' or '.join(close)}? {own}" if close else own
 
 

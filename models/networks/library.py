@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from math import gcd
 
@@ -16,9 +16,11 @@ import torch
 from torch import nn
 
 from configs.errors import InputError, UsageError, UserError
+from models.networks import published
 from models.networks.checks import SMALL
 from models.networks.stems import for_small_images, parallel_branches, set_channels
 from models.probe import run_once
+from models.spec import Stem
 
 Build = Callable[[], nn.Module]
 
@@ -46,11 +48,48 @@ def torchvision_net(
     input_CHW: tuple[int, int, int],
     dropout: float | None = None,
     pretrained: bool = False,
+    stem: Stem = "auto",
 ) -> nn.Module:
     """Build a torchvision classifier; `dropout` applies to all of its dropout layers.
 
     UsageError: it cannot take this image, or has no dropout. InputError: its weights cannot be loaded.
     """
+    build = _torchvision_build(name, num_classes, input_CHW, dropout=dropout, pretrained=pretrained)
+    return _first_that_runs(f"torchvision/{name}", _stems(build, input_CHW, pretrained, stem), input_CHW, pretrained)
+
+
+def timm_net(
+    name: str,
+    *,
+    num_classes: int,
+    input_CHW: tuple[int, int, int],
+    dropout: float | None = None,
+    pretrained: bool = False,
+    stem: Stem = "auto",
+) -> nn.Module:
+    """Build a timm classifier, by architecture or by architecture.tag; `dropout` is timm's drop_rate.
+
+    UsageError: it cannot take this image. InputError: its weights cannot be loaded.
+    """
+    ways = _timm_builds(name, num_classes, input_CHW, dropout=dropout, pretrained=pretrained, stem=stem)
+    return _first_that_runs(f"timm/{name}", ways, input_CHW, pretrained)
+
+
+def unrun(name: str, *, num_classes: int, input_CHW: tuple[int, int, int], stem: Stem) -> nn.Module:
+    """Build torchvision/NAME or timm/NAME on the default device without trying an image, for its names and shapes.
+
+    The stem is the preferred one, even if it turned out not to take the image. Raises what the library raises.
+    """
+    family, _, bare = name.rpartition("/")
+    if family == "timm":
+        return _timm_builds(bare, num_classes, input_CHW, dropout=None, pretrained=False, stem=stem)[0]()
+    build = _torchvision_build(bare, num_classes, input_CHW, dropout=None, pretrained=False)
+    return _stems(build, input_CHW, False, stem)[0]()
+
+
+def _torchvision_build(
+    name: str, num_classes: int, input_CHW: tuple[int, int, int], *, dropout: float | None, pretrained: bool
+) -> Build:
     import torchvision
 
     options = _torchvision_size(name, input_CHW)
@@ -61,28 +100,25 @@ def torchvision_net(
     def build() -> nn.Module:
         net: nn.Module = torchvision.models.get_model(name, **options)
         if pretrained:
-            _replace_head(net, num_classes)
+            _fit_head(net, num_classes)
         _plain_forward(net)
         set_channels(net, input_CHW[0], keep_weights=pretrained)
         if dropout is not None:
             _set_dropout(name, net, dropout)
         return net
 
-    return _first_that_runs(f"torchvision/{name}", _stems(build, input_CHW, pretrained), input_CHW, pretrained)
+    return build
 
 
-def timm_net(
+def _timm_builds(
     name: str,
-    *,
     num_classes: int,
     input_CHW: tuple[int, int, int],
-    dropout: float | None = None,
-    pretrained: bool = False,
-) -> nn.Module:
-    """Build a timm classifier, by architecture or by architecture.tag; `dropout` is timm's drop_rate.
-
-    UsageError: it cannot take this image. InputError: its weights cannot be loaded.
-    """
+    *,
+    dropout: float | None,
+    pretrained: bool,
+    stem: Stem,
+) -> list[Build]:
     import timm
 
     def build(size: Mapping[str, object]) -> nn.Module:
@@ -92,12 +128,16 @@ def timm_net(
         )
         return net
 
-    sizes = _timm_sizes(name, input_CHW)
-    ways = [partial(build, size) for size in sizes] if sizes else _stems(partial(build, {}), input_CHW, pretrained)
-    return _first_that_runs(f"timm/{name}", ways, input_CHW, pretrained)
+    sizes = _timm_sizes(name, input_CHW, stem)
+    return [partial(build, size) for size in sizes] or _stems(partial(build, {}), input_CHW, pretrained, stem)
 
 
-def _stems(build: Build, input_CHW: tuple[int, int, int], pretrained: bool) -> list[Build]:
+def is_small(stem: Stem, height: int) -> bool:
+    """Whether first layers are changed for images of this height."""
+    return stem == "small" or (stem == "auto" and height <= SMALL)
+
+
+def _stems(build: Build, input_CHW: tuple[int, int, int], pretrained: bool, stem: Stem) -> list[Build]:
     """Return builders by preference: with a changed first layer, with changed parallel branches too, or unchanged."""
 
     def first_layer() -> nn.Module:
@@ -110,7 +150,7 @@ def _stems(build: Build, input_CHW: tuple[int, int, int], pretrained: bool) -> l
         for_small_images(net, keep_weights=pretrained, beside=parallel_branches(net, input_CHW))
         return net
 
-    return [first_layer, branches, build] if input_CHW[1] <= SMALL else [build]
+    return [first_layer, branches, build] if is_small(stem, input_CHW[1]) else [build]
 
 
 def _first_that_runs(name: str, ways: Sequence[Build], input_CHW: tuple[int, int, int], pretrained: bool) -> nn.Module:
@@ -141,7 +181,7 @@ def _torchvision_size(name: str, input_CHW: tuple[int, int, int]) -> dict[str, o
     return {"image_size": height}
 
 
-def _timm_sizes(name: str, input_CHW: tuple[int, int, int]) -> list[dict[str, object]]:
+def _timm_sizes(name: str, input_CHW: tuple[int, int, int], stem: Stem) -> list[dict[str, object]]:
     """Return options for our image size, the best first; none for a network that takes images of any size."""
     from timm.models import get_pretrained_cfg
 
@@ -152,7 +192,7 @@ def _timm_sizes(name: str, input_CHW: tuple[int, int, int]) -> list[dict[str, ob
     own_size = tuple(config.input_size[1:]) == (height, width)
     sizes: list[dict[str, object]] = [{}] if own_size else [{"img_size": (height, width)}, {}]
     patch = re.search(r"patch(\d+)", name)
-    if patch and height <= SMALL:
+    if patch and is_small(stem, height):
         sizes.insert(0, {**sizes[0], "patch_size": _small_patch(int(patch[1]), height, width)})
     return sizes
 
@@ -166,10 +206,12 @@ def _small_patch(own: int, height: int, width: int) -> int:
     return max(fitting, default=1)
 
 
-def _replace_head(net: nn.Module, num_classes: int) -> None:
-    """Give a network with ImageNet weights a new last layer."""
+def _fit_head(net: nn.Module, num_classes: int) -> None:
+    """Give a network with ImageNet weights a new last layer, unless its own has as many outputs."""
     layers = [(name, layer) for name, layer in net.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     name, head = layers[-1]
+    if head.weight.shape[0] == num_classes:
+        return
     if isinstance(head, nn.Linear):
         net.set_submodule(name, nn.Linear(head.in_features, num_classes))
     else:  # squeezenet
@@ -196,7 +238,7 @@ def _set_dropout(name: str, net: nn.Module, dropout: float) -> None:
 
 def _running(name: str, build: Build, input_CHW: tuple[int, int, int], pretrained: bool) -> nn.Module:
     """Build a network and run it: some cannot take a small image, which only their forward shows."""
-    with _explained(name, input_CHW, pretrained):
+    with _explained(name, input_CHW, pretrained), published.quickly(name) if pretrained else nullcontext():
         net = build()
     with _explained(name, input_CHW, pretrained=False):
         if input_CHW[1] <= SMALL:
@@ -215,11 +257,8 @@ def _explained(name: str, input_CHW: tuple[int, int, int], pretrained: bool) -> 
     except UserError:
         raise
     except Exception as error:
-        why = repr(error).partition("\\n")[0]
         if pretrained:
-            raise InputError(
-                f"the pretrained weights of {name} could not be loaded ({why}); "
-                "check the network and the cache folder, or set pretrained: false"
-            ) from error
+            raise InputError(f"{published.missing(name, error)}; or set pretrained: false") from error
+        why = repr(error).partition("\\n")[0]
         size = " x ".join(map(str, input_CHW))
         raise UsageError(f"{name} cannot take images of {size} ({why}); use another size or network") from error

@@ -17,6 +17,9 @@ def main() -> None:
         description="Keep a teacher's logits for K views of the training split, for train.distill and train.prune.",
         other_sections=True,
     )
+    from train.adopt import preflight  # torch is loaded only for a config that holds
+
+    preflight.require_fit(config.data, config.run_dir, teacher=config.teacher_file, network=None)
     from train.cache.fill import run  # torch is loaded only for a config that holds
 
     run(config, last_value(sys.argv, "--run_dir"))

@@ -20,6 +20,7 @@ from data_pipes.logits.cache import ROWS_PER_BLOCK
 from data_pipes.logits.codec import HEADER, Codec
 from data_pipes.sources import source
 from train import guards, live_teacher
+from train.adopt import on_the_fly
 from train.cache import teacher as cached_teacher
 from train.cache.config import CacheConfig
 from train.cache.filler import Difference, Filler, require_close
@@ -79,6 +80,7 @@ def _work(config: CacheConfig, accelerator: Accelerator) -> None:
 
 def prepare(config: CacheConfig, accelerator: Accelerator) -> Filler:
     """Open the cache, load the teacher, and build a loader of the views that training will show the student."""
+    config = on_the_fly.with_teacher(config, accelerator, RunDir.at(config.run_dir))
     assert config.teacher is not None
     size = config.distill.teacher_size
     live_teacher.require_fit(config.teacher, config.data, size)

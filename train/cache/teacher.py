@@ -5,6 +5,8 @@ N samples, B of a micro-batch, K classes, k of them kept.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -31,6 +33,8 @@ from data_pipes.logits.cache import LogitCache
 from data_pipes.logits.codec import Codec, Encoded
 from data_pipes.sources.split import evenly_spaced
 from models import artefact
+from models.adopt.conversion import origin_of
+from models.artefact import Card
 from train.cache.filler import Filler, require_close
 from train.config import TrainConfig
 from train.student import Signals
@@ -122,6 +126,7 @@ def identity(config: TrainConfig, loader: PlanLoader, chosen: Choice) -> dict[st
     data, samples, teacher = config.data, loader.dataset, config.teacher_file
     assert teacher is not None
     card = artefact.read_card(teacher)
+    resized = config.loss.teacher_size == "own" and card.input_CHW[1:] != data.image_size
     return {
         "plan": {
             "seed": loader.views.seed,
@@ -133,13 +138,24 @@ def identity(config: TrainConfig, loader: PlanLoader, chosen: Choice) -> dict[st
         "pixels": build.fingerprint(data, chosen),
         "teacher": {
             "model": card.model.name,
-            "sha256": artefact.sha256(teacher),
+            "sha256": _weights(teacher, card),
             "mean": card.mean,
             "std": card.std,
             "precision": config.precision,
         }
-        | ({"size": card.input_CHW[1:]} if config.loss.teacher_size == "own" else {}),
+        | ({"size": card.input_CHW[1:]} if resized else {}),
     }
+
+
+def _weights(teacher: str, card: Card) -> str:
+    """Return what tells a teacher's weights from others.
+
+    A file that was adopted on the way differs from run to run in the accuracy that was measured; what it was made from
+    and the network do not.
+    """
+    if origin := origin_of(card):
+        return hashlib.sha256(json.dumps([origin, asdict(card.model), card.input_CHW]).encode()).hexdigest()
+    return artefact.sha256(teacher)
 
 
 def open_cache(config: TrainConfig, loader: PlanLoader, chosen: Choice, *, to_fill: bool) -> LogitCache:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,8 +22,10 @@ from rich.console import Console
 from configs import reader
 from configs.errors import InputError, UsageError
 from configs.files import write_atomically
-from models import artefact
+from models.spec import ModelSpec
 from train import table
+from train.adopt import on_the_fly
+from train.adopt.names import foreign, foreign_network
 from train.compress import preflight
 from train.compress.config import CompressConfig
 from train.evaluate import score_sheet
@@ -46,11 +49,10 @@ def run(config: CompressConfig) -> None:
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if config.onnx and missing:
         raise UsageError(f"onnx is true, but {', '.join(missing)} not installed; pip install 'heartcut[export]'")
-    if config.teacher is not None:
-        artefact.read_card(config.teacher)  # a missing file is an error before anything is trained
     accelerator = start(config.precision, config.max_minutes)
     folder = RunDir.at(config.run_dir)
     with occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
+        config = _adopted(config, accelerator, folder)
         by_main(accelerator, lambda: preflight.require_possible(config))
         stages = _train(config, accelerator)
         if folder.done.exists():
@@ -74,6 +76,17 @@ def _tracked(
     """Begin the chain's run in wandb, beside those of its stages; none if the chain is finished."""
     main = accelerator.is_main_process and not folder.done.exists()
     return wandb_start.chain(config.track, folder.path, config=reader.flat(config), stage="compress", main=main)
+
+
+def _adopted(config: CompressConfig, accelerator: Accelerator, folder: RunDir) -> CompressConfig:
+    """Return a config that names our own files in place of weights from elsewhere, for all stages."""
+    teacher, model = config.teacher, config.student.model
+    if foreign_network(model):
+        path = by_main(accelerator, lambda: on_the_fly.student(model, config.data, folder, seed=config.seed))
+        config = replace(config, student=replace(config.student, model=ModelSpec(name=path)))
+    if teacher is not None and foreign(teacher):
+        config = replace(config, teacher=on_the_fly.adopted_teacher(teacher, config.data, accelerator, folder))
+    return config
 
 
 def _train(config: CompressConfig, accelerator: Accelerator) -> list[Path]:

@@ -64,7 +64,8 @@ class CompressConfig(RunSpec):
     """Teacher, student, cuts, evaluation and ONNX file, one after another, each in its own folder below run_dir."""
 
     teacher: str | None = None
-    """The .safetensors file of an existing teacher; null where teacher_training trains one."""
+    """An existing teacher: a .safetensors file, a state dict from elsewhere, or published weights (timm/NAME). null
+    where teacher_training trains one."""
     teacher_training: TeacherStage | None = None
     """The teacher and its training; null where teacher names a file."""
     student: StudentStage
@@ -80,7 +81,7 @@ class CompressConfig(RunSpec):
             (self.teacher is None) != (self.teacher_training is None),
             "teacher",
             self.teacher,
-            "a .safetensors file where there is no section teacher_training, and left out where there is one",
+            "a file of weights where there is no section teacher_training, and left out where there is one",
         )
         self.cutting()  # errors of later stages are raised before the first begins
 

@@ -39,9 +39,9 @@ class DistillSpec:
     """Pairs [student module, teacher module] for hint and attention, for example [[stages.2, layer3]]."""
     teacher_check: int = 512
     """Validation images on which the teacher must come near its recorded accuracy before training starts. 0: none."""
-    teacher_size: TeacherSize = "student"
-    """Size of the images that the teacher sees. student: data.image_size, as the student. own: the same views, resized
-    to the size in the teacher's file (bilinear, with antialiasing), which costs the teacher's forward at that size."""
+    teacher_size: TeacherSize = "own"
+    """Size of the images that the teacher sees. own: the student's views, resized to the size in the teacher's file
+    where it is another (bilinear, with antialiasing). student: data.image_size, as the student."""
     teacher_logits: Literal["online", "cached", "write_through"] = "online"
     """online: the teacher answers every batch. cached: its logits are read from distill.cache, where train.cache put
     them. write_through: likewise, and a view that is not there yet is put there before its first epoch."""

@@ -10,6 +10,9 @@ def main() -> None:
     """Read the config, then cut and train in turn."""
     description = "Cut a trained student to a budget, and train it after each cut."
     config = reader.read(PruneConfig, prog="python -m train.prune", description=description)
+    from train.adopt import preflight  # torch is loaded only for a config that holds
+
+    preflight.require_fit(config.data, config.run_dir, teacher=config.teacher_file, network=config.network)
     from train.prune.chain import run  # torch is loaded only for a config that holds
 
     run(config)

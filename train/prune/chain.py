@@ -28,6 +28,7 @@ from models import artefact
 from models.counting import measure
 from models.pruning import surgery
 from train import guards
+from train.adopt import on_the_fly
 from train.config import DistillConfig
 from train.evaluate.evaluation import evaluate
 from train.loaders import choose_executor, evaluation_loader, load_test
@@ -65,7 +66,7 @@ def carry_out_chain(config: PruneConfig, accelerator: Accelerator) -> dict[str, 
         if folder.done.exists():
             finished.announce(accelerator, folder)
         else:
-            Chain(config, accelerator, folder).run()
+            Chain(on_the_fly.adopted(config, accelerator, folder), accelerator, folder).run()
     if accelerator.is_main_process:
         Console(stderr=True).print(ledger.table(ledger.read(folder.path)))
     return result.read(folder.path)

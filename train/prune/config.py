@@ -10,7 +10,7 @@ from pathlib import Path
 
 from configs.errors import require
 from models.pruning.spec import PruneSpec
-from models.spec import ModelSpec
+from models.spec import ModelSpec, names_file
 from train.config import DistillConfig, field_values
 
 
@@ -49,12 +49,13 @@ class PruneConfig(DistillConfig, CutSpec):
     def __post_init__(self) -> None:
         DistillConfig.__post_init__(self)
         CutSpec.__post_init__(self)
-        named = self.student == ModelSpec(name=self.student.name) and self.student.name.endswith(".safetensors")
+        named = self.student == ModelSpec(name=self.student.name) and names_file(self.student.name)
         require(
             named,
             "student.name",
             self.student.name,
-            "the .safetensors file of a trained network, as train.teacher and train.distill write, and nothing else",
+            "the .safetensors file of a trained network, as train.teacher and train.distill write, or a state dict, "
+            "such as net.pth, and nothing else",
         )
         require(not self.keep_zeros, "keep_zeros", True, "left out: prune.kind says whether zeros stay")
         require(

@@ -10,6 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from configs import reader
+from train.adopt import on_the_fly
 from train.config import TrainConfig
 from train.processes import start
 from train.run_folder import extension, finished, result
@@ -38,7 +39,7 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict
         if folder.done.exists():
             finished.announce(accelerator, folder)
         else:
-            loop = assemble(config, accelerator, folder, stage)
+            loop = assemble(on_the_fly.adopted(config, accelerator, folder), accelerator, folder, stage)
             with loop.tracker or nullcontext():
                 loop.fit()
                 finish(loop)

@@ -223,7 +223,7 @@ def files(student: Path) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("foreign", "is not a Heartcut file (it has format); save it with models.artefact.save"),
+        ("foreign", "is not a Heartcut file (it has format); python -m models.adopt makes it one"),
         (
             "newer",
             f"has format {artefact_file.FORMAT + 1}, but this Heartcut reads up to {artefact_file.FORMAT}; update",

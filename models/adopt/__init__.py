@@ -1,0 +1,1 @@
+"""Weights from elsewhere, read safely, recognised, and made one of our files."""

@@ -1,0 +1,133 @@
+"""Command line of models.adopt. Free of torch, so that --help and errors answer at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.arguments import Parser
+from configs.errors import InputError, UsageError
+from models.spec import ModelSpec
+
+DESCRIPTION = """Make weights from elsewhere one of our files.
+
+Measure them too: --config FILE, --data.source NAME, --data.root DIR and any other --data. option name a data set, whose
+classes, size and normalisation hold where no option here says otherwise; the accuracy on its validation split is
+recorded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """The command line."""
+
+    source: str
+    output: str
+    model: ModelSpec | None
+    input_CHW: tuple[int, int, int] | None
+    classes: tuple[str, ...] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    eval_crop: float | None
+    entry: str | None
+    data: tuple[str, ...]
+    """The words that name a data set."""
+
+
+def parse(words: Sequence[str]) -> Options:
+    """Parse the command line. UsageError: it is wrong. InputError: the file with the classes cannot be read."""
+    own, data = _split(words)
+    found = _parser().parse_args(own)
+    if not found.output.endswith(".safetensors") or Path(found.output).is_dir():
+        raise UsageError(f"--output is {found.output}; it must be a file that ends in .safetensors")
+    settings = {"stem": found.stem, "depth": found.depth, "widths": tuple(found.widths) if found.widths else None}
+    return Options(
+        source=found.file,
+        output=found.output,
+        model=_model(found.architecture, settings),
+        input_CHW=tuple(found.input) if found.input else None,
+        classes=_classes(found.classes) if found.classes else None,
+        mean=tuple(found.mean) if found.mean else None,
+        std=tuple(found.std) if found.std else None,
+        eval_crop=found.eval_crop,
+        entry=found.entry,
+        data=tuple(data),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m models.adopt", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "file",
+        metavar="FILE|NAME",
+        help="a state dict (.pth, .pt, .ckpt, .th, .bin, .safetensors), bare or in a checkpoint; or published weights: "
+        "torchvision/NAME, timm/NAME, hf-hub:NAME",
+    )
+    parser.add_argument("--output", required=True, metavar="FILE.safetensors", help="the file to write")
+    parser.add_argument("--architecture", metavar="NAME", help="such as torchvision/resnet18 (default: recognised)")
+    parser.add_argument(
+        "--input",
+        type=int,
+        nargs=3,
+        metavar=("C", "H", "W"),
+        help="channels, height and width of its images; not needed for published weights or where the data set says",
+    )
+    parser.add_argument(
+        "--stem", choices=("auto", "keep", "small"), default="auto", help="first layers (default: what fits)"
+    )
+    parser.add_argument("--depth", type=int, help="layers of resnet_small or resnet_cifar (default: counted)")
+    parser.add_argument("--widths", type=int, nargs="+", help="channels per stage of our own networks")
+    parser.add_argument(
+        "--classes", metavar="A,B,...|FILE", help="names in the order of the logits, or a file of a name a line"
+    )
+    parser.add_argument(
+        "--mean",
+        type=float,
+        nargs="+",
+        help="per channel, in [0, 1] (default: the data set's, the published, ImageNet's)",
+    )
+    parser.add_argument("--std", type=float, nargs="+", help="likewise")
+    parser.add_argument("--eval_crop", type=float, help="central share that is evaluated, such as 0.875 (default: all)")
+    parser.add_argument("--entry", help="entry of the checkpoint to take, such as ema (default: the usual ones)")
+    return parser
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take --config and --data options out."""
+    own: list[str] = []
+    data: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word.partition("=")[0] == "--config" or word.startswith(("--data.", "--data=")) or word == "--data":
+            data.append(word)
+            if "=" not in word:
+                data += [value for value in (next(rest, None),) if value is not None]
+        else:
+            own.append(word)
+    return own, data
+
+
+def _model(name: str | None, settings: dict[str, object]) -> ModelSpec | None:
+    if name is not None:
+        return ModelSpec(name=name, **settings)  # type: ignore[arg-type]
+    given = [f"--{key}" for key, value in settings.items() if value not in (None, "auto")]
+    if given:
+        raise UsageError(f"{' and '.join(given)} need --architecture")
+    return None
+
+
+def _classes(text: str) -> tuple[str, ...]:
+    """Read names from a file of lines, or split a list at its commas."""
+    path = Path(text)
+    if path.is_file():
+        try:
+            names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read as UTF-8 text of a class a line ({error})") from error
+        return tuple(name for name in names if name)
+    if "," not in text:
+        raise UsageError(f"--classes is {text}, which is no file and no list such as cat,dog")
+    return tuple(name.strip() for name in text.split(","))

@@ -1,0 +1,116 @@
+"""Files of torch.save, read by torch.load(weights_only=True) alone: nothing that a file names is imported or called.
+
+What a checkpoint holds besides tensors, such as a trainer's settings, becomes inert stand-ins.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from configs.errors import InputError
+
+HARMFUL = frozenset({"builtins", "__builtin__", "os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "pty"})
+"""Packages from which no checkpoint needs a name: a file that asks for one was made to do harm."""
+
+
+class StandIn:
+    """In place of an object whose class is not torch's: it takes any state and does nothing."""
+
+    def __new__(cls, *_: Any, **__: Any) -> StandIn:
+        """Take any arguments."""
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+    def __setitem__(self, key: Any, value: Any) -> None: ...
+
+    def append(self, value: Any) -> None:
+        """Take an entry of a list."""
+
+    def extend(self, values: Any) -> None:
+        """Take entries of a list."""
+
+
+def load(path: Path) -> Any:
+    """Return what torch.save wrote, its tensors on the CPU. InputError: damaged, TorchScript, or unsafe."""
+    whole = zipfile.is_zipfile(path)
+    if whole:
+        _refuse_script(path)
+    names = _foreign_names(path) if whole else []
+    _refuse_harmful(path, names)
+    # A subclass for each name: torch tells what it may call by identity.
+    stand_ins: list[Any] = [(type("StandIn", (StandIn,), {}), name) for name in names]
+    try:
+        with safe_globals(stand_ins):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=whole or None)
+    except pickle.UnpicklingError as error:
+        if not whole and _is_legacy(path):
+            raise InputError(whole_model(path)) from error
+        raise InputError(_damaged(path, error)) from error
+    except Exception as error:  # a damaged file may raise nearly any error
+        raise InputError(_damaged(path, error)) from error
+
+
+def is_inert(value: object) -> bool:
+    """Whether an object of the file was replaced by a stand-in."""
+    return isinstance(value, StandIn)
+
+
+def whole_model(path: Path, entry: str | None = None) -> str:
+    """Return the refusal of a file that holds a pickled module, with the way to turn it into a state dict."""
+    inside = f"[{entry!r}]" if entry is not None else ""
+    name = str(path)
+    return (
+        f"{name} holds a pickled object rather than a state dict, and opening it would run code of the file. If you "
+        "trust it, turn it into a state dict where its class can be imported:\n"
+        f"  model = torch.load({name!r}, map_location='cpu', weights_only=False){inside}\n"
+        f"  torch.save(model.state_dict(), {str(path.with_name(f'{path.stem}_weights.pth'))!r})"
+    )
+
+
+def _refuse_script(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            script = any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(_damaged(path, error)) from error
+    if script:
+        raise InputError(
+            f"{path} is TorchScript, a program rather than a state dict. If you trust it:\n"
+            f"  model = torch.jit.load({str(path)!r}, map_location='cpu')\n"
+            f"  torch.save(model.state_dict(), {str(path.with_name(f'{path.stem}_weights.pth'))!r})"
+        )
+
+
+def _foreign_names(path: Path) -> list[str]:
+    try:
+        return sorted(get_unsafe_globals_in_checkpoint(str(path)))
+    except Exception as error:  # a damaged file may raise nearly any error
+        raise InputError(_damaged(path, error)) from error
+
+
+def _refuse_harmful(path: Path, names: list[str]) -> None:
+    if harmful := [name for name in names if name.partition(".")[0] in HARMFUL]:
+        raise InputError(
+            f"{path} asks for {harmful[0]} when it is opened, which weights do not need: it may do harm. Nothing of it "
+            "was run; get the weights from somewhere else"
+        )
+
+
+def _is_legacy(path: Path) -> bool:
+    """Whether a file begins as those of torch.save before 1.6, or as any pickle."""
+    with path.open("rb") as file:
+        return file.read(1) == b"\x80"
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    why = str(error).partition("\n")[0].rstrip(".")[:200]
+    return f"{path} is damaged, cut short, or no file of torch.save ({why or type(error).__name__}); copy it again"

@@ -1,0 +1,65 @@
+"""Accuracy of a network from elsewhere on a data set, in its own size and normalisation."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from accelerate import Accelerator
+from torch import nn
+
+from data_pipes.sources import source
+from data_pipes.spec import DataSpec
+from models import artefact
+from models.adopt import conversion
+from models.adopt.conversion import Wanted
+from models.adopt.options import Options
+from models.artefact import Card, Score
+from train.evaluate.evaluation import evaluate
+from train.evaluate.metrics import wilson
+from train.loaders import choose_executor, evaluation_loader
+from train.processes import main_first, start
+
+logger = logging.getLogger(__name__)
+
+
+def write(asked: Options, data: DataSpec) -> Card:
+    """Adopt what a command line names for a data set, measure it, and write it; return its card."""
+    accelerator = start("float32")
+    classes = source.class_names(data)
+    known = Wanted(
+        input_CHW=(data.channels, *data.image_size),
+        mean=data.mean,
+        std=data.std,
+        eval_crop=data.eval_crop,
+        classes=classes,
+    )
+    net, card = conversion.from_options(asked, known)
+    card = scored(net, card, data, accelerator)
+    artefact.save(asked.output, net, card)
+    return card
+
+
+def scored(net: nn.Module, card: Card, data: DataSpec, accelerator: Accelerator) -> Card:
+    """Return a card with the accuracy on validation, or on test where the data set has nothing else. Collective.
+
+    A warning is logged if it is no better than chance.
+    """
+    shown = replace(data, image_size=card.input_CHW[1:], mean=card.mean, std=card.std, eval_crop=card.eval_crop)
+    split: source.Split = "validation" if "validation" in source.splits(data) else "test"
+    samples = main_first(accelerator, lambda: source.load(shown, split))
+    chosen = choose_executor(accelerator, shown, samples)
+    loader = evaluation_loader(accelerator, samples, shown, chosen)
+    net.to(accelerator.device)
+    scores = evaluate(accelerator, net, loader.epoch(0), len(samples.classes))
+    loader.close()
+    net.to("cpu")
+    low, high = wilson(scores.correct, scores.count)
+    logger.info("%.2f %% of %s %s images are right", 100 * scores.accuracy, f"{scores.count:,}", split)
+    if low <= 1 / len(samples.classes):
+        logger.warning(
+            "this is no better than chance (95 %% interval %.1f %% to %.1f %%): the order of the classes, mean, std, "
+            "size or stem may be others; python -m models.adopt has options for each",
+            *(100 * low, 100 * high),
+        )
+    return replace(card, scores=dict(card.scores) | {split: Score(correct=scores.correct, total=scores.count)})
