@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from configs.errors import InputError
-from models.networks import architectures, library
+from models.networks import architectures
 from models.networks.resnet_cifar import WIDTHS
 from models.spec import ModelSpec, Stem
 
@@ -133,25 +132,6 @@ def variants(spec: ModelSpec, tensors: Mapping[str, Tensor]) -> Iterator[ModelSp
         yield spec
     else:
         yield from (replace(spec, stem=stem) for stem in STEMS)
-
-
-def skeleton(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int]) -> nn.Module:
-    """Build a network for its names and shapes only, on the meta device where its constructor allows that.
-
-    The random state is not changed. Raises what the constructor raises.
-    """
-
-    def build() -> nn.Module:
-        if spec.name.startswith(("torchvision/", "timm/")):
-            return library.unrun(spec.name, num_classes=num_classes, input_CHW=input_CHW, stem=spec.stem)
-        return architectures.build(spec, num_classes=num_classes, input_CHW=input_CHW)
-
-    with torch.random.fork_rng(devices=[]):
-        try:
-            with torch.device("meta"):
-                return build()
-        except (NotImplementedError, RuntimeError):  # its initialisation reads values, as torchvision's RegNet does
-            return build()
 
 
 def head(tensors: Mapping[str, Tensor]) -> str:

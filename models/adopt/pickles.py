@@ -5,8 +5,12 @@ What a checkpoint holds besides tensors, such as a trainer's settings, becomes i
 
 from __future__ import annotations
 
+import builtins
 import pickle
+import warnings
 import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +19,29 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from configs.errors import InputError
 
-HARMFUL = frozenset({"builtins", "__builtin__", "os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "pty"})
+HARMFUL = frozenset({"os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "pty", "runpy", "importlib"})
 """Packages from which no checkpoint needs a name: a file that asks for one was made to do harm."""
 
 
-class StandIn:
+class StandIn(list[Any]):
     """In place of an object whose class is not torch's: it takes any state and does nothing."""
 
     def __new__(cls, *_: Any, **__: Any) -> StandIn:
         """Take any arguments."""
         return super().__new__(cls)
 
-    def __init__(self, *_: Any, **__: Any) -> None: ...
+    def __init__(self, *_: Any, **__: Any) -> None:
+        super().__init__()
 
     def __setstate__(self, state: Any) -> None: ...
 
-    def __setitem__(self, key: Any, value: Any) -> None: ...
 
-    def append(self, value: Any) -> None:
-        """Take an entry of a list."""
+class DictStandIn:
+    """In place of a class of dicts: torch fills in none but plain ones."""
 
-    def extend(self, values: Any) -> None:
-        """Take entries of a list."""
+    def __new__(cls, *_: Any, **__: Any) -> OrderedDict[Any, Any]:  # type: ignore[misc]
+        """Return an empty dict."""
+        return OrderedDict()
 
 
 def load(path: Path) -> Any:
@@ -46,17 +51,29 @@ def load(path: Path) -> Any:
         _refuse_script(path)
     names = _foreign_names(path) if whole else []
     _refuse_harmful(path, names)
-    # A subclass for each name: torch tells what it may call by identity.
-    stand_ins: list[Any] = [(type("StandIn", (StandIn,), {}), name) for name in names]
-    try:
-        with safe_globals(stand_ins):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=whole or None)
-    except pickle.UnpicklingError as error:
-        if not whole and _is_legacy(path):
-            raise InputError(whole_model(path)) from error
-        raise InputError(_damaged(path, error)) from error
-    except Exception as error:  # a damaged file may raise nearly any error
-        raise InputError(_damaged(path, error)) from error
+    # A class for each name: torch tells what it may call by identity, and errors tell classes by name.
+    kinds: dict[str, type] = dict.fromkeys(names, StandIn)
+    while True:
+        stand_ins: list[Any] = [(type(f"<{name}>", (kind,), {}), name) for name, kind in kinds.items()]
+        try:
+            with safe_globals(stand_ins), warnings.catch_warnings(action="ignore"):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=whole or None)
+        except pickle.UnpicklingError as error:
+            if not (filled := _filled_as_dict(error, kinds)):
+                raise _refused(path, error, legacy=not whole) from error
+            kinds[filled] = DictStandIn
+        except Exception as error:  # a damaged file may raise nearly any error
+            raise InputError(_damaged(path, error)) from error
+
+
+def _filled_as_dict(error: Exception, kinds: Mapping[str, type]) -> str | None:
+    """Return the name whose stand-in torch refused to fill as a dict; None: the error is another one."""
+    names = (name for name, kind in kinds.items() if kind is StandIn)
+    return next((name for name in names if "SETITEM" in str(error) and f"<{name}>" in str(error)), None)
+
+
+def _refused(path: Path, error: Exception, *, legacy: bool) -> InputError:
+    return InputError(whole_model(path) if legacy and _is_pickle(path) else _damaged(path, error))
 
 
 def is_inert(value: object) -> bool:
@@ -98,14 +115,21 @@ def _foreign_names(path: Path) -> list[str]:
 
 
 def _refuse_harmful(path: Path, names: list[str]) -> None:
-    if harmful := [name for name in names if name.partition(".")[0] in HARMFUL]:
+    if harmful := [name for name in names if _is_harmful(*name.rpartition(".")[::2])]:
         raise InputError(
             f"{path} asks for {harmful[0]} when it is opened, which weights do not need: it may do harm. Nothing of it "
             "was run; get the weights from somewhere else"
         )
 
 
-def _is_legacy(path: Path) -> bool:
+def _is_harmful(module: str, name: str) -> bool:
+    """Whether a name is a function of Python's own or of the system; its types, such as set, are harmless."""
+    if module in ("builtins", "__builtin__"):
+        return not isinstance(getattr(builtins, name, None), type)
+    return module.partition(".")[0] in HARMFUL
+
+
+def _is_pickle(path: Path) -> bool:
     """Whether a file begins as those of torch.save before 1.6, or as any pickle."""
     with path.open("rb") as file:
         return file.read(1) == b"\x80"

@@ -10,6 +10,7 @@ from models.adopt import candidates, matching
 from models.adopt.matching import Difference
 from models.adopt.prefixes import Root, roots
 from models.adopt.weight_file import WeightFile
+from models.networks.skeletons import skeleton
 from models.spec import ModelSpec, Stem
 
 OUTSIDE_SHOWN = 3
@@ -83,12 +84,12 @@ def _match(root: Root, spec: ModelSpec, input_CHW: tuple[int, int, int], *, name
         return None
     num_classes, channels = int(root.tensors[head].shape[0]), input_CHW[0]
     try:
-        network = candidates.skeleton(spec, num_classes=num_classes, input_CHW=input_CHW).state_dict()
+        network = skeleton(spec, num_classes=num_classes, input_CHW=input_CHW).state_dict()
         theirs = candidates.channels(root.tensors, network)
         if theirs not in (None, channels):
             channels = int(theirs or channels)
             other = (channels, *input_CHW[1:])
-            network = candidates.skeleton(spec, num_classes=num_classes, input_CHW=other).state_dict()
+            network = skeleton(spec, num_classes=num_classes, input_CHW=other).state_dict()
     except (UserError, LookupError, AttributeError, TypeError, ValueError, RuntimeError):
         if named:
             raise

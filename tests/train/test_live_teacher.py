@@ -173,13 +173,47 @@ def test_half_precision_answers_are_widened_for_the_losses():
     assert signals.logits_BK.dtype == torch.float32 == signals.features_L[0].dtype
 
 
+# ---- other channels
+
+
+def test_a_teacher_of_three_channels_sees_a_grey_image_three_times():
+    grey = replace(SPEC, mean=(0.3,), std=(0.4,))
+    net, own = Listener(), card()
+    LiveTeacher(net, own, grey)(batches(grey)[0], nullcontext())
+    theirs = batches(replace(SPEC, mean=own.mean, std=own.std))[0]  # of the same pictures, in colour
+    assert net.heard.shape == theirs.image_BCHW.shape
+    pixels_BCHW = net.heard * torch.tensor(own.std)[:, None, None] + torch.tensor(own.mean)[:, None, None]
+    grey_B1HW = batches(grey)[0].image_BCHW * 0.4 + 0.3
+    assert (pixels_BCHW - grey_B1HW).abs().max() < 1e-6
+
+
+def test_a_teacher_of_one_channel_sees_the_luminance():
+    own = card(input_CHW=(1, 16, 16), mean=(0.3,), std=(0.25,))
+    seen_B1HW = Renormalise(SPEC, own)(batches(SPEC)[0].image_BCHW)
+    colour_BCHW = batches(SPEC)[0].image_BCHW * torch.tensor(SPEC.std)[:, None, None]
+    colour_BCHW += torch.tensor(SPEC.mean)[:, None, None]
+    share_C11 = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    expected_B1HW = ((share_C11 * colour_BCHW).sum(1, keepdim=True) - 0.3) / 0.25
+    assert seen_B1HW.shape == (6, 1, 16, 16) and (seen_B1HW - expected_B1HW).abs().max() < 1e-5
+    decoded_B1HW = batches(replace(SPEC, mean=(0.3,), std=(0.25,)))[0].image_BCHW  # grey as OpenCV makes it of them
+    assert (seen_B1HW - decoded_B1HW).abs().max() < 0.03
+
+
+def test_equal_channels_are_converted_as_ever():
+    """Bit for bit: two factors, one multiplication and one addition."""
+    own, image_BCHW = card(), batches(SPEC)[0].image_BCHW
+    converted = Renormalise(SPEC, own)
+    assert torch.equal(converted(image_BCHW), image_BCHW * converted.scale_C11 + converted.shift_C11)
+    assert converted.scale_C11.shape == (3, 1, 1)
+
+
 # ---- refusals
 
 
-def test_another_number_of_channels_is_refused():
-    grey = replace(SPEC, mean=(0.3,), std=(0.3,))
-    with pytest.raises(InputError, match=r"the teacher takes 3 channels and data\.mean has 1"):
-        Renormalise(grey, card())
+def test_another_number_of_channels_than_images_have_is_refused():
+    four = card(input_CHW=(4, 16, 16), mean=(0.5,) * 4, std=(0.5,) * 4)
+    with pytest.raises(InputError, match="the teacher takes 4 channels, and images have 3"):
+        Renormalise(SPEC, four)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +238,7 @@ def test_another_size_is_said_aloud_and_the_same_size_is_not(file, caplog):
     with caplog.at_level(logging.WARNING, "train.live_teacher"):
         LiveTeacher.load(str(file), SPEC, CLASSES)
         assert not caplog.records
-        LiveTeacher.load(str(file), replace(SPEC, image_size=(24, 32)), CLASSES)
+        LiveTeacher.load(str(file), replace(SPEC, image_size=(24, 32)), CLASSES, size="student")
     assert "trained on 16 x 16 pixels and will see 24 x 32" in caplog.text
 
 
@@ -299,8 +333,7 @@ def test_a_teacher_that_can_take_the_size_is_not(tied, file):
     require_fit(tied, SPEC, "own")
     require_fit(tied, replace(SPEC, image_size=(32, 48)), "student")
     require_fit(str(file), replace(SPEC, image_size=(24, 32)), "student")
-    with pytest.raises(InputError, match="the teacher takes 3 channels"):
-        require_fit(tied, replace(SPEC, mean=(0.3,), std=(0.3,)), "own")
+    require_fit(tied, replace(SPEC, mean=(0.3,), std=(0.3,)), "own")
 
 
 def test_at_its_own_size_a_tied_teacher_answers(tied):

@@ -70,6 +70,14 @@ def adopted_teacher(name: str, data: DataSpec, accelerator: Accelerator, folder:
     return str(path)
 
 
+def at_hand(name: str, data: DataSpec, accelerator: Accelerator, home: str) -> str:
+    """Return a teacher's file: itself if it is ours, or one in the folder `home` of the main process. Collective."""
+    if not foreign(name):
+        return name
+    folder = by_main(accelerator, lambda: RunDir.at(home))
+    return adopted_teacher(name, data, accelerator, folder, check=False)
+
+
 def student(spec: ModelSpec, data: DataSpec, folder: RunDir, *, seed: int) -> str:
     """Adopt starting weights into a folder, or find them there; return the path.
 

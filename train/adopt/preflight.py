@@ -62,5 +62,6 @@ def _require_student(spec: ModelSpec, data: DataSpec, classes: tuple[str, ...]) 
     guards.require_classes(card.classes, classes, f"the student {spec.name}")
     if card.input_CHW[0] != data.channels:
         raise InputError(
-            f"{spec.name} has {card.input_CHW[0]} input channels, and data.mean has {data.channels}; use another file"
+            f"the student {spec.name} takes {card.input_CHW[0]} channels and data.mean has {data.channels}: use "
+            "another file, or as many means"
         )

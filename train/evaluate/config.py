@@ -22,7 +22,7 @@ class EvaluateConfig:
     """Where the images are. Without --config, the run's own config.yaml says, or, with weights alone, the layout of
     data.root. How images are resized and normalised, the weights' file says."""
     teacher: str | None = None
-    """A .safetensors file whose agreement with the model is measured too."""
+    """A teacher whose agreement with the model is measured too: a file, or published weights (timm/NAME)."""
     teacher_size: TeacherSize | None = None
     """Size of the images that the teacher sees: the student's, or its own. null: distill.teacher_size of the run."""
     split: Literal["auto", "train", "validation", "test", "all"] = "auto"

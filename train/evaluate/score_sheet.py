@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from accelerate import Accelerator
@@ -14,6 +15,7 @@ from rich.table import Table
 from configs.tables import plain_table
 from data_pipes.sources.samples import Samples
 from train import live_teacher, saved
+from train.adopt import on_the_fly
 from train.evaluate import subject
 from train.evaluate.config import EvaluateConfig
 from train.evaluate.evaluation import evaluate
@@ -42,14 +44,16 @@ def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked
     net, card, data = saved.load(config.run_dir, config.weights, config.data)
     taught = config.teacher is not None and (teacher_asked_for or Path(config.teacher).exists())
     size = config.teacher_size or saved.teacher_size(config.run_dir)
+    home = TemporaryDirectory(prefix="heartcut-")  # of a teacher from elsewhere, until this function ends
+    file = on_the_fly.at_hand(str(config.teacher), data, accelerator, home.name) if taught else ""
     if taught:
-        live_teacher.require_fit(str(config.teacher), data, size, key="teacher_size")
+        live_teacher.require_fit(file, data, size, key="teacher_size")
     samples = main_first(accelerator, lambda: subject.samples(config, data, card.classes, card.lineage.get("data")))
     teacher = None
     if config.teacher is not None and not taught:
         logger.warning("the run's teacher %s is not there: agreement is not measured", config.teacher)
     elif config.teacher is not None:
-        teacher = LiveTeacher.load(config.teacher, data, samples.classes, size=size)
+        teacher = LiveTeacher.load(file, data, samples.classes, size=size)
         teacher.model.to(accelerator.device)
     net.to(accelerator.device)
     chosen = choose_executor(accelerator, data, samples)

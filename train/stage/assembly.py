@@ -17,11 +17,12 @@ from data_pipes.executors import choice
 from data_pipes.sources.samples import Samples
 from models import zoo
 from models.artefact import Card
+from models.networks import skeletons
 from models.pruning.masks import Masks
 from train import guards, live_teacher
 from train.cache import teacher as cached_teacher
 from train.cache.filler import Filler
-from train.config import TrainConfig
+from train.config import TeacherConfig, TrainConfig
 from train.evaluate.evaluation import evaluate
 from train.live_teacher import LiveTeacher, Teacher
 from train.loaders import FEW_IMAGES, Data, evaluation_loader, training_data, training_layout
@@ -201,12 +202,22 @@ def _tracker(config: TrainConfig, state: TrainState, folder: RunDir, stage: str)
     return Tracker(folder.metrics, resume_step=state.progress.total_steps, run=run)
 
 
+def _announce_stem(loop: Loop) -> None:
+    if loop.accelerator.is_main_process:
+        config, card = loop.config, loop.card
+        key = "model.stem" if isinstance(config, TeacherConfig) else "student.stem"
+        text = skeletons.stem_costs(config.network, num_classes=len(card.classes), input_CHW=card.input_CHW, key=key)
+        if text is not None:
+            logger.info("%s", text)
+
+
 def _announce(loop: Loop, resumed: bool) -> None:
     chosen = loop.chosen
     parameters = sum(p.numel() for p in loop.state.student.net.parameters())
     config, layout, progress = loop.config, loop.layout, loop.state.progress
     logger.info("executor: %s; %s", chosen.label, chosen.reason)
     logger.info("%s: %s parameters, on %s", config.network.name, f"{parameters:,}", loop.accelerator.device)
+    _announce_stem(loop)
     logger.info(
         "%d epochs of %d steps of %d images: %d processes x %d at once x %d accumulated",
         *(config.epochs, loop.train_loader.steps, layout.batch_size),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from configs.errors import UsageError, UserError
 from data_pipes.sources.samples import Samples
 from models import artefact, counting, rebuild
 from models.artefact import Card
+from models.networks import skeletons
 from models.spec import ModelSpec
 from train.config import TrainConfig
 from train.run_folder.extension import Extension
@@ -25,7 +27,7 @@ def card(
     """Return the card of the network that a run trains, without scores. InputError: it does not take such images."""
     data = config.data
     input_CHW = (data.channels, *data.image_size)
-    model, pruned = _architecture(config.network)
+    model, pruned = _architecture(config.network, input_CHW)
     return Card(
         model=model,
         pruned=pruned,
@@ -72,9 +74,9 @@ def require_saveable(net: nn.Module, card: Card, folder: RunDir) -> None:
         )
 
 
-def _architecture(spec: ModelSpec) -> tuple[ModelSpec, bool]:
+def _architecture(spec: ModelSpec, input_CHW: tuple[int, int, int]) -> tuple[ModelSpec, bool]:
     """Return the spec that rebuilds the network, and whether channels of it were cut."""
     if spec.name.endswith(".safetensors"):
         known = artefact.read_card(spec.name)
         return known.model, known.pruned
-    return ModelSpec(name=spec.name, widths=spec.widths, depth=spec.depth, dropout=spec.dropout), False
+    return skeletons.settled(replace(spec, pretrained=False), input_CHW), False

@@ -36,6 +36,9 @@ from data_pipes.logits.manifest import put
 from data_pipes.sources import arrays, source
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import AugmentSpec, DataSpec
+from models import artefact, counting
+from models.adopt.conversion import ORIGIN_SHA
+from models.artefact import Card, Score
 from train.cache import teacher as cached_teacher
 from train.cache.filler import Filler
 from train.cache.teacher import CachedTeacher, Stored
@@ -550,22 +553,44 @@ def test_an_epoch_that_was_not_begun_is_not_answered(tmp_path):
 # ---- a teacher at its own size
 
 LARGE = ("--data.image_size", "[12, 12]", "--epochs", "2")
-OWN = ("--distill.teacher_size", "own")
+STUDENT = ("--distill.teacher_size", "student")
 
 
 def test_a_teacher_at_its_own_size_is_cached_as_it_answers(home, tmp_path):
     shutil.copy(home / "teacher.safetensors", tmp_path)
-    tiny_digits.fill(tmp_path, *LARGE, *OWN)
-    online = tiny_digits.train(tmp_path, "online", *LARGE, *OWN)
-    cached = tiny_digits.train(tmp_path, "cached", *LARGE, *OWN, *tiny_digits.CACHED)
+    tiny_digits.fill(tmp_path, *LARGE)
+    online = tiny_digits.train(tmp_path, "online", *LARGE)
+    cached = tiny_digits.train(tmp_path, "cached", *LARGE, *tiny_digits.CACHED)
     assert tiny_digits.losses(cached) == tiny_digits.losses(online)
     message = r"teacher\.size: the cache has \[8, 8\], this run has nothing"
     with pytest.raises(InputError, match=message):
-        tiny_digits.train(tmp_path, "other", *LARGE, *tiny_digits.CACHED)
+        tiny_digits.train(tmp_path, "other", *LARGE, *STUDENT, *tiny_digits.CACHED)
 
 
 def test_a_cache_at_the_students_size_is_refused_at_the_teachers_own(home, tmp_path):
+    shutil.copy(home / "teacher.safetensors", tmp_path)
+    tiny_digits.fill(tmp_path, *LARGE, *STUDENT)
+    with pytest.raises(InputError, match=r"teacher\.size: the cache has nothing, this run has \[8, 8\]"):
+        tiny_digits.train(tmp_path, "run", *LARGE, *tiny_digits.CACHED)
+
+
+def test_a_cache_holds_for_both_where_the_sizes_are_equal(home, tmp_path):
     shutil.copytree(home / "cache", tmp_path / "cache")
     shutil.copy(home / "teacher.safetensors", tmp_path)
-    with pytest.raises(InputError, match=r"teacher\.size: the cache has nothing, this run has \[8, 8\]"):
-        tiny_digits.train(tmp_path, "run", *OWN, *tiny_digits.CACHED)
+    own = tiny_digits.train(tmp_path, "own", *tiny_digits.CACHED)
+    student = tiny_digits.train(tmp_path, "student", *STUDENT, *tiny_digits.CACHED)
+    assert tiny_digits.sha(own) == tiny_digits.sha(student)
+
+
+def test_an_adopted_teacher_is_told_by_what_it_was_made_from(tmp_path):
+    net, spec = tiny_digits.network(0)
+    own = {"mean": (0.5,), "std": (0.5,), "eval_crop": 1.0, "cost": counting.measure(net, (1, 8, 8))}
+    made = Card(model=spec, classes=tiny_digits.CLASSES, input_CHW=(1, 8, 8), **own, lineage={"stage": "adopt"})
+    one = replace(made, lineage={"stage": "adopt", ORIGIN_SHA: "a"})
+    measured = replace(one, scores={"validation": Score(correct=1, total=2)})
+    other = replace(made, lineage={"stage": "adopt", ORIGIN_SHA: "b"})
+    keys = []
+    for number, card in enumerate((one, measured, other)):
+        artefact.save(tmp_path / f"{number}.safetensors", net, card)
+        keys.append(cached_teacher._weights(str(tmp_path / f"{number}.safetensors"), card))
+    assert keys[0] == keys[1] != keys[2]

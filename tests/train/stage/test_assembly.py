@@ -153,9 +153,9 @@ def test_a_teacher_is_put_to_the_test_at_its_own_size(tmp_path, taught, caplog):
     path = save(tmp_path / "t.safetensors", net, claims=correct / count)
     large = replace(DATA, image_size=(24, 24))
     with pytest.raises(InputError, match="but its file records"):
-        assembled(tmp_path, replace(config(path), data=large))
+        assembled(tmp_path, replace(config(path, distill=DistillSpec(teacher_size="student")), data=large))
     with caplog.at_level(logging.INFO, "train.stage.assembly"):
-        assembled(tmp_path, replace(config(path, distill=DistillSpec(teacher_size="own")), data=large))
+        assembled(tmp_path, replace(config(path), data=large))
     assert f"of {count} validation images are right" in caplog.text
 
 
@@ -179,7 +179,8 @@ def test_a_tied_teacher_trains_a_student_of_another_size_with_hints_and_attentio
 def test_a_teacher_that_does_not_fit_is_refused_before_data_is_read(tmp_path):
     nowhere = DataSpec(source="folder", root=str(tmp_path / "nowhere"), image_size=(8, 8), mean=(0.3,), std=(0.4,))
     with pytest.raises(InputError, match=r"made for images of 32 x 48 pixels and cannot take 8 x 8.*teacher_size own"):
-        assembled(tmp_path, replace(config(tied(tmp_path / "vit.safetensors")), data=nowhere))
+        small = DistillSpec(teacher_size="student")
+        assembled(tmp_path, replace(config(tied(tmp_path / "vit.safetensors"), distill=small), data=nowhere))
 
 
 def test_a_saved_student_that_is_tied_to_another_size_is_refused(tmp_path):
