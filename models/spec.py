@@ -10,8 +10,8 @@ from configs.errors import UsageError
 Stem = Literal["auto", "keep", "small"]
 WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".th", ".bin", ".tar")
 """Endings of files of weights: our own .safetensors files, and state dicts from elsewhere."""
-HUB = ("hf-hub:", "hf_hub:")
-"""What names on the Hugging Face hub begin with, as in timm."""
+HUB = ("hf-hub:", "hf_hub:", "local-dir:")
+"""What names on the Hugging Face hub begin with, as in timm, and those of folders that were copied from there."""
 
 
 def names_file(name: str) -> bool:

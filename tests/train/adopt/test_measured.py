@@ -48,7 +48,9 @@ def fitted(net, image_NCHW, label_N, steps, batch=64):
 
 @torch.no_grad()
 def right(net, image_NCHW, label_N):
-    return sum(int((net(x).argmax(1) == y).sum()) for x, y in zip(image_NCHW.split(500), label_N.split(500), strict=True))
+    return sum(
+        int((net(x).argmax(1) == y).sum()) for x, y in zip(image_NCHW.split(500), label_N.split(500), strict=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,12 @@ def test_chance_is_said_aloud(caplog):
 def test_a_resnet50_with_its_own_stem_scores_on_fashion_mnist_as_in_plain_torch(data_root, tmp_path):
     """As in the course: three channels of repeated grey, mean and std 0.5, 28 x 28, `resnet50.` before each name."""
     spec = DataSpec(
-        source="idx", root=str(data_root), image_size=(28, 28), mean=(0.5,) * 3, std=(0.5,) * 3, validation_fraction=0.02
+        source="idx",
+        root=str(data_root),
+        image_size=(28, 28),
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+        validation_fraction=0.02,
     )
     torch.manual_seed(0)
     import torchvision
