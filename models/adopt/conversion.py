@@ -158,7 +158,7 @@ def require_classes(file: WeightFile, classes: tuple[str, ...]) -> None:
         shape = list(file.tensors[head].shape)
         raise InputError(
             f"{file.path} is for {shape[0]} classes (its {head} is {shape}), and there are {len(classes)}: "
-            f"{', '.join(classes[:4])}{' ...' * (len(classes) > 4)}. Take weights that were trained on these"
+            f"{', '.join(classes[:4])}{', ...' * (len(classes) > 4)}; take weights that were trained on these"
         )
 
 

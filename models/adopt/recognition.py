@@ -28,6 +28,8 @@ class Match:
     root: Root
     num_classes: int
     channels: int
+    entries: int
+    """In the network's state dict."""
     difference: Difference
 
     @property
@@ -63,7 +65,10 @@ def recognise(
 
 
 def _tried(parts: list[Root], input_CHW: tuple[int, int, int], spec: ModelSpec | None, stem: Stem) -> Iterator[Match]:
+    entries = 0
     for root in parts:
+        if spec is not None and len(root.tensors) < HALF_KNOWN * entries:
+            continue
         names: Iterable[str] = candidates.named(root.tensors) if spec is None else (spec.name,)
         for name in names:
             wanted = candidates.spec_of(name, stem) if spec is None else spec
@@ -72,6 +77,7 @@ def _tried(parts: list[Root], input_CHW: tuple[int, int, int], spec: ModelSpec |
                 match = _match(part, variant, input_CHW, named=spec is not None)
                 if match is None:
                     break
+                entries = match.entries
                 yield match
                 if match.difference.missing or match.difference.unexpected:
                     break  # another stem has other shapes, and the same names
@@ -95,7 +101,14 @@ def _match(root: Root, spec: ModelSpec, input_CHW: tuple[int, int, int], *, name
             raise
         return None
     difference = matching.compare(root.tensors, network)
-    return Match(spec=spec, root=root, num_classes=num_classes, channels=channels, difference=difference)
+    return Match(
+        spec=spec,
+        root=root,
+        num_classes=num_classes,
+        channels=channels,
+        entries=len(network),
+        difference=difference,
+    )
 
 
 def _without_auxiliary(root: Root, name: str) -> Root:
