@@ -37,7 +37,7 @@ def pth(tmp_path_factory):
 
 def words(run, teacher, *options):
     own = ["--config", str(CONFIG), "--run_dir", str(run), "--teacher", str(teacher), "--student.widths", "[2, 4, 8]"]
-    return [*own, *tiny_digits.SMALL_DATA, "--test", "false", "--epochs", "1", *options]
+    return [*own, *tiny_digits.SMALL_DATA, "--test", "false", "--epochs", "1", "--track.every", "1", *options]
 
 
 def distil(run, teacher, *options):

@@ -224,7 +224,7 @@ def files(student: Path) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("foreign", "are of no network that is recognised here"),
+        ("foreign", "of no network that is recognised here"),
         (
             "newer",
             f"has format {artefact_file.FORMAT + 1}, but this Heartcut reads up to {artefact_file.FORMAT}; update",
