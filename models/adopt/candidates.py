@@ -153,10 +153,16 @@ def num_classes(tensors: Mapping[str, Tensor]) -> int:
     return int(tensors[name].shape[0])
 
 
-def channels(tensors: Mapping[str, Tensor], network: Mapping[str, Tensor]) -> int | None:
-    """Return the input channels of the network's first convolution as the file has it; None: it has no such weight."""
+def channels(tensors: Mapping[str, Tensor], network: Mapping[str, Tensor], built_for: int) -> int:
+    """Return the input channels of the network's first convolution as the file has it.
+
+    built_for: the channels that the network was built for, returned where the file has no such weight.
+    """
     first = next((name for name, tensor in network.items() if tensor.dim() == 4), "")
-    return int(tensors[first].shape[1]) if first in tensors and tensors[first].dim() == 4 else None
+    if first not in tensors or tensors[first].dim() != 4:
+        return built_for
+    depthwise = network[first].shape[0] == built_for
+    return int(tensors[first].shape[0 if depthwise else 1])
 
 
 def _resnet(spec: ModelSpec, tensors: Mapping[str, Tensor]) -> ModelSpec:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from configs.errors import InputError
-from models.networks import architectures, published
+from models.networks import architectures, library, published
 from models.spec import HUB, ModelSpec
 
 
@@ -82,10 +82,8 @@ def _torchvision_weights(name: str) -> Any:
 
 
 def _timm_config(name: str) -> Any:
-    from timm.models import get_pretrained_cfg
-
     architectures.require_known(name)
-    config = get_pretrained_cfg(name.partition("/")[2])
+    config = library.timm_config(name.partition("/")[2])
     if config is None or not config.has_weights:
         raise InputError(f"timm has no weights of {name}; timm.list_pretrained() lists those that it has")
     return config

@@ -91,10 +91,9 @@ def _match(root: Root, spec: ModelSpec, input_CHW: tuple[int, int, int], *, name
     num_classes, channels = int(root.tensors[head].shape[0]), input_CHW[0]
     try:
         network = skeleton(spec, num_classes=num_classes, input_CHW=input_CHW).state_dict()
-        theirs = candidates.channels(root.tensors, network)
-        if theirs not in (None, channels):
-            channels = int(theirs or channels)
-            other = (channels, *input_CHW[1:])
+        theirs = candidates.channels(root.tensors, network, channels)
+        if theirs != channels:
+            channels, other = theirs, (theirs, *input_CHW[1:])
             network = skeleton(spec, num_classes=num_classes, input_CHW=other).state_dict()
     except (UserError, LookupError, AttributeError, TypeError, ValueError, RuntimeError):
         if named:

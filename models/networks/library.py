@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from math import gcd
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,6 +40,17 @@ def timm_names() -> tuple[str, ...]:
     import timm
 
     return tuple(timm.list_models())
+
+
+def timm_config(name: str) -> Any:
+    """Return timm's settings of a network's published weights; None: it has none. UsageError: no such tag."""
+    from timm.models import get_pretrained_cfg
+
+    try:
+        return get_pretrained_cfg(name)
+    except RuntimeError as error:
+        bare = name.partition(".")[0]
+        raise UsageError(f"timm/{name}: {error} timm.list_pretrained('{bare}.*') lists its weights") from error
 
 
 def torchvision_net(
@@ -183,9 +195,7 @@ def _torchvision_size(name: str, input_CHW: tuple[int, int, int]) -> dict[str, o
 
 def _timm_sizes(name: str, input_CHW: tuple[int, int, int], stem: Stem) -> list[dict[str, object]]:
     """Return options for our image size, the best first; none for a network that takes images of any size."""
-    from timm.models import get_pretrained_cfg
-
-    config = get_pretrained_cfg(name)
+    config = timm_config(name)
     height, width = input_CHW[1:]
     if config is None or not config.fixed_input_size:
         return []

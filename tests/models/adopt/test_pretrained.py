@@ -55,7 +55,7 @@ def test_a_folder_of_the_hub_that_was_brought_is_adopted_like_one_on_it(tmp_path
     wanted = Wanted(input_CHW=(3, 32, 32), classes=("a", "b"))
     started, card = conversion.starting_weights(ModelSpec(name=f"local-dir:{folder}"), wanted)
     artefact.save(tmp_path / "s.safetensors", started, card)
-    assert card.classes == ("a", "b") and torch.equal(started.conv1.weight, net.conv1.weight)
+    assert card.classes == ("a", "b") and torch.equal(started.conv1[0].weight, net.conv1[0].weight)
 
 
 def test_numbers_of_classes_are_checked_without_loading_weights():
@@ -65,5 +65,7 @@ def test_numbers_of_classes_are_checked_without_loading_weights():
         pretrained.require_classes("timm/resnet18", 10)
     with pytest.raises(UsageError, match="there is no network 'timm/resnet81'"):
         pretrained.require_classes("timm/resnet81", 10)
-    with pytest.raises(InputError, match="timm has no weights of timm/vit_tiny"):
+    with pytest.raises(UsageError, match=r"Invalid pretrained tag \(nothing\)"):
         pretrained.require_classes("timm/vit_tiny_patch16_224.nothing", 10)
+    with pytest.raises(InputError, match="timm has no weights of timm/resnetv2_152"):
+        pretrained.require_classes("timm/resnetv2_152", 10)
