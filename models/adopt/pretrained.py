@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from configs.errors import InputError
-from models.networks import architectures, library, published
+from models.networks import architectures, published, sizes
 from models.spec import HUB, ModelSpec
 
 
@@ -83,7 +83,7 @@ def _torchvision_weights(name: str) -> Any:
 
 def _timm_config(name: str) -> Any:
     architectures.require_known(name)
-    config = library.timm_config(name.partition("/")[2])
+    config = sizes.timm_config(name.partition("/")[2])
     if config is None or not config.has_weights:
         raise InputError(f"timm has no weights of {name}; timm.list_pretrained() lists those that it has")
     return config

@@ -6,18 +6,15 @@ imported where it is first needed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
-from math import gcd
-from typing import Any
 
 import torch
 from torch import nn
 
 from configs.errors import InputError, UsageError, UserError
-from models.networks import published
+from models.networks import published, sizes
 from models.networks.checks import SMALL
 from models.networks.stems import for_small_images, parallel_branches, set_channels
 from models.probe import run_once
@@ -40,17 +37,6 @@ def timm_names() -> tuple[str, ...]:
     import timm
 
     return tuple(timm.list_models())
-
-
-def timm_config(name: str) -> Any:
-    """Return timm's settings of a network's published weights; None: it has none. UsageError: no such tag."""
-    from timm.models import get_pretrained_cfg
-
-    try:
-        return get_pretrained_cfg(name)
-    except RuntimeError as error:
-        bare = name.partition(".")[0]
-        raise UsageError(f"timm/{name}: {error} timm.list_pretrained('{bare}.*') lists its weights") from error
 
 
 def torchvision_net(
@@ -104,7 +90,7 @@ def _torchvision_build(
 ) -> Build:
     import torchvision
 
-    options = _torchvision_size(name, input_CHW)
+    options = sizes.torchvision_size(name, input_CHW)
     options |= {"weights": "DEFAULT"} if pretrained else {"num_classes": num_classes}
     if name in ("googlenet", "inception_v3") and not pretrained:
         options |= {"aux_logits": False, "init_weights": True}
@@ -140,13 +126,8 @@ def _timm_builds(
         )
         return net
 
-    sizes = _timm_sizes(name, input_CHW, stem)
-    return [partial(build, size) for size in sizes] or _stems(partial(build, {}), input_CHW, pretrained, stem)
-
-
-def is_small(stem: Stem, height: int) -> bool:
-    """Whether first layers are changed for images of this height."""
-    return stem == "small" or (stem == "auto" and height <= SMALL)
+    shapes = sizes.timm_sizes(name, input_CHW, stem)
+    return [partial(build, size) for size in shapes] or _stems(partial(build, {}), input_CHW, pretrained, stem)
 
 
 def _stems(build: Build, input_CHW: tuple[int, int, int], pretrained: bool, stem: Stem) -> list[Build]:
@@ -162,7 +143,7 @@ def _stems(build: Build, input_CHW: tuple[int, int, int], pretrained: bool, stem
         for_small_images(net, keep_weights=pretrained, beside=parallel_branches(net, input_CHW))
         return net
 
-    return [first_layer, branches, build] if is_small(stem, input_CHW[1]) else [build]
+    return [first_layer, branches, build] if sizes.is_small(stem, input_CHW[1]) else [build]
 
 
 def _first_that_runs(name: str, ways: Sequence[Build], input_CHW: tuple[int, int, int], pretrained: bool) -> nn.Module:
@@ -177,43 +158,6 @@ def _first_that_runs(name: str, ways: Sequence[Build], input_CHW: tuple[int, int
         except UsageError as error:
             refused.append(error)
     raise refused[0]
-
-
-def _torchvision_size(name: str, input_CHW: tuple[int, int, int]) -> dict[str, object]:
-    _, height, width = input_CHW
-    if name == "maxvit_t":
-        return {"input_size": (height, width)}
-    if not name.startswith("vit_") or (height, width) == (224, 224):
-        return {}
-    if height <= SMALL or height != width:
-        raise UsageError(
-            f"torchvision/{name} has fixed, large patches and square images, not {height} x {width}; "
-            "use a timm ViT such as timm/vit_tiny_patch16_224, whose patches follow the image"
-        )
-    return {"image_size": height}
-
-
-def _timm_sizes(name: str, input_CHW: tuple[int, int, int], stem: Stem) -> list[dict[str, object]]:
-    """Return options for our image size, the best first; none for a network that takes images of any size."""
-    config = timm_config(name)
-    height, width = input_CHW[1:]
-    if config is None or not config.fixed_input_size:
-        return []
-    own_size = tuple(config.input_size[1:]) == (height, width)
-    sizes: list[dict[str, object]] = [{}] if own_size else [{"img_size": (height, width)}, {}]
-    patch = re.search(r"patch(\d+)", name)
-    if patch and is_small(stem, height):
-        sizes.insert(0, {**sizes[0], "patch_size": _small_patch(int(patch[1]), height, width)})
-    return sizes
-
-
-def _small_patch(own: int, height: int, width: int) -> int:
-    """Halve the patch of a hierarchical network (swin); a plain ViT gets at least 7 patches per side."""
-    if own < 8:
-        return max(1, own // 2)
-    common = gcd(height, width)
-    fitting = (size for size in range(1, common + 1) if common % size == 0 and min(height, width) >= 7 * size)
-    return max(fitting, default=1)
 
 
 def _fit_head(net: nn.Module, num_classes: int) -> None:

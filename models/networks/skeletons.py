@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models import counting
-from models.networks import architectures, library
+from models.networks import architectures, library, sizes
 from models.networks.checks import SMALL
 from models.spec import ModelSpec, Stem, names_file
 
@@ -37,7 +37,7 @@ def settled(spec: ModelSpec, input_CHW: tuple[int, int, int]) -> ModelSpec:
     """Return the spec with the stem that auto means for these images, for a header that says what was built."""
     if spec.name in architectures.OWN or names_file(spec.name):
         return spec
-    return replace(spec, stem="small" if library.is_small(spec.stem, input_CHW[1]) else "keep")
+    return replace(spec, stem="small" if sizes.is_small(spec.stem, input_CHW[1]) else "keep")
 
 
 def stem_costs(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int], key: str) -> str | None:
@@ -53,7 +53,7 @@ def stem_costs(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, 
         macs = {stem: _macs(replace(spec, stem=stem), num_classes, input_CHW) for stem in _STEMS}
     except Exception:  # whatever a library or a forward raises: the other stem may not take the image
         return None
-    chosen: Stem = "small" if library.is_small("auto", height) else "keep"
+    chosen: Stem = "small" if sizes.is_small("auto", height) else "keep"
     other: Stem = "keep" if chosen == "small" else "small"
     if macs[chosen] == macs[other]:
         return None
