@@ -62,3 +62,16 @@ def test_a_name_alone_has_no_task(words):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="there is no file"):
         network_arguments.task(parsed("--model", str(tmp_path / "no.safetensors")))
+
+
+def test_a_state_dict_says_its_classes_but_not_the_size_of_its_images(tmp_path):
+    net = zoo.build(ModelSpec(name="resnet_small", depth=8), num_classes=7, input_CHW=(1, 12, 16))
+    torch.save(net.state_dict(), tmp_path / "n.pth")
+    words = ("--model", str(tmp_path / "n.pth"))
+    assert network_arguments.task(parsed(*words, "--input", "1", "12", "16")) == (7, (1, 12, 16))
+    with pytest.raises(UsageError, match=r"--input C H W is needed: .*n\.pth does not tell the size"):
+        network_arguments.task(parsed(*words))
+
+
+def test_the_stem_is_named():
+    assert network_arguments.spec(parsed("--model", "timm/resnet18", "--stem", "keep")).stem == "keep"

@@ -1,7 +1,7 @@
 import pytest
 
 from configs.errors import UsageError
-from models.spec import ModelSpec
+from models.spec import ModelSpec, names_file, names_pretrained
 
 
 def test_what_is_valid_passes():
@@ -14,3 +14,10 @@ def test_what_is_valid_passes():
 def test_what_is_not_is_refused(wrong):
     with pytest.raises(UsageError):
         ModelSpec(**{"name": "nin", **wrong})
+
+
+def test_files_and_published_weights_are_told_by_their_names():
+    assert all(map(names_file, ("a.safetensors", "a.PTH", "a.ckpt", "a.th", "a.pth.tar", "timm/a.bin")))
+    assert not any(map(names_file, ("resnet_small", "timm/resnet18", "hf-hub:a/b", "timm/vit_tiny.augreg_in21k")))
+    assert all(map(names_pretrained, ("timm/resnet18", "torchvision/resnet18", "hf-hub:timm/resnet18.a1_in1k")))
+    assert not any(map(names_pretrained, ("resnet18", "timm/resnet18.pth")))

@@ -132,3 +132,15 @@ def test_from_scratch_takes_no_further_setting(pruned, setting):
 def test_from_scratch_is_for_files(name):
     with pytest.raises(UsageError, match=f"from_scratch is for saved .safetensors files; {name} has new weights"):
         ModelSpec(name=name, from_scratch=True)
+
+
+def test_a_state_dict_from_elsewhere_is_built_with_its_weights(tmp_path):
+    spec = ModelSpec(name="resnet_small", widths=(4, 5, 6), depth=8)
+    net = build(spec, num_classes=3, input_CHW=SIZE)
+    torch.save({"model": net.state_dict()}, tmp_path / "n.pth")
+    again = build(ModelSpec(name=str(tmp_path / "n.pth")), num_classes=3, input_CHW=SIZE)
+    assert again.training and torch.equal(again.fc.weight, net.fc.weight)
+    with pytest.raises(InputError, match="has 3 classes, but 4 are needed here"):
+        build(ModelSpec(name=str(tmp_path / "n.pth")), num_classes=4, input_CHW=SIZE)
+    with pytest.raises(UsageError, match="takes no further setting"):
+        build(ModelSpec(name=str(tmp_path / "n.pth"), depth=8), num_classes=3, input_CHW=SIZE)

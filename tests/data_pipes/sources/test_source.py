@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from configs.errors import InputError, UsageError
-from data_pipes.sources.source import load, require_classes_to_tell_apart, splits, undivided, unlabelled
+from data_pipes.sources import index
+from data_pipes.sources.source import class_names, load, require_classes_to_tell_apart, splits, undivided, unlabelled
 from data_pipes.spec import DataSpec
 
 
@@ -360,3 +361,14 @@ def test_one_class_alone_is_refused_before_any_image_is_read(tmp_path):
         require_classes_to_tell_apart(spec("folder", tmp_path))
     require_classes_to_tell_apart(spec("folder", write(tmp_path, "dog/1.jpg")))
     require_classes_to_tell_apart(spec("digits"))
+
+
+def test_class_names_are_those_that_load_gives_and_no_image_is_read_for_them(tmp_path, monkeypatch):
+    write(tmp_path, "train/cat/1.jpg", "train/cat/2.jpg", "train/dog/1.jpg", "train/dog/2.jpg")
+    folder = spec("folder", tmp_path)
+    loaded = load(folder, "train").classes
+    monkeypatch.setattr(index, "scan", lambda *_: pytest.fail("images were indexed"))
+    assert class_names(folder) == loaded == ("cat", "dog")
+    assert class_names(spec("digits")) == load(spec("digits"), "train").classes
+    with pytest.raises(UsageError, match="does not hold the data set"):
+        class_names(spec("idx", tmp_path))
