@@ -22,15 +22,21 @@ from data_pipes.sources.given import Given, several
 from data_pipes.spec import DataSpec
 from models import artefact
 from models.artefact import Card
+from models.own import registry
 from train.saved import require_finite
 
 __all__ = ["Predictor", "load"]
 BATCH = 64  # images of one forward pass
 
 
-def load(file: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Predictor:
-    """Load a .safetensors file. InputError: it is missing, damaged or foreign, or a weight is not a finite number."""
+def load(file: str | os.PathLike[str], *, device: str | torch.device = "cpu", network: str | None = None) -> Predictor:
+    """Load a .safetensors file.
+
+    network: your own code that the file needs, PATH/my_net.py:StudentNet, which is then executed. InputError: the file
+    is missing, damaged or foreign, needs such code, or a weight is not a finite number.
+    """
     path = expand(Path(file))
+    registry.register(() if network is None else network)
     net, card = artefact.load(path)
     require_finite(net, path)
     return Predictor(net, card, device=device)

@@ -17,6 +17,9 @@ from configs.files import write_atomically
 from models import artefact_file, rebuild, state_dicts
 from models.counting import Cost
 from models.networks import architectures
+from models.own import registry
+from models.own.code import is_code, short
+from models.own.registry import NotNamedError
 from models.spec import ModelSpec
 
 
@@ -61,6 +64,8 @@ class Card:
     """Whether channels were cut from `model`; shapes are then those of the tensors."""
     attributes: rebuild.Attributes = field(default_factory=dict)
     """Numbers by layer that shapes of a pruned network do not determine, such as num_heads; set by `save`."""
+    code_sha256: str | None = None
+    """SHA-256 of the source file of a network of the user's own; set by `save`."""
 
     def __post_init__(self) -> None:
         if self.attributes and not self.pruned:
@@ -90,7 +95,7 @@ def save(path: str | Path, module: nn.Module, card: Card) -> None:
 
 def encode(path: str | Path, module: nn.Module, card: Card) -> tuple[bytes, nn.Module]:
     """Return the contents of the file, and the network that loading it gives. Errors as for `save`."""
-    path = Path(path)
+    path, card = Path(path), with_code(card)
     # Copies, since the format refuses tied weights and slices. Loading ties them again.
     tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in module.state_dict().items()}
     for name, tensor in tensors.items():
@@ -112,9 +117,10 @@ def encode(path: str | Path, module: nn.Module, card: Card) -> tuple[bytes, nn.M
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Card]:
-    """Rebuild the network in evaluation mode, bit for bit, with its card.
+    """Rebuild the network in evaluation mode, bit for bit, with its card; weights of half precision become float32.
 
     InputError: the file is missing, damaged, foreign, of a newer format, or does not fit the network it names.
+    NotNamedError: it holds a network of the user's own code, which `registry` does not know; nothing is executed.
     """
     path = Path(path)
     found = artefact_file.read(path)
@@ -122,6 +128,8 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Mo
     found.require_intact(path)
     try:
         module = _filled(card, found.tensors)
+    except NotNamedError as error:
+        raise NotNamedError(f"{path} {error}") from error
     except InputError as error:
         raise InputError(f"{path} does not fit the network it names, {card.model}: {error}") from error
     return module.to(device).eval(), card
@@ -150,6 +158,14 @@ def sha256(path: str | Path) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def with_code(card: Card) -> Card:
+    """Record the code that a network of the user's own is built from now. NotNamedError: it is not known."""
+    if not is_code(card.model.name):
+        return card
+    code = registry.find(card.model.name, card.code_sha256)
+    return replace(card, model=replace(card.model, name=short(card.model.name)), code_sha256=code.sha256)
+
+
 def _card(path: Path, fields: Mapping[str, Any]) -> Card:
     """Rebuild a card from its JSON fields. InputError: a field is missing, unknown or impossible."""
     try:
@@ -174,6 +190,7 @@ def _tupled(fields: dict[str, Any]) -> dict[str, Any]:
 def _filled(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
     """Build the network of a card, in evaluation mode, with these tensors. InputError: they do not fit."""
     module = _skeleton(card, tensors)
+    tensors = state_dicts.widened(tensors)
     rebuild.require_match(module.state_dict(), tensors)
     state_dicts.load(module, tensors)
     if card.pruned:
@@ -193,7 +210,8 @@ def _bare(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
     Its shapes are its own, or those of `tensors` if it was pruned.
     """
     spec = replace(card.model, pretrained=False)
-    module = architectures.build(spec, num_classes=len(card.classes), input_CHW=card.input_CHW)
+    classes, sha256 = len(card.classes), card.code_sha256
+    module = architectures.build(spec, num_classes=classes, input_CHW=card.input_CHW, code_sha256=sha256)
     if card.pruned:
         rebuild.reshape(module, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         rebuild.set_attributes(module, card.attributes)

@@ -45,6 +45,9 @@ def _print_cost(options: argparse.Namespace) -> None:
         print(json.dumps(asdict(cost)))
         return
     print(counting.table(module, input_CHW))
+    if (masked := counting.masked(module)) is not None:
+        print("\nWithout the weights that are zero:")
+        print(counting.table(masked, input_CHW))
     print(f"dense parameters     {cost.parameters:>15,}")
     print(f"non-zero parameters  {cost.nonzero:>15,}")
     print(f"MACs per image       {cost.macs:>15,}   (convolutions and matrix products)")

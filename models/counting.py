@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass
 
@@ -9,9 +10,11 @@ import torch
 import torchinfo
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import prune
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.probe import probe
+from models.pruning.masks import prunable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +57,22 @@ def macs(module: nn.Module, input_CHW: tuple[int, int, int]) -> int:
         return int(counter.get_total_flops()) // 2
 
     return probe(module, input_CHW, count, purpose="its MACs cannot be counted")
+
+
+def masked(module: nn.Module) -> nn.Module | None:
+    """Return a copy whose zero weights are masks of torch.nn.utils.prune, which torchinfo leaves out; None without any.
+
+    Only weights of convolutions and linear layers are masked; each other entry counts, zero or not.
+    """
+    if all(bool(weight.detach().all()) for weight in prunable(module).values()):
+        return None
+    copied = copy.deepcopy(module)
+    weights = {id(weight) for weight in prunable(copied).values()}
+    for layer in list(copied.modules()):
+        if id(layer._parameters.get("weight")) in weights:
+            mask = layer.get_parameter("weight").detach() != 0
+            prune.custom_from_mask(layer, "weight", mask)  # type: ignore[no-untyped-call]
+    return copied
 
 
 def table(module: nn.Module, input_CHW: tuple[int, int, int]) -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
+import yaml
+
+from configs import yaml_text
 from configs.errors import UsageError
+from models.own import registry
 from models.spec import ModelSpec, names_file
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add --model, --num_classes, --input, --widths and --depth."""
-    parser.add_argument("--model", required=True, help="a network's name, a saved .safetensors file or a state dict")
+    meaning = "a network's name, my_net.py:StudentNet, a saved .safetensors file or a state dict"
+    parser.add_argument("--model", required=True, help=meaning)
     parser.add_argument("--num_classes", type=int, help="needed unless --model is a file")
     parser.add_argument("--input", type=int, nargs=3, metavar=("C", "H", "W"), help="channels, height, width; likewise")
     parser.add_argument("--widths", type=int, nargs="+", help="channels per stage or block")
@@ -18,12 +24,33 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stem", choices=("auto", "keep", "small"), default="auto", help="first layers of torchvision's and timm's"
     )
+    parser.add_argument("--kwargs", type=_mapping, default={}, help="of my_net.py:StudentNet, such as '{width: 16}'")
+    add_code(parser)
+
+
+def add_code(parser: argparse.ArgumentParser) -> None:
+    """Add --network."""
+    meaning = "PATH/my_net.py:StudentNet: your own code that a saved file needs; may be given again"
+    parser.add_argument("--network", action="append", default=[], metavar="FILE:CLASS", help=meaning)
+
+
+def register_code(options: argparse.Namespace) -> None:
+    """Register the code that --network names. UsageError: it names none, or there is no such file."""
+    registry.register(tuple(options.network))
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    node = yaml_text.from_flag(text)
+    if not isinstance(node, yaml.MappingNode):
+        raise argparse.ArgumentTypeError(f"{text} is not a mapping; expected {{width: 16}}")
+    return dict(yaml_text.plain(node))
 
 
 def spec(options: argparse.Namespace) -> ModelSpec:
-    """Return the network that was named. UsageError: a setting that no network has."""
+    """Return the network that was named; its own code is registered. UsageError: a setting that no network has."""
+    register_code(options)
     widths = tuple(options.widths) if options.widths else None
-    return ModelSpec(name=options.model, widths=widths, depth=options.depth, stem=options.stem)
+    return ModelSpec(name=options.model, widths=widths, depth=options.depth, stem=options.stem, kwargs=options.kwargs)
 
 
 def task(options: argparse.Namespace) -> tuple[int, tuple[int, int, int]]:

@@ -105,7 +105,7 @@ def same_outputs(first: nn.Module, second: nn.Module, input_CHW: tuple[int, int,
     """Whether logits for two images agree on the CPU, up to rounding; the networks are not changed."""
     image_BCHW = torch.linspace(-2, 2, 2 * math.prod(input_CHW)).reshape(2, *input_CHW)
     with torch.no_grad():
-        one_BK, other_BK = (duplicate(net).cpu().train().eval()(image_BCHW) for net in (first, second))
+        one_BK, other_BK = (duplicate(net).cpu().float().train().eval()(image_BCHW) for net in (first, second))
     # A missed attribute changes logits by their own size, another memory layout by 1e-6 of it.
     slack = 1e-3 * float(one_BK.nan_to_num().abs().max())
     return torch.allclose(one_BK, other_BK, rtol=0, atol=slack, equal_nan=True)

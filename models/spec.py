@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from configs.errors import UsageError
+from models.own.code import is_code
 
 Stem = Literal["auto", "keep", "small"]
 WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".th", ".bin", ".tar")
@@ -30,8 +32,10 @@ class ModelSpec:
 
     name: str
     """depthwise, depthwise_v2, nin, alexnet_small, resnet_small, resnet_cifar, a torchvision or timm name
-    (torchvision/resnet18, timm/convnext_atto), a saved .safetensors file, or a state dict from elsewhere (.pth, .ckpt,
-    ...; see models.adopt)."""
+    (torchvision/resnet18, timm/convnext_atto), a saved .safetensors file, a state dict from elsewhere (.pth, .ckpt,
+    ...; see models.adopt), or a network of your own: PATH/my_net.py:StudentNet, or package.module:factory, a class or
+    function that is called with num_classes, in_channels (or in_chans) and input_CHW, those of them that its signature
+    names."""
     widths: tuple[int, ...] | None = None
     """Channels per stage or block; null: the network's own."""
     depth: int | None = None
@@ -43,6 +47,8 @@ class ModelSpec:
     (3x3 with stride 1 and no max-pool in a ResNet). auto: small for images up to 64 pixels high."""
     pretrained: bool = False
     """Start from the library's ImageNet weights (torchvision and timm names only; needs the network)."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of a network of your own, such as {width: 16}."""
     from_scratch: bool = False
     """Take only the architecture of a saved file, such as a pruned one, and draw new weights."""
 
@@ -53,5 +59,18 @@ class ModelSpec:
             raise UsageError(f"model widths are {self.widths}; they must be positive")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UsageError(f"model dropout is {self.dropout}; it must be in [0, 1)")
+        if self.name.endswith(".py"):
+            raise UsageError(f"{self.name} is a file; name the class or function in it too: {self.name}:StudentNet")
+        self._require_kwargs()
         if self.from_scratch and not self.name.endswith(".safetensors"):
             raise UsageError(f"from_scratch is for saved .safetensors files; {self.name} has new weights anyway")
+
+    def _require_kwargs(self) -> None:
+        if self.kwargs and not is_code(self.name):
+            raise UsageError(f"kwargs is for networks of your own, such as my_net.py:StudentNet, not for {self.name}")
+        try:
+            json.dumps(self.kwargs, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"model kwargs are {self.kwargs}; they must be plain, finite values ({error})") from error
+        if wrong := [name for name in self.kwargs if not name.isidentifier()]:
+            raise UsageError(f"model kwargs has {wrong[0]!r}; it must be the name of a parameter")

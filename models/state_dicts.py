@@ -1,11 +1,15 @@
-"""Load tensors from a plain dict into a network."""
+"""Load tensors from a plain dict into a network; half precision made whole."""
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
+
+HALVES = (torch.float16, torch.bfloat16)
 
 
 def load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -17,3 +21,14 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     state = OrderedDict(tensors)
     state._metadata = module.state_dict()._metadata  # type: ignore[attr-defined]
     module.load_state_dict(state)
+
+
+def widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors of half precision as float32, which is exact, and others as they are."""
+    return {name: tensor.float() if tensor.dtype in HALVES else tensor for name, tensor in tensors.items()}
+
+
+def ready(net: nn.Module) -> nn.Module:
+    """Return a copy for export: on the CPU, contiguous, in evaluation mode; half precision becomes float32."""
+    twin: nn.Module = copy.deepcopy(net).to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    return twin.float() if any(tensor.dtype in HALVES for tensor in twin.state_dict().values()) else twin

@@ -9,6 +9,8 @@ from models import artefact
 from models.adopt import conversion, weight_file
 from models.adopt.conversion import Wanted
 from models.networks import architectures, checks
+from models.own import registry
+from models.own.code import is_code
 from models.spec import ModelSpec, names_file
 
 
@@ -17,6 +19,8 @@ def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int])
 
     UsageError: a setting for a file, whose shapes are fixed. InputError: the file has other classes or channels.
     """
+    if is_code(spec.name):
+        registry.register(spec.name)  # a spec to build is the user's; those of saved files do not come here
     if not names_file(spec.name):
         return architectures.build(spec, num_classes=num_classes, input_CHW=input_CHW)
     ours = weight_file.is_ours(spec.name)

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from configs.errors import require
 from data_pipes.spec import MAX_SEED, DataSpec
+from models.own.code import Names, require_code
 from models.spec import ModelSpec, names_file
 from train.loss.config import SUPERVISED, DistillSpec
 
@@ -94,6 +95,8 @@ class RunSpec:
     """bf16 and fp16 are mixed precision; float64 is for checking equivalences."""
     checkpoint_steps: int = 0
     """Checkpoint every so many optimizer steps, and at each end of an epoch. 0: only there."""
+    network: Names = ()
+    """Code that saved files need whose networks are of your own: PATH/my_net.py:StudentNet, or a list."""
     test: bool = True
     """Read the test split once, when training is over. false: never, for runs by which settings are chosen."""
     max_minutes: float | None = None
@@ -103,6 +106,7 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         require(bool(self.run_dir), "run_dir", self.run_dir, "a folder")
+        require_code("network", self.network)
         for key in ("seed", "view_seed"):
             value = getattr(self, key)
             require(value is None or 0 <= value < MAX_SEED, key, value, "in [0, 2^63)")
@@ -165,12 +169,12 @@ class TrainConfig(Recipe, RunSpec):
     def __post_init__(self) -> None:
         RunSpec.__post_init__(self)
         Recipe.__post_init__(self)
-        known = names_file(self.network.name) and not self.network.from_scratch
+        known = names_file(self.trained.name) and not self.trained.from_scratch
         require(self.first_epoch >= 0, "first_epoch", self.first_epoch, "at least 0")
         require(known or not self.keep_zeros, "keep_zeros", True, "false, unless training starts from a saved file")
 
     @property
-    def network(self) -> ModelSpec:
+    def trained(self) -> ModelSpec:
         """The network that is trained."""
         raise NotImplementedError
 
@@ -204,7 +208,7 @@ class TeacherConfig(TrainConfig):
     """The network to train."""
 
     @property
-    def network(self) -> ModelSpec:
+    def trained(self) -> ModelSpec:
         """The network that is trained."""
         return self.model
 
@@ -237,7 +241,7 @@ class DistillConfig(TrainConfig):
         )
 
     @property
-    def network(self) -> ModelSpec:
+    def trained(self) -> ModelSpec:
         """The network that is trained."""
         return self.student
 

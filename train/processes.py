@@ -13,6 +13,7 @@ from configs import stopping
 from configs.errors import UsageError, UserError
 from configs.stopping import StoppedError
 from models.convolution import make_backward_safe
+from models.own import registry
 from train.progress import start_logging
 
 T = TypeVar("T")
@@ -21,6 +22,7 @@ T = TypeVar("T")
 def start(precision: str, max_minutes: float | None = None) -> Accelerator:
     """Start a command: time limit, processes, log. UsageError as in `make_accelerator`."""
     stopping.limit(max_minutes)
+    registry.forget()
     accelerator = make_accelerator(precision)
     start_logging(accelerator.is_main_process)
     return accelerator

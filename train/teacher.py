@@ -12,7 +12,7 @@ def main() -> None:
     config = reader.read(TeacherConfig, prog="python -m train.teacher", description=description)
     from train.adopt import preflight  # torch is loaded only for a config that holds
 
-    preflight.require_fit(config.data, config.run_dir, teacher=config.teacher_file, network=config.network)
+    preflight.require_fit(config.data, config.run_dir, teacher=config.teacher_file, network=config.trained)
     from train.stage.run import run
 
     run(config, "teacher")

@@ -206,5 +206,5 @@ def describe(config: StepConfig) -> str:
     """The step in words."""
     height, width = config.data.image_size
     taught = isinstance(config, DistillConfig) and config.distill.needs_teacher
-    net = config.network.name + (f" taught by {config.teacher}" if isinstance(config, DistillConfig) and taught else "")
+    net = config.trained.name + (f" taught by {config.teacher}" if isinstance(config, DistillConfig) and taught else "")
     return f"a training step of {net} on {config.data.source} at {height} x {width} pixels, {config.precision}"

@@ -1,4 +1,6 @@
-"""Export a saved network to one ONNX file, check it against torch, and time it, alone or beside another network.
+"""Export a saved network to one ONNX file, or to plain PyTorch, checked against the network itself.
+
+ONNX is timed too, alone or beside another network.
 
 python -m models.export --model student.safetensors --output student.onnx --against teacher.safetensors
 """
@@ -7,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from configs import reader
 from configs.arguments import Parser
 from configs.errors import UsageError, UserError
+from models import network_arguments
 
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
 
@@ -30,13 +35,19 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m models.export",
-        description="Write a saved network as one ONNX file, check its outputs against torch, and time both.",
+        description="Write a saved network as one ONNX file, check its outputs against torch, and time both; or write "
+        "it out as plain PyTorch that needs nothing of this project.",
     )
     parser.add_argument("--model", required=True, metavar="FILE.safetensors", help="the saved network")
-    parser.add_argument("--output", required=True, metavar="FILE.onnx", help="the file to write")
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help="FILE.onnx; or FILE.py, beside which is FILE.pt"
+    )
+    meaning = "onnx (default), or pytorch: source and a state dict"
+    parser.add_argument("--format", choices=("onnx", "pytorch"), default="onnx", help=meaning)
     parser.add_argument(
         "--against", metavar="FILE.safetensors", help="another network to compare costs and latency with"
     )
+    network_arguments.add_code(parser)
     parser.add_argument("--device", default="cpu", help="where torch is timed: cpu (default), cuda, cuda:1")
     parser.add_argument("--rounds", type=int, default=20, help="rounds of timing, at least 2 (default 20)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -45,8 +56,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _checked(options: argparse.Namespace) -> argparse.Namespace:
     """Check the options before torch is loaded."""
-    if not options.output.endswith(".onnx") or Path(options.output).is_dir():
-        raise UsageError(f"--output is {options.output}; it must be a file that ends in .onnx")
+    ending = ".onnx" if options.format == "onnx" else ".py"
+    if not options.output.endswith(ending) or Path(options.output).is_dir():
+        raise UsageError(f"--output is {options.output}; for --format {options.format} it must end in {ending}")
+    if options.format == "pytorch":
+        if options.against:
+            raise UsageError("--against times ONNX files; leave it out with --format pytorch")
+        return options
     if options.rounds < 2:
         raise UsageError(f"--rounds is {options.rounds}; a spread needs at least 2")
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
@@ -56,12 +72,31 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> None:
+    network_arguments.register_code(options)
+    if options.format == "pytorch":
+        _write_pytorch(options)
+        return
     from models.export import side_by_side  # torch is loaded only for a command line that holds
 
     report = side_by_side.run(
         options.model, options.output, against=options.against, device=options.device, rounds=options.rounds
     )
     report.write(as_json=options.json)
+
+
+def _write_pytorch(options: argparse.Namespace) -> None:
+    from models import artefact  # torch is loaded only for a command line that holds
+    from models.export import pytorch_file
+
+    net, card = artefact.load(options.model)
+    written = pytorch_file.export(net, card, options.output, artefact_sha256=artefact.sha256(options.model))
+    weights = str(Path(options.output).with_suffix(".pt"))
+    if options.json:
+        print(json.dumps({"output": options.output, "weights": weights, **asdict(written.cost)}))
+        return
+    print(f"{written.cost.parameters:,} parameters, {written.cost.nonzero:,} of them not zero")
+    print("its logits are the network's bit for bit, in a process without Heartcut, timm and torchvision")
+    print(f"written: {options.output} and {weights}")
 
 
 if __name__ == "__main__":

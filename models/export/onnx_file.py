@@ -8,7 +8,6 @@ Needs the extra [export]. Shapes: B batch, C channels, H height, W width, K clas
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from configs.errors import InputError
 from configs.files import write_atomically
+from models import state_dicts
 from models.artefact import Card
 from models.export.latency import Contender, Forward
 
@@ -67,6 +67,8 @@ class Exported:
 def export(net: nn.Module, card: Card, path: str | Path, *, artefact_sha256: str | None = None) -> Exported:
     """Convert, compare with torch, and only then write the file atomically. The network is not changed.
 
+    Weights of half precision are written as float32, which is exact.
+
     InputError: the network cannot be converted, its outputs differ, or the file cannot be written.
     """
     exported = checked(net, card, artefact_sha256=artefact_sha256)
@@ -79,7 +81,7 @@ def export(net: nn.Module, card: Card, path: str | Path, *, artefact_sha256: str
 
 def checked(net: nn.Module, card: Card, *, artefact_sha256: str | None = None) -> Exported:
     """Convert and compare with torch. InputError: as for `export`."""
-    twin = copy.deepcopy(net).to("cpu").eval()
+    twin = state_dicts.ready(net)
     content = convert(twin, card, artefact_sha256=artefact_sha256)
     return Exported(content=content, parity=compare(twin, card, content))
 

@@ -19,6 +19,9 @@ from models.networks.depthwise import depthwise, depthwise_v2
 from models.networks.nin import nin
 from models.networks.resnet import resnet_small
 from models.networks.resnet_cifar import resnet_cifar
+from models.own import network as own_network
+from models.own import registry
+from models.own.code import is_code
 from models.spec import ModelSpec
 
 Builder = Callable[..., nn.Module]
@@ -35,20 +38,27 @@ SHAPE = ("widths", "depth", "dropout", "pretrained", "stem")
 """Fields of a ModelSpec that not every network has."""
 
 
-def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int]) -> nn.Module:
+def build(
+    spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int], code_sha256: str | None = None
+) -> nn.Module:
     """Build the network of `spec`, in training mode, on the default device.
 
-    A name is one of our own, torchvision/NAME, timm/NAME or a bare NAME (looked up in that order). UsageError: an
-    unknown name, a setting that the network does not have, or an image that it cannot take. InputError: pretrained
-    weights that cannot be loaded.
+    A name is one of our own, torchvision/NAME, timm/NAME or a bare NAME (looked up in that order), or one of the user's
+    own code that `registry` knows; code_sha256 is its hash where an artefact records it. UsageError: an unknown name, a
+    setting that the network does not have, an image that it cannot take, or an exception of the user's code.
+    InputError: pretrained weights that cannot be loaded. NotNamedError: code that the user has not named.
     """
     if num_classes < 1 or min(input_CHW) < 1:
         raise UsageError(f"a network needs classes, channels and pixels; got {num_classes} classes and {input_CHW}")
-    builder = _builder(spec.name)
     asked = {field: getattr(spec, field) for field in SHAPE}
     given = {
         field: value for field, value in asked.items() if value is not None and value is not False and value != "auto"
     }
+    if is_code(spec.name):
+        _refuse_settings(spec.name, given)
+        code = registry.find(spec.name, code_sha256)
+        return own_network.build(code, spec.kwargs, num_classes=num_classes, input_CHW=input_CHW)
+    builder = _builder(spec.name)
     _refuse_foreign(spec.name, builder, given)
     return builder(num_classes=num_classes, input_CHW=input_CHW, **given)
 
@@ -75,7 +85,8 @@ def _suggestion(name: str) -> str:
     for prefix, members in families.items():
         known |= dict.fromkeys((prefix + member for member in members) if name.startswith(prefix) else members)
     close = difflib.get_close_matches(name, known, n=3)
-    own = f"our own are {', '.join(OWN)}; others are torchvision/NAME, timm/NAME or a file of weights"
+    others = "others are torchvision/NAME, timm/NAME, a file of weights or my_net.py:StudentNet"
+    own = f"our own are {', '.join(OWN)}; {others}"
     return f"did you mean {' or '.join(close)}? {own}" if close else own
 
 
@@ -84,3 +95,11 @@ def _refuse_foreign(name: str, builder: Builder, given: dict[str, object]) -> No
     for field in given:
         if field not in takes:
             raise UsageError(f"{name} does not take {field}; it takes {', '.join(takes) or 'no further setting'}")
+
+
+def _refuse_settings(name: str, given: dict[str, object]) -> None:
+    for field in given:
+        raise UsageError(
+            f"{name} is a network of your own and takes its settings as kwargs, such as {{width: 16}}, not as {field}; "
+            f"leave {field} out" + ("" if field == "pretrained" else ", or set it to null where a config file has it")
+        )

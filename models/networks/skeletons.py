@@ -10,6 +10,7 @@ from torch import nn
 from models import counting
 from models.networks import architectures, library, sizes
 from models.networks.checks import SMALL
+from models.own.code import is_code
 from models.spec import ModelSpec, Stem, names_file
 
 
@@ -35,7 +36,7 @@ def skeleton(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, in
 
 def settled(spec: ModelSpec, input_CHW: tuple[int, int, int]) -> ModelSpec:
     """Return the spec with the stem that auto means for these images, for a header that says what was built."""
-    if spec.name in architectures.OWN or names_file(spec.name):
+    if spec.name in architectures.OWN or names_file(spec.name) or is_code(spec.name):
         return spec
     return replace(spec, stem="small" if sizes.is_small(spec.stem, input_CHW[1]) else "keep")
 

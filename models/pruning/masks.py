@@ -82,7 +82,7 @@ class Masks:
         return {name: cut.cpu() for name, cut in self._cut.items()}
 
     def _pairs(self, module: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
-        parameters = dict(module.named_parameters())
+        parameters = dict(module.named_parameters(remove_duplicate=False))
         pairs = []
         for name, cut in self._cut.items():
             parameter = parameters.get(name)
@@ -96,15 +96,16 @@ class Masks:
 
 
 def prunable(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the weights of all convolutions and linear layers, by name and in their order; tied ones once."""
-    layers = dict(module.named_modules())
-    kinds = nn.modules.conv._ConvNd | nn.Linear
-    return {
-        full: parameter
-        for full, parameter in module.named_parameters()
-        for path, _, name in [full.rpartition(".")]
-        if name == "weight" and isinstance(layers[path], kinds)
-    }
+    """Return the weights of all convolutions and linear layers, by name and in their order.
+
+    Tied weights come once, under the name that they have in the first of these layers, whatever else holds them.
+    """
+    found: dict[int, tuple[str, nn.Parameter]] = {}
+    for path, layer in module.named_modules():
+        weight = layer._parameters.get("weight")
+        if isinstance(layer, nn.modules.conv._ConvNd | nn.Linear) and weight is not None:
+            found.setdefault(id(weight), (f"{path}.weight" if path else "weight", weight))
+    return dict(found.values())
 
 
 def cubic_schedule(parameters: int, nonzero: int, steps: int) -> tuple[int, ...]:

@@ -1,8 +1,10 @@
 import hashlib
 import json
 import os
+import shutil
 import stat
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -15,9 +17,12 @@ from models import artefact, artefact_file
 from models.artefact import Card, Score, load, read_card, save, sha256
 from models.counting import measure
 from models.networks.architectures import build
+from models.own import registry
+from models.own.registry import NotNamedError
 from models.pruning.masks import Masks
 from models.spec import ModelSpec
 
+MY_NET = Path(__file__).parents[1] / "my_net.py"
 SIZE = (1, 28, 28)
 CLASSES = ("bag", "boot", "coat")
 
@@ -164,8 +169,8 @@ def test_a_card_that_does_not_rebuild_the_network_is_refused_at_once(saved):
                 card, model=replace(card.model, widths=(4, 5, 7)), input_CHW=(3, 28, 28), mean=(0,) * 3, std=(1,) * 3
             ),
         )
-    with pytest.raises(UsageError, match=r"float16, not .* torch.float32"):
-        save(path, net.half(), card)
+    with pytest.raises(UsageError, match=r"float64, not .* torch.float32"):
+        save(path, net.double(), card)
     assert path.read_bytes() == before
 
 
@@ -375,3 +380,26 @@ def test_a_damaged_file_is_not_redrawn(saved):
     saved[0].write_bytes(saved[0].read_bytes()[:-1])
     with pytest.raises(InputError, match="is damaged"):
         artefact.redraw(saved[0])
+
+
+def test_own_code_is_recorded_by_name_and_hash_and_files_without_it_still_load(tmp_path, saved):
+    path, _, _ = saved
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["heartcut"])
+    old = {key: value for key, value in header["card"].items() if key != "code_sha256"}
+    old["model"] = {key: value for key, value in old["model"].items() if key != "kwargs"}
+    rewrite(path, card=old, digest=artefact_file.digest(old, artefact_file.read(path).tensors))
+    assert load(path)[1].code_sha256 is None
+
+    shutil.copy(MY_NET, tmp_path)
+    spec = ModelSpec(name=f"{tmp_path}/my_net.py:StudentNet", kwargs={"width": 2})
+    (code,) = registry.register(spec.name)
+    net = build(spec, num_classes=len(CLASSES), input_CHW=SIZE)
+    save(path, net, card_of(net, spec))
+    again, card = load(path)
+    assert (card.model.name, card.model.kwargs) == ("my_net.py:StudentNet", {"width": 2})
+    assert card.code_sha256 == code.sha256
+    assert torch.equal(again(torch.ones(1, *SIZE)), net.eval()(torch.ones(1, *SIZE)))
+    registry.forget()
+    with pytest.raises(NotNamedError, match=f"{path} holds a network of your own code.*{code.sha256}"):
+        load(path)

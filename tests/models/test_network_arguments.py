@@ -9,6 +9,7 @@ from configs.arguments import Parser
 from configs.errors import InputError, UsageError
 from models import artefact, counting, network_arguments, zoo
 from models.artefact import Card
+from models.own import registry
 from models.spec import ModelSpec
 
 
@@ -75,3 +76,14 @@ def test_a_state_dict_says_its_classes_but_not_the_size_of_its_images(tmp_path):
 
 def test_the_stem_is_named():
     assert network_arguments.spec(parsed("--model", "timm/resnet18", "--stem", "keep")).stem == "keep"
+
+
+def test_own_code_is_named_and_takes_kwargs(tmp_path):
+    (tmp_path / "net.py").write_text("")
+    registry.forget()
+    options = parsed("--model", "a.py:A", "--kwargs", "{width: 3, names: [x]}", "--network", f"{tmp_path}/net.py:Net")
+    assert network_arguments.spec(options).kwargs == {"width": 3, "names": ["x"]}
+    assert registry.find("net.py:Net", None).path == tmp_path / "net.py"
+    registry.forget()
+    with pytest.raises(UsageError, match=r"width is not a mapping; expected \{width: 16\}"):
+        parsed("--model", "a.py:A", "--kwargs", "width")

@@ -21,3 +21,18 @@ def test_files_and_published_weights_are_told_by_their_names():
     assert not any(map(names_file, ("resnet_small", "timm/resnet18", "hf-hub:a/b", "timm/vit_tiny.augreg_in21k")))
     assert all(map(names_pretrained, ("timm/resnet18", "torchvision/resnet18", "hf-hub:timm/resnet18.a1_in1k")))
     assert not any(map(names_pretrained, ("resnet18", "timm/resnet18.pth")))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"kwargs": {"width": 3}}, "kwargs is for networks of your own, such as my_net.py:StudentNet, not for nin"),
+        ({"name": "a.py:A", "kwargs": {"width": float("inf")}}, "plain, finite values"),
+        ({"name": "a.py:A", "kwargs": {"my width": 3}}, "'my width'; it must be the name of a parameter"),
+        ({"name": "a.py"}, "a.py is a file; name the class or function in it too"),
+    ],
+)
+def test_networks_of_ones_own_take_plain_kwargs(wrong, message):
+    assert ModelSpec(name="a.py:A", kwargs={"width": [1, {"x": None}]}).kwargs
+    with pytest.raises(UsageError, match=message):
+        ModelSpec(**{"name": "nin", **wrong})

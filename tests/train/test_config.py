@@ -113,7 +113,7 @@ def test_a_loss_that_asks_a_teacher_needs_one(loss):
     assert loss.needs_teacher
     with pytest.raises(UsageError, match=r"teacher is None; it must be a \.safetensors file.*distill\.alpha to 0"):
         DistillConfig(**REQUIRED, student=NET, distill=loss)
-    assert DistillConfig(**REQUIRED, student=NET, distill=loss, teacher="t.safetensors").network is NET
+    assert DistillConfig(**REQUIRED, student=NET, distill=loss, teacher="t.safetensors").trained is NET
 
 
 def test_the_control_without_a_teacher_needs_none():
@@ -125,7 +125,7 @@ def test_a_config_never_changes():
     config = TeacherConfig(**REQUIRED, model=NET)
     with pytest.raises(FrozenInstanceError):
         config.epochs = 2
-    assert config.network is NET
+    assert config.trained is NET
 
 
 @pytest.mark.parametrize(

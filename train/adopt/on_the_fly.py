@@ -38,8 +38,8 @@ def adopted(config: Config, accelerator: Accelerator, folder: RunDir) -> Config:
 
     InputError: they cannot be read, do not fit the data, or are others than those that the run began with.
     """
-    if foreign_network(config.network):
-        made = by_main(accelerator, lambda: student(config.network, config.data, folder, seed=config.seed))
+    if foreign_network(config.trained):
+        made = by_main(accelerator, lambda: student(config.trained, config.data, folder, seed=config.seed))
         config = config.starting_from(made, config.teacher_file)
     return with_teacher(config, accelerator, folder)
 
@@ -50,7 +50,7 @@ def with_teacher(config: Config, accelerator: Accelerator, folder: RunDir) -> Co
         return config
     check = config.loss.teacher_check > 0
     made = adopted_teacher(config.teacher_file, config.data, accelerator, folder, check=check)
-    return config.starting_from(config.network.name, made)
+    return config.starting_from(config.trained.name, made)
 
 
 def adopted_teacher(name: str, data: DataSpec, accelerator: Accelerator, folder: RunDir, *, check: bool = True) -> str:

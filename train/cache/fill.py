@@ -27,6 +27,7 @@ from train.cache.filler import Difference, Filler, require_close
 from train.live_teacher import LiveTeacher
 from train.loaders import choose_executor, load_splits, say, training_loader
 from train.processes import dtype_of, start
+from train.run_folder import own_code
 from train.run_folder.occupied import recorded
 from train.run_folder.run_dir import RunDir
 
@@ -42,9 +43,11 @@ def run(config: CacheConfig, status_folder: str | None = None) -> None:
             is that of the training which reads the cache.
     """
     if config.dry_run:
+        own_code.register(config, RunDir.at(config.run_dir))
         Console().print(estimate(config))
         return
     accelerator = start(config.precision, config.max_minutes)
+    own_code.register(config, RunDir.at(config.run_dir))
     folder = None if status_folder is None or not accelerator.is_main_process else RunDir.at(status_folder)
     with _recorded(folder, config):
         _work(config, accelerator)

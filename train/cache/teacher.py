@@ -35,6 +35,7 @@ from data_pipes.sources.split import evenly_spaced
 from models import artefact
 from models.adopt.conversion import origin_of
 from models.artefact import Card
+from models.own import registry
 from train.cache.filler import Filler, require_close
 from train.config import TrainConfig
 from train.student import Signals
@@ -143,7 +144,8 @@ def identity(config: TrainConfig, loader: PlanLoader, chosen: Choice) -> dict[st
             "std": card.std,
             "precision": config.precision,
         }
-        | ({"size": card.input_CHW[1:]} if resized else {}),
+        | ({"size": card.input_CHW[1:]} if resized else {})
+        | ({"code_sha256": registry.find(card.model.name, card.code_sha256).sha256} if card.code_sha256 else {}),
     }
 
 

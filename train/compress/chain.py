@@ -32,7 +32,7 @@ from train.evaluate import score_sheet
 from train.evaluate.config import EvaluateConfig
 from train.processes import by_main, require_going_on, start
 from train.prune.chain import carry_out_chain
-from train.run_folder import finished, result
+from train.run_folder import finished, own_code, result
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage.run import carry_out
@@ -52,6 +52,7 @@ def run(config: CompressConfig) -> None:
     accelerator = start(config.precision, config.max_minutes)
     folder = RunDir.at(config.run_dir)
     with occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
+        own_code.keep(config, folder, accelerator)
         config = _adopted(config, accelerator, folder)
         by_main(accelerator, lambda: preflight.require_possible(config))
         stages = _train(config, accelerator)
@@ -113,6 +114,7 @@ def _finish(config: CompressConfig, accelerator: Accelerator, folder: RunDir) ->
     split: Literal["auto", "validation"] = "auto" if config.test else "validation"
     evaluation = EvaluateConfig(
         run_dir=config.run_dir,
+        network=config.network,
         data=config.data,
         teacher=config.teacher_weights,
         teacher_size=config.cutting().distill.teacher_size,

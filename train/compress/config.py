@@ -11,6 +11,7 @@ from typing import Any
 
 from configs.errors import require
 from data_pipes.spec import AugmentSpec, DataSpec
+from models.own.code import is_code, listed
 from models.spec import ModelSpec
 from train.config import DistillConfig, Recipe, RunSpec, TeacherConfig, field_values
 from train.loss.config import DistillSpec
@@ -113,10 +114,16 @@ class CompressConfig(RunSpec):
             first_epoch=self.student.epochs,
         )
 
+    def _code(self) -> tuple[str, ...]:
+        """Return all code of the user's own, for later stages, which load what earlier ones saved."""
+        models = [self.student.model, *([] if self.teacher_training is None else [self.teacher_training.model])]
+        return tuple(dict.fromkeys([*listed(self.network), *(m.name for m in models if is_code(m.name))]))
+
     def _shared(self, stage: Stage, name: str) -> dict[str, Any]:
         own = {
             "run_dir": str(Path(self.run_dir) / name),
             "data": stage.data(self.data),
             "track": replace(self.track, group=self.track.group or Path(self.run_dir).name),
+            "network": self._code(),
         }
         return field_values(self, RunSpec) | field_values(stage, Recipe) | own

@@ -7,6 +7,7 @@ from typing import Literal
 
 from configs.errors import require
 from data_pipes.spec import DataSpec
+from models.own.code import Names, require_code
 from train.loss.config import TeacherSize
 
 
@@ -21,6 +22,9 @@ class EvaluateConfig:
     data: DataSpec
     """Where the images are. Without --config, the run's own config.yaml says, or, with weights alone, the layout of
     data.root. How images are resized and normalised, the weights' file says."""
+    network: Names = ()
+    """Code that a saved file needs whose network is of your own: PATH/my_net.py:StudentNet, or a list. That of the run
+    itself need not be named."""
     teacher: str | None = None
     """A teacher whose agreement with the model is measured too: a file, or published weights (timm/NAME)."""
     teacher_size: TeacherSize | None = None
@@ -35,6 +39,7 @@ class EvaluateConfig:
     """Samples of one forward pass of each process."""
 
     def __post_init__(self) -> None:
+        require_code("network", self.network)
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         given = self.run_dir is not None or self.weights is not None
         require(given, "weights", None, "a saved .safetensors file, unless run_dir names a run's folder")

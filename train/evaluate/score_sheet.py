@@ -23,6 +23,7 @@ from train.evaluate.metrics import Scores, wilson
 from train.live_teacher import LiveTeacher
 from train.loaders import choose_executor, evaluation_loader
 from train.processes import main_first, start
+from train.run_folder import own_code
 from train.run_folder.run_dir import write_json
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked
 
     teacher_asked_for: a missing teacher is an error; otherwise agreement is left out with a warning.
     """
+    own_code.register_run(config.run_dir, config.network)
     net, card, data = saved.load(config.run_dir, config.weights, config.data)
     taught = config.teacher is not None and (teacher_asked_for or Path(config.teacher).exists())
     size = config.teacher_size or saved.teacher_size(config.run_dir)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from configs.errors import require
 from data_pipes.spec import DataSpec
+from models.own.code import Names, require_code
 
 Tta = Literal["none", "hflip"]
 Ids = Literal["name", "index"]
@@ -24,6 +25,9 @@ class PredictConfig:
     data: DataSpec
     """Where images are and how they are loaded. Without --config, the run's own config.yaml or the header of weights
     says; the source is then recognised by the layout of data.root."""
+    network: Names = ()
+    """Code that a saved file needs whose network is of your own: PATH/my_net.py:StudentNet, or a list. That of the run
+    itself need not be named."""
     images: str | None = None
     """A folder of images, or one image. null: a split of the data set at data.root."""
     split: Literal["auto", "train", "validation", "test", "evaluation", "all"] = "auto"
@@ -44,6 +48,7 @@ class PredictConfig:
     """Images of one forward pass."""
 
     def __post_init__(self) -> None:
+        require_code("network", self.network)
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         names = self.columns.split(",")
         require(len(names) == 2 and all(n.strip() for n in names), "columns", self.columns, "two names, as id,pred")

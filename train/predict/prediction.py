@@ -23,6 +23,7 @@ from train.loaders import FEW_IMAGES, choose_executor, evaluation_loader
 from train.predict.config import PredictConfig, Tta
 from train.predict.submission import deliver, identifiers, require_writable, text_of, warn_of_odd
 from train.processes import by_main, main_first, start
+from train.run_folder import own_code
 from train.run_folder.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 def predict(config: PredictConfig) -> None:
     """Write the CSV of a folder or a split, or print the five best classes of one image."""
     accelerator = start("float32")
+    own_code.register_run(config.run_dir, config.network)
     net, card, data = saved.load(config.run_dir, config.weights, config.data)
     output = output_of(config)
     if output is not None:

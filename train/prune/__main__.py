@@ -12,7 +12,7 @@ def main() -> None:
     config = reader.read(PruneConfig, prog="python -m train.prune", description=description)
     from train.adopt import preflight  # torch is loaded only for a config that holds
 
-    preflight.require_fit(config.data, config.run_dir, teacher=config.teacher_file, network=config.network)
+    preflight.require_fit(config.data, config.run_dir, teacher=config.teacher_file, network=config.trained)
     from train.prune.chain import run  # torch is loaded only for a config that holds
 
     run(config)

@@ -38,7 +38,7 @@ from train.prune.carry_over import carry_over
 from train.prune.config import PruneConfig
 from train.prune.cut import Cutter
 from train.prune.ledger import Entry
-from train.run_folder import finished, result
+from train.run_folder import finished, own_code, result
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage.run import carry_out, summary
@@ -51,6 +51,7 @@ logger = logging.getLogger(__name__)
 def run(config: PruneConfig) -> None:
     """Run train.prune."""
     if config.dry_run:
+        own_code.register(config, RunDir.at(config.run_dir))
         Console().print(cut.preview(config), highlight=False, markup=False)
         return
     accelerator = start(config.precision, config.max_minutes)
@@ -63,6 +64,7 @@ def carry_out_chain(config: PruneConfig, accelerator: Accelerator) -> dict[str, 
     """Make all cuts that are not made yet; return the result of the last."""
     folder = RunDir.at(config.run_dir)
     with occupied(accelerator, folder, reader.dump(config)):
+        own_code.keep(config, folder, accelerator)
         if folder.done.exists():
             finished.announce(accelerator, folder)
         else:

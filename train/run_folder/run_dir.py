@@ -27,13 +27,16 @@ from train.run_folder import status, version
 EXECUTOR_KEYS = ("data.executor", "data.dali", "data.canvas_scale")
 FREE_KEYS = (
     *("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track", "max_minutes", "extend"),
-    *("data.bad_files", "distill.cache", "distill.verify", "distill.teacher_check"),
+    *("data.bad_files", "distill.cache", "distill.verify", "distill.teacher_check", "network"),
     *EXECUTOR_KEYS,
 )
 # Keys that matter only after training: they may change until then.
 END_KEYS = ("test",)
 # Keys that are newer than some runs, and the behaviour of those runs.
-LATER = {"distill.teacher_size": "student", "data.class_depth": 1, "data.follow_links": False}
+LATER: dict[str, Any] = {
+    **{"distill.teacher_size": "student", "data.class_depth": 1, "data.follow_links": False},
+    **{f"{section}.kwargs": {} for section in ("model", "student", "student.model", "teacher_training.model")},
+}
 ENVIRONMENT = "environment.json"
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "nvidia-dali-cuda120")
 

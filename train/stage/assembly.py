@@ -31,7 +31,7 @@ from train.loss.adapters import Adapters
 from train.loss.objective import Objective
 from train.optim import build_optimizer, build_schedule
 from train.processes import by_main, dtype_of, main_first
-from train.run_folder import extension
+from train.run_folder import extension, own_code
 from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
 from train.stage import delivery
@@ -46,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stage: str) -> Loop:
     """Build a run, load its newest checkpoint if there is one, and run the guards."""
+    own_code.register(config, folder)
     layout = training_layout(accelerator, config.batch_size, config.micro_batch_size)
     accelerator.gradient_accumulation_steps = layout.accumulation
     if config.teacher_file is not None:
@@ -101,7 +102,7 @@ def _state(
 def _student(config: TrainConfig, classes: tuple[str, ...], teacher: LiveTeacher | None) -> Student:
     input_CHW = (config.data.channels, *config.data.image_size)
     torch.manual_seed(config.seed)
-    net = zoo.build(config.network, num_classes=len(classes), input_CHW=input_CHW)
+    net = zoo.build(config.trained, num_classes=len(classes), input_CHW=input_CHW)
     adapters = None
     if config.loss.adapted_layers:
         assert teacher is not None
@@ -206,7 +207,7 @@ def _announce_stem(loop: Loop) -> None:
     if loop.accelerator.is_main_process:
         config, card = loop.config, loop.card
         key = "model.stem" if isinstance(config, TeacherConfig) else "student.stem"
-        text = skeletons.stem_costs(config.network, num_classes=len(card.classes), input_CHW=card.input_CHW, key=key)
+        text = skeletons.stem_costs(config.trained, num_classes=len(card.classes), input_CHW=card.input_CHW, key=key)
         if text is not None:
             logger.info("%s", text)
 
@@ -216,7 +217,7 @@ def _announce(loop: Loop, resumed: bool) -> None:
     parameters = sum(p.numel() for p in loop.state.student.net.parameters())
     config, layout, progress = loop.config, loop.layout, loop.state.progress
     logger.info("executor: %s; %s", chosen.label, chosen.reason)
-    logger.info("%s: %s parameters, on %s", config.network.name, f"{parameters:,}", loop.accelerator.device)
+    logger.info("%s: %s parameters, on %s", config.trained.name, f"{parameters:,}", loop.accelerator.device)
     _announce_stem(loop)
     logger.info(
         "%d epochs of %d steps of %d images: %d processes x %d at once x %d accumulated",

@@ -27,8 +27,8 @@ def card(
     """Return the card of the network that a run trains, without scores. InputError: it does not take such images."""
     data = config.data
     input_CHW = (data.channels, *data.image_size)
-    model, pruned = _architecture(config.network, input_CHW)
-    return Card(
+    model, pruned = _architecture(config.trained, input_CHW)
+    made = Card(
         model=model,
         pruned=pruned,
         classes=classes,
@@ -39,6 +39,7 @@ def card(
         cost=counting.measure(net, input_CHW),
         lineage=lineage or {},
     )
+    return artefact.with_code(made)
 
 
 def lineage(config: TrainConfig, samples: Samples, stage: str, extensions: Sequence[Extension] = ()) -> dict[str, str]:
@@ -79,4 +80,4 @@ def _architecture(spec: ModelSpec, input_CHW: tuple[int, int, int]) -> tuple[Mod
     if spec.name.endswith(".safetensors"):
         known = artefact.read_card(spec.name)
         return known.model, known.pruned
-    return skeletons.settled(replace(spec, pretrained=False), input_CHW), False
+    return skeletons.settled(replace(spec, pretrained=False, from_scratch=False), input_CHW), False

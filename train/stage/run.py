@@ -13,7 +13,7 @@ from configs import reader
 from train.adopt import on_the_fly
 from train.config import TrainConfig
 from train.processes import start
-from train.run_folder import extension, finished, result
+from train.run_folder import extension, finished, own_code, result
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir
 from train.stage.assembly import assemble
@@ -36,6 +36,7 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict
     folder = RunDir.at(config.run_dir)
     before = extension.begin if config.extend else None
     with occupied(accelerator, folder, reader.dump(config), before=before):
+        own_code.keep(config, folder, accelerator)
         if folder.done.exists():
             finished.announce(accelerator, folder)
         else:

@@ -1,6 +1,7 @@
 """The command: what it refuses, and how."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 
@@ -31,7 +32,15 @@ MODEL = ["--model", "no.safetensors"]
     ("arguments", "status", "message"),
     [
         ([], 64, "the following arguments are required: --model, --output"),
-        ([*MODEL, "--output", "no.safetensors"], 64, "must be a file that ends in .onnx"),
+        ([*MODEL, "--output", "no.safetensors"], 64, "for --format onnx it must end in .onnx"),
+        ([*MODEL, "--output", "a.onnx", "--format", "pytorch"], 64, "for --format pytorch it must end in .py"),
+        ([*MODEL, "--output", "a.py", "--format", "pytorch"], 66, "there is no file"),
+        (
+            [*MODEL, "--output", "a.py", "--format", "pytorch", "--against", "b"],
+            64,
+            "leave it out with --format pytorch",
+        ),
+        ([*MODEL, "--output", "a.onnx", "--network", "gone.py:Net"], 64, "there is no file gone.py"),
         ([*MODEL, "--output", "a.onnx", "--rounds", "1"], 64, "needs at least 2"),
         ([*MODEL, "--output", "a.onnx", "--device", "gpu"], 64, "--device is gpu"),
         ([*MODEL, "--output", "a.onnx", "--device", "meta"], 64, "must be cpu, cuda"),
@@ -64,3 +73,14 @@ def test_help_and_wrong_arguments_do_not_wait_for_torch(arguments):
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "--output" in shown.stdout + shown.stderr
+
+
+def test_plain_pytorch_needs_no_extra(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    words = ["--model", files[0], "--output", str(tmp_path / "student.py"), "--format", "pytorch"]
+    assert main(words) == 0
+    assert "bit for bit" in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["weights"] == str(tmp_path / "student.pt") and printed["parameters"] > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["student.pt", "student.py"]

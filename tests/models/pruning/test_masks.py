@@ -344,3 +344,28 @@ def test_masks_follow_the_network_to_the_gpu(masked, cuda):
     assert all(torch.equal(zero.cpu(), before[name]) for name, zero in zeros(net).items())
     assert all(cut.device.type == "cpu" for cut in masks.state_dict().values())
     assert torch.equal(Masks.plan(net, BUDGET, within=masks).state_dict()["conv1.weight"], before["conv1.weight"])
+
+
+class Tied(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3)
+        self.second = nn.Conv2d(4, 4, 3, bias=False)
+        self.third = self.second if how == "module" else nn.Conv2d(4, 4, 3, bias=False)
+        self.third.weight = self.second.weight
+        if how == "loose":
+            self.shared = self.second.weight
+        self.head = nn.Linear(4, 10)
+
+    def forward(self, x):
+        return self.head(self.third(self.second(self.first(x))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("how", ["module", "weight", "loose"])
+def test_tied_weights_count_once_and_are_cut_whatever_else_holds_them(how):
+    net = Tied(how)
+    assert list(prunable(net)) == ["first.weight", "second.weight", "head.weight"]
+    masks = Masks.plan(net, 140)
+    masks.apply_(net)
+    assert masks.free_entries(net) == nonzero(net) == Masks.of(net).free_entries(net) == 140
+    assert torch.equal(net.third.weight, net.second.weight) and int((net.second.weight == 0).sum()) > 0

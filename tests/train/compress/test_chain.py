@@ -203,8 +203,8 @@ def weights(run: Path) -> dict[str, list[Any]]:
     ("options", "code", "message"),
     [
         (["--teacher", "no.safetensors", "--teacher_training", "null"], 66, "there is no file no.safetensors"),
-        (["--teacher", "t.safetensors"], 64, "teacher is 't.safetensors'; it must be a .safetensors file where"),
-        (["--teacher_training", "null"], 64, "teacher is None; it must be a .safetensors file where there is no"),
+        (["--teacher", "t.safetensors"], 64, "teacher is 't.safetensors'; it must be a file of weights where"),
+        (["--teacher_training", "null"], 64, "teacher is None; it must be a file of weights where there is no"),
     ],
     ids=["missing", "both", "none"],
 )

@@ -54,7 +54,7 @@ def config(name: str) -> TeacherConfig:
 
 def tried(wanted: TeacherConfig, folder: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
     torch.manual_seed(0)
-    net = zoo.build(wanted.network, num_classes=10, input_CHW=(1, 32, 32)).to(dtype)
+    net = zoo.build(wanted.trained, num_classes=10, input_CHW=(1, 32, 32)).to(dtype)
     card = delivery.card(wanted, net, classes=CLASSES)
     delivery.require_saveable(net, card, RunDir(folder))
     return net
