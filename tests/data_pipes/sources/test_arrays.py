@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import os
 import pickle
 import struct
@@ -13,6 +12,7 @@ import pytest
 from configs.errors import InputError, UsageError
 from data_pipes.sources import arrays
 from data_pipes.sources.arrays import CIFAR_CLASSES, cifar10, cifar10_1, digits, idx
+from toy_sets import idx_bytes, write_cifar, write_idx
 
 rng = np.random.default_rng(0)
 
@@ -32,21 +32,6 @@ def test_digits_without_sklearn_say_what_to_install(monkeypatch):
 
 
 # ---- IDX
-
-
-def idx_bytes(array: np.ndarray) -> bytes:
-    return struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.tobytes()
-
-
-def write_idx(folder: Path, *, zipped: bool = False, n: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    folder.mkdir(parents=True, exist_ok=True)
-    pixel, label = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8), np.arange(n, dtype=np.uint8) % 10
-    for name, array in (("images-idx3", pixel), ("labels-idx1", label)):
-        for prefix in ("train", "t10k"):
-            data = idx_bytes(array)
-            name_there = f"{prefix}-{name}-ubyte" + (".gz" if zipped else "")
-            (folder / name_there).write_bytes(gzip.compress(data) if zipped else data)
-    return pixel, label
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -148,17 +133,6 @@ def test_fashion_mnist(data_root):
 
 
 # ---- CIFAR
-
-
-def write_cifar(folder: Path, *, protocol: int = 2, n: int = 4) -> np.ndarray:
-    folder.mkdir(parents=True, exist_ok=True)
-    pixel = rng.integers(0, 256, (6, n, 3, 32, 32), dtype=np.uint8)
-    for i, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
-        batch = {b"data": pixel[i].reshape(n, 3072), b"labels": [i, 9, 0, 1][:n], b"batch_label": b"x"}
-        (folder / name).write_bytes(pickle.dumps(batch, protocol))
-    meta = {b"label_names": [name.encode() for name in CIFAR_CLASSES], b"num_vis": 3072}
-    (folder / "batches.meta").write_bytes(pickle.dumps(meta, protocol))
-    return pixel
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
