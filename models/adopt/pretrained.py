@@ -11,6 +11,9 @@ from configs.errors import InputError
 from models.networks import architectures, published, sizes
 from models.spec import HUB, ModelSpec
 
+FEWEST = 1000
+"""Classes of the smallest classifier that torchvision or timm publish weights of."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
@@ -29,8 +32,14 @@ class Published:
 def require_classes(name: str, count: int) -> None:
     """Check the number of classes of published weights without loading them; the hub's is known only afterwards.
 
-    UsageError: no such network. InputError: no weights of it, or for another number of classes.
+    Fewer classes than any library publishes weights for are refused without importing the library, which takes longer
+    than a refusal may. UsageError: no such network. InputError: no weights of it, or for another number of classes.
     """
+    if name.startswith(("torchvision/", "timm/")) and count < FEWEST:
+        raise InputError(
+            f"published weights such as those of {name} know ImageNet's {FEWEST:,} classes or more, and the data set "
+            f"has {count}: {_train_first(name)}"
+        )
     if name.startswith("torchvision/"):
         own = len(_torchvision_weights(name).meta["categories"])
     elif name.startswith("timm/"):
@@ -39,9 +48,15 @@ def require_classes(name: str, count: int) -> None:
         return
     if own != count:
         raise InputError(
-            f"the published weights of {name} know {own:,} classes, and the data set has {count}: train it on these "
-            f"first, with `python -m train.teacher --model.name {name} --model.pretrained true ...`"
+            f"the published weights of {name} know {own:,} classes, and the data set has {count}: {_train_first(name)}"
         )
+
+
+def _train_first(name: str) -> str:
+    return (
+        f"train it on these first, with `python -m train.teacher --model.name {name} --model.pretrained true ...`, and "
+        "take what comes of it as the teacher"
+    )
 
 
 def load(name: str, **changes: int) -> Published:

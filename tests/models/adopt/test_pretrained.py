@@ -1,5 +1,8 @@
 """Published weights, from a cache that is filled here with weights of our own."""
 
+import subprocess
+import sys
+
 import pytest
 import timm
 import torch
@@ -61,11 +64,26 @@ def test_a_folder_of_the_hub_that_was_brought_is_adopted_like_one_on_it(tmp_path
 def test_numbers_of_classes_are_checked_without_loading_weights():
     pretrained.require_classes("torchvision/resnet18", 1000)
     pretrained.require_classes("timm/resnet18", 1000)
-    with pytest.raises(InputError, match=r"of timm/resnet18 know 1,000 classes, and the data set has 10"):
-        pretrained.require_classes("timm/resnet18", 10)
+    with pytest.raises(InputError, match=r"of timm/resnet18 know 1,000 classes, and the data set has 1001"):
+        pretrained.require_classes("timm/resnet18", 1001)
     with pytest.raises(UsageError, match="there is no network 'timm/resnet81'"):
-        pretrained.require_classes("timm/resnet81", 10)
+        pretrained.require_classes("timm/resnet81", 1000)
     with pytest.raises(UsageError, match=r"Invalid pretrained tag \(nothing\)"):
-        pretrained.require_classes("timm/vit_tiny_patch16_224.nothing", 10)
+        pretrained.require_classes("timm/vit_tiny_patch16_224.nothing", 1000)
     with pytest.raises(InputError, match="timm has no weights of timm/resnetv2_152"):
-        pretrained.require_classes("timm/resnetv2_152", 10)
+        pretrained.require_classes("timm/resnetv2_152", 1000)
+
+
+def test_fewer_classes_than_anybody_publishes_are_refused_without_the_library():
+    code = (
+        "import sys\nfrom configs.errors import InputError\nfrom models.adopt import pretrained\n"
+        "for name in ('timm/resnet18', 'torchvision/resnet18'):\n"
+        "    try:\n        pretrained.require_classes(name, 999)\n    except InputError as error:\n        print(error)\n"
+        "print({'timm', 'torchvision'} & set(sys.modules))"
+    )
+    words = [sys.executable, "-c", code]
+    one, two, loaded = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "timm/resnet18 know ImageNet's 1,000 classes or more, and the data set has 999" in one
+    assert "torchvision/resnet18" in two and loaded == "set()"
+    known = {timm.models.get_pretrained_cfg(name).num_classes for name in timm.list_models(pretrained=True)}
+    assert {count for count in known if count < 1000} <= {0, 384, 512, 640, 768}  # no classifiers: features, CLIP
