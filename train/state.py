@@ -40,6 +40,8 @@ class Progress:
     pixels: str | None = None
     data: dict[str, str] = field(default_factory=dict)
     """Fingerprints of the training and the validation split."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    """What the run is made from; see train/stage/origin.py."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -22,9 +22,11 @@ from accelerate.utils import gather_object
 from rich.console import Console
 
 from configs import reader, records
+from configs.errors import InputError
 from configs.files import write_atomically
 from data_pipes.sources import source
 from models import artefact
+from models.artefact import Card
 from models.counting import measure
 from models.pruning import surgery
 from train import guards
@@ -153,8 +155,18 @@ class Chain:
                     carry_over(before, self._run_folder(number).checkpoints, net, kept, layers)
                 write_atomically(here / "cut.json", record)
         self.accelerator.wait_for_everyone()
-        own = artefact.load(here / "cut.safetensors")[0]
+        own, card = artefact.load(here / "cut.safetensors")
+        self._require_source(number, card)
         guards.require_one_architecture(gather_object([surgery.architecture_hash(own)]))
+
+    def _require_source(self, number: int, card: Card) -> None:
+        """InputError if a cut that was made before was made of another file than the one that is there now."""
+        file, known = self._source(number), card.lineage.get("cut_from")
+        if known is not None and artefact.sha256(file) != known:
+            raise InputError(
+                f"cut {number} in {self.folder.path} was made of another file than {file} is now: put that one back, "
+                "or choose another --run_dir"
+            )
 
     def _measure(self, number: int) -> None:
         """Measure accuracy on validation just after the cut."""

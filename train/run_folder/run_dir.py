@@ -20,6 +20,7 @@ import yaml
 from configs import records
 from configs.errors import InputError
 from configs.files import write_atomically
+from models.spec import names_file
 from train.run_folder import status, version
 
 # Keys that may change between a run and its resumption: they do not change what is trained. data.bad_files is among
@@ -28,6 +29,7 @@ EXECUTOR_KEYS = ("data.executor", "data.dali", "data.canvas_scale")
 FREE_KEYS = (
     *("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track", "max_minutes", "extend"),
     *("data.bad_files", "distill.cache", "distill.verify", "distill.teacher_check", "network"),
+    "micro_batch_size",  # what follows from it and the number of processes is in the checkpoints
     *EXECUTOR_KEYS,
 )
 # Keys that matter only after training: they may change until then.
@@ -133,6 +135,8 @@ def differing_keys(old: Any, new: Any, free: Collection[str], prefix: str = "") 
             for key in keys
             for line in differing_keys(_known(old, key, prefix), new.get(key), free, f"{prefix}{key}.")
         ]
+    if isinstance(old, str) and isinstance(new, str) and names_file(old) and names_file(new):
+        return []  # the checkpoints tell whether it is another file, or the same in another place
     return [] if old == new else [f"{prefix.rstrip('.')} was {old}, is now {new}"]
 
 

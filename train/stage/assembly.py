@@ -34,7 +34,7 @@ from train.processes import by_main, dtype_of, main_first
 from train.run_folder import extension, own_code
 from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
-from train.stage import delivery
+from train.stage import delivery, origin
 from train.state import Progress, TrainState
 from train.step import Step
 from train.student import Student, example_features
@@ -58,6 +58,9 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     extensions = extension.read(folder)
     schedule = _schedule(config, state, data, extensions)
     resumed = _resume(state, data, extensions, folder, accelerator)
+    now = by_main(accelerator, lambda: origin.of(config, layout.micro_batch_size))
+    origin.require_same(state.progress.origin, now, folder, extended=bool(extensions))
+    state.progress.origin = now
     card = by_main(accelerator, lambda: _card(config, state, data.train, folder, stage))
     step = _step(config, state, masks, accelerator)
     if teacher is not None:

@@ -12,10 +12,11 @@ from accelerate import Accelerator
 from configs import reader
 from train.adopt import on_the_fly
 from train.config import TrainConfig
-from train.processes import start
+from train.processes import by_main, start
 from train.run_folder import extension, finished, own_code, result
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir
+from train.stage import origin
 from train.stage.assembly import assemble
 from train.stage.outcome import finish
 
@@ -39,6 +40,7 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict
         own_code.keep(config, folder, accelerator)
         if folder.done.exists():
             finished.announce(accelerator, folder)
+            by_main(accelerator, lambda: origin.require_finished_with(config, folder))
         else:
             loop = assemble(on_the_fly.adopted(config, accelerator, folder), accelerator, folder, stage)
             with loop.tracker or nullcontext():

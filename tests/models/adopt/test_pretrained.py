@@ -78,7 +78,8 @@ def test_fewer_classes_than_anybody_publishes_are_refused_without_the_library():
     code = (
         "import sys\nfrom configs.errors import InputError\nfrom models.adopt import pretrained\n"
         "for name in ('timm/resnet18', 'torchvision/resnet18'):\n"
-        "    try:\n        pretrained.require_classes(name, 999)\n    except InputError as error:\n        print(error)\n"
+        "    try:\n        pretrained.require_classes(name, 999)\n"
+        "    except InputError as error:\n        print(error)\n"
         "print({'timm', 'torchvision'} & set(sys.modules))"
     )
     words = [sys.executable, "-c", code]

@@ -28,6 +28,7 @@ from models.spec import ModelSpec
 from train import guards
 from train.config import DistillConfig, TeacherConfig
 from train.prune import chain as cutting
+from train.prune import ledger
 from train.prune.config import PruneConfig
 from train.stage.run import run as run_stage
 from train.step import Step
@@ -370,6 +371,38 @@ def test_a_chain_of_other_cuts_is_refused_from_the_first_cut_on(
         prune(tmp_path / "run", trained)
     with pytest.raises(InputError, match=r"prune\.budget\.parameters was 500, is now 400"):
         prune(tmp_path / "run", trained, "--prune.budget.parameters", "400")
+
+
+def test_a_cut_of_another_file_is_refused_and_a_chain_may_be_named_otherwise(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ledger, "write", interrupt_at(2))  # the second cut is trained
+        prune(Path("run"), Path())
+    made = tmp_path / "run" / "cut-01" / "model.safetensors"
+    whole = made.read_bytes()
+    shutil.copy(tmp_path / "student" / "model.safetensors", made)
+    (tmp_path / "run" / "cut-02" / "done").unlink()
+    with pytest.raises(
+        InputError, match=r"cut 2 in .*run was made of another file than .*cut-01/model\.safetensors is"
+    ):
+        prune(tmp_path / "run", tmp_path)
+    made.write_bytes(whole)
+    assert len(prune(tmp_path / "run", tmp_path)) == 2
+
+
+def interrupt_at(number: int) -> Any:
+    real, calls = ledger.write, []
+
+    def write(*words: Any) -> None:
+        calls.append(words)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        real(*words)
+
+    return write
 
 
 def raise_interrupt(*_: object) -> None:

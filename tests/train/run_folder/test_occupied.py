@@ -203,7 +203,9 @@ def test_one_process_that_is_asked_stops_both_at_the_same_step(tmp_path: Path) -
     assert [main.wait().code, other.wait().code] == [75, 75]
     found = read(tmp_path)
     assert (found["state"], found["exit_code"]) == ("preempted", 75)
-    again = end(tmp_path, *ENDLESS, "--max_minutes", "0.01")
+    alone = end(tmp_path, *ENDLESS, "--max_minutes", "0.01")
+    assert alone.code == 66 and "micro-batches of 32 images are now of 64 (--micro_batch_size 32 keeps" in alone.stderr
+    again = end(tmp_path, *ENDLESS, "--max_minutes", "0.01", "--micro_batch_size", "32")
     assert again.code == 75 and "resumed at" in again.stderr
 
 

@@ -81,7 +81,6 @@ def test_before_the_first_checkpoint_there_is_nothing_to_protect(folder):
     ("change", "line"),
     [
         ({"seed": 1}, "seed was 0, is now 1"),
-        ({"micro_batch_size": 4}, "micro_batch_size was None, is now 4"),
         ({"data": replace(DATA, mean=(0.31,))}, r"data\.mean was \[0\.3\], is now \[0\.31\]"),
         ({"model": ModelSpec(name="nin")}, "model.name was resnet_small, is now nin"),
         ({"track": TrackSpec(every=7), "precision": "bf16"}, "precision was float32, is now bf16"),
