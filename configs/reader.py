@@ -17,6 +17,7 @@ from configs import yaml_text
 from configs.errors import ExitCode, UsageError, UserError
 from configs.help_text import help_text
 from configs.schema import Section, describe, schema
+from configs.shown import printable
 from configs.stopping import StoppedError
 from configs.values import typed
 from configs.yaml_text import NULL, Entry
@@ -132,7 +133,7 @@ def _unencodable(error: UnicodeEncodeError) -> str:
 
 
 def _exit(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     raise SystemExit(code)
 
 

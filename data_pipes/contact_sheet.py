@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from configs.shown import printable
 from data_pipes import pixels, plan
 from data_pipes.executors import build
 from data_pipes.executors.build import Executor
@@ -76,4 +77,4 @@ def compose(columns: list[npt.NDArray[np.uint8]], titles: list[str], captions: l
 
 def _caption(samples: Samples, row: int) -> str:
     label = int(samples.label_N[row])
-    return f"{samples.key_N[row]}  {samples.classes[label] if label >= 0 else ''}"
+    return printable(f"{samples.key_N[row]}  {samples.classes[label] if label >= 0 else ''}")

@@ -12,6 +12,7 @@ from typing import Literal
 
 from configs import reader
 from configs.errors import require
+from configs.shown import printable
 from data_pipes.spec import MAX_SEED, DataSpec
 
 
@@ -54,7 +55,7 @@ def main() -> None:
     sheet = contact_sheet.draw(config.data, samples, images=config.images, views=config.views, seed=config.seed)
     Path(config.output).parent.mkdir(parents=True, exist_ok=True)
     sheet.save(config.output)
-    sys.stdout.write(f"{config.output}: {sheet.width} x {sheet.height} pixels\n")
+    sys.stdout.write(printable(f"{config.output}: {sheet.width} x {sheet.height} pixels\n"))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from configs.errors import UsageError, require
-from launch.slurm.sbatch import quote
+from configs.shown import quote
 
 FIRST_PORT, PORTS = 20_000, 12_000
 """Below the ports that a kernel hands out by itself."""

@@ -25,6 +25,7 @@ from typing import Any
 
 from configs import locks, stopping
 from configs.errors import ExitCode
+from configs.shown import printable
 from launch.start import Start, shutdown_seconds
 from train.run_folder import causes, status
 
@@ -59,7 +60,8 @@ def supervise(start: Start, environment: Mapping[str, str], folder: Path | None)
     if folder is not None and state.get("state") == "running" and messenger.asked_by is None:
         state = settled(folder, state, code)
     if state.get("reason") and code:
-        print(f"{folder}: {state.get('state')}, exit code {code}: {state['reason']}", file=sys.stderr)
+        said = f"{folder}: {state.get('state')}, exit code {code}: {state['reason']}"
+        print(printable(said), file=sys.stderr)
     return code
 
 

@@ -20,6 +20,7 @@ from configs import reader, yaml_text
 from configs.arguments import last_value
 from configs.errors import InputError, UsageError
 from configs.files import write_atomically
+from configs.shown import printable
 from launch import commands
 from launch.points.grid import Point
 from train.run_folder import result
@@ -71,7 +72,7 @@ def report(folder: Path) -> None:
     import wandb
 
     reached = result.read(folder)
-    print(f"{folder} is done already; its result is reported")
+    print(printable(f"{folder} is done already; its result is reported"))
     try:
         with wandb.init(dir=folder.absolute(), settings=wandb.Settings(init_timeout=INIT_SECONDS)) as run:
             run.summary.update(reached)

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from configs import reader
 from configs.arguments import Parser
 from configs.errors import UserError
+from configs.shown import printable
 from models import network_arguments
 
 
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         _print_cost(options)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return error.exit_code
     return 0
 

@@ -7,20 +7,30 @@ import sys
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from configs.shown import printable
+from configs.tables import PlainConsole
+
 logger = logging.getLogger(__name__)
-console = Console(stderr=True)
+console = PlainConsole(stderr=True)
+
+
+class Printable(logging.Formatter):
+    """Lines in which names cannot steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line with control characters visible."""
+        return printable(super().format(record))
 
 
 def start_logging(main_process: bool) -> None:
     """Log INFO of our packages on the main process, and warnings from everywhere."""
     plain = logging.StreamHandler(sys.stderr)
-    plain.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
+    plain.setFormatter(Printable("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
     pretty = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
-    pretty.setFormatter(logging.Formatter("%(message)s"))
+    pretty.setFormatter(Printable("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[pretty if console.is_terminal else plain], force=True)
     for package in ("data_pipes", "models", "train"):
         logging.getLogger(package).setLevel(logging.INFO if main_process else logging.WARNING)

@@ -14,14 +14,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from configs import reader, records
 from configs.arguments import Parser
 from configs.errors import InputError
-from configs.tables import plain_table
+from configs.shown import printable
+from configs.tables import PlainConsole, plain_table
 from train.run_folder import result
 
 WIDTH = 110
@@ -62,7 +61,7 @@ def finished(paths: Sequence[Path]) -> list[Run]:
     if not runs:
         raise InputError("; ".join(others))
     for other in others:
-        print(f"left out: {other}", file=sys.stderr)
+        print(printable(f"left out: {other}"), file=sys.stderr)
     return runs
 
 
@@ -100,8 +99,8 @@ def build(runs: Sequence[Run], title: str | None = None) -> Table:
         first = group[0].result
         tests = [r.result["accuracy"] for r in group if r.result["accuracy_split"] == "test"]
         table.add_row(
-            escape(name(group)),
-            escape(first["model"]),
+            name(group),
+            first["model"],
             f"{first['parameters']:,}",
             f"{first['macs'] / 1e6:.1f} M",
             str(first["epochs"]),
@@ -118,7 +117,7 @@ def main() -> None:
     parser = Parser(prog="python -m train.table", description="Finished runs side by side.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR", help="folders of finished runs")
     runs = finished(parser.parse_args().runs)
-    Console(width=WIDTH).print(build(runs))
+    PlainConsole(width=WIDTH).print(build(runs))
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from configs import reader, yaml_text
 from configs.errors import UsageError
+from configs.tables import PlainConsole
 from launch.bench.config import DistillStepConfig, LoaderConfig, StepConfig, TeacherStepConfig
 
 PROG = "python -m launch.bench"
@@ -90,7 +90,7 @@ class Shown:
     """The current measurement: a line on a terminal, nothing elsewhere."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        console = PlainConsole(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn())
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
         self._task = self._progress.add_task("preparing", total=None)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from configs import resources
-from configs.tables import plain_table
+from configs.tables import PlainConsole, plain_table
 from launch.bench.rounds import Lap, Ratio, cpu_ms, rates
 from train.run_folder.run_dir import environment
 
@@ -59,18 +59,18 @@ class Report:
         if as_json:
             sys.stdout.write(json.dumps(self.as_json()) + "\n")
         else:
-            self.print_to(Console(width=WIDTH))
+            self.print_to(PlainConsole(width=WIDTH))
 
     def print_to(self, console: Console) -> None:
         """Tables, for a person."""
-        console.print(f"{hardware(self.environment)}\n{self.work}", highlight=False, markup=False)
+        console.print(f"{hardware(self.environment)}\n{self.work}")
         console.print(_variant_table(self.laps, self.notes))
         if self.ratios:
             console.print(_ratio_table(self.ratios))
         for line in self.footer:
-            console.print(line, highlight=False, markup=False)
+            console.print(line)
         for name, reason in self.left_out.items():
-            console.print(f"left out: {name}: {reason}", highlight=False, markup=False)
+            console.print(f"left out: {name}: {reason}")
 
 
 def _variant_json(laps: Sequence[Lap]) -> dict[str, float | None]:

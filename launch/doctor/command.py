@@ -21,7 +21,7 @@ from rich.text import Text
 
 from configs.arguments import Parser
 from configs.home import cache_folder
-from configs.tables import plain_table
+from configs.tables import PlainConsole, plain_table
 from launch.doctor import forecast, gpus, machine, software
 from launch.doctor.checks import Check
 from launch.doctor.forecast import Forecast
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(json.dumps(report(checks, forecasts), indent=2) + "\n")
     else:
         width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
-        show(checks, forecasts, Console(width=width, markup=False, highlight=False, emoji=False))
+        show(checks, forecasts, PlainConsole(width=width))
     return 1 if worst(checks) == "problem" else 0
 
 

@@ -14,12 +14,12 @@ A launcher ends with 1 however well its processes ended; launch.run ends with th
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from configs.errors import ExitCode, UsageError, require
+from configs.errors import ExitCode, require
+from configs.shown import quote
 from launch.slurm.cluster import Cluster
 
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -96,16 +96,6 @@ def element_text(element: Element) -> str:
     """The content of an element's file: an assignment for bash."""
     words = "".join(f"    {quote(word)}\n" for word in element.words)
     return f"words=(\n{words})\n"
-
-
-def quote(word: str) -> str:
-    """Quote a word for bash, on one line. UsageError: it holds a NUL, which no process can be given."""
-    if "\0" in word:
-        raise UsageError(f"{word!r} holds a NUL, which no command line can")
-    if word.isprintable():
-        return shlex.quote(word)
-    control = {ord(mark): f"\\{mark}" for mark in "\\'"} | {code: f"\\x{code:02x}" for code in (*range(1, 32), 127)}
-    return f"$'{word.translate(control)}'"
 
 
 def _options(cluster: Cluster, job: Job, afterok: Sequence[str], aftercorr: str | None) -> list[str]:

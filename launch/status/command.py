@@ -20,6 +20,7 @@ from rich.console import Console
 
 from configs.arguments import Parser
 from configs.errors import InputError, UsageError
+from configs.tables import PlainConsole
 from launch.commands import suggestion
 from launch.status import runs
 from launch.status.runs import Run
@@ -138,4 +139,4 @@ def _negative(value: float | None) -> float | None:
 def _console() -> Console:
     """As wide as the terminal; in a pipe, as wide as the table."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    return PlainConsole(width=width, soft_wrap=True)

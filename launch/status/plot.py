@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.errors import InputError
 from configs.files import write_atomically
+from configs.shown import printable
 from launch.status.runs import Run
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _panel(axes: Axes, name: str, values: Sequence[Any], runs: Sequence[Run]) ->
     if len(known) < len([value for value in values if value is not None]):
         words = list(dict.fromkeys(str(value) for value in values))
         numbers = [float(words.index(str(value))) for value in values]
-        axes.set_xticks(range(len(words)), words)
+        axes.set_xticks(range(len(words)), [printable(word) for word in words], parse_math=False)
     elif known and min(known) > 0 and max(known) >= LOG_SPAN * min(known):
         axes.set_xscale("log")
     for done, face in ((True, "C0"), (False, "none")):
@@ -64,7 +65,7 @@ def _panel(axes: Axes, name: str, values: Sequence[Any], runs: Sequence[Run]) ->
             if x is not None and run.validation is not None and (run.state == "done") == done
         ]
         axes.scatter([x for x, _ in dots], [y for _, y in dots], facecolors=face, edgecolors="C0")
-    axes.set_xlabel(name)
+    axes.set_xlabel(name, parse_math=False)
     axes.grid(alpha=0.3)
 
 

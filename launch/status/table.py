@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from configs.shown import printable
 from configs.tables import plain_table
 from launch.status.runs import Run
 from train.run_folder.status import STATES
@@ -84,7 +85,7 @@ def table(found: Found) -> Table:
     for name in kept:
         shown.add_column(name, justify="left" if name in ("run", "state", *varied) else "right", no_wrap=True)
     for number, (_, run) in enumerate(rows):
-        cells = {name: Text(columns[name][number]) for name in kept}
+        cells = {name: Text(printable(columns[name][number])) for name in kept}
         cells["state"].stylize(STYLES.get(run.state, ""))
         shown.add_row(*cells.values())
     return shown

@@ -27,6 +27,7 @@ from pathlib import Path
 from configs import reader
 from configs.errors import InputError
 from configs.files import write_atomically, write_script
+from configs.shown import command, printable
 from launch.slurm import queue, sbatch
 from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import Array, Element, Job
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             for part in selection.parts:
                 submit(request.folder, selection.submission, request.cluster, part, code)
-    print(f"python -m launch.status {request.folder.path}")
+    print(command("python", "-m", "launch.status", request.folder.path))
 
 
 def submit(folder: SweepFolder, submission: Submission, cluster: Cluster, part: Part, code: Version) -> None:
@@ -73,7 +74,7 @@ def submit(folder: SweepFolder, submission: Submission, cluster: Cluster, part: 
         _record(job_folder, part, job, code)
     waits = f", after job {part.aftercorr or part.afterok[0]}" if part.aftercorr or part.afterok else ""
     at_a_time = f", {cluster.throttle} at a time" if cluster.throttle else ""
-    print(f"job {job}: {_runs(len(part.runs))}{at_a_time}{waits}; {job_folder / 'job.sbatch'}")
+    print(f"job {job}: {_runs(len(part.runs))}{at_a_time}{waits}; {printable(str(job_folder / 'job.sbatch'))}")
 
 
 def batch_text(folder: SweepFolder, submission: Submission, cluster: Cluster, part: Part, job_folder: Path) -> str:
@@ -105,7 +106,7 @@ def wandb_group(folder: SweepFolder, submission: Submission) -> list[str]:
 
 def run_here(request: Request, selection: Selection, code: Version) -> None:
     """Run all elements on this machine, then show the table."""
-    from launch.status import command  # rich takes a while, as below
+    from launch.status import command as table  # rich takes a while, as below
 
     for part in selection.parts:
         job_folder = request.folder.new_job_folder()
@@ -115,16 +116,16 @@ def run_here(request: Request, selection: Selection, code: Version) -> None:
             local.run((run.id, job_folder / sbatch.element_name(index)) for index, run in part.runs.items())
         finally:
             with suppress(InputError):  # nothing has begun
-                command.main([str(request.folder.path)])
+                table.main([str(request.folder.path)])
 
 
 def report(request: Request, selection: Selection) -> None:
     """Print the number of runs in each state."""
     counts = Counter(selection.states.values())
     found = [f"{counts[state]:,} {state}" for state in STATES if counts[state]]
-    print(f"{request.folder.path}: {_runs(len(selection.states))}: {', '.join(found)}")
+    print(printable(f"{request.folder.path}: {_runs(len(selection.states))}: {', '.join(found)}"))
     for note in (*request.notes, *_left_out(request, selection)):
-        print(f"  {note}")
+        print(printable(f"  {note}"))
     if not selection.parts:
         print("  nothing to submit")
 
@@ -145,9 +146,7 @@ def _left_out(request: Request, selection: Selection) -> Iterator[str]:
 
 def show(request: Request, selection: Selection) -> None:
     """Print the scripts and the points that would be submitted."""
-    from rich.console import Console
-
-    from configs.tables import plain_table
+    from configs.tables import PlainConsole, plain_table
 
     folder, submission = request.folder, selection.submission
     for number, part in enumerate(selection.parts if request.cluster else (), start=1):
@@ -161,7 +160,7 @@ def show(request: Request, selection: Selection) -> None:
         table.add_column(column, no_wrap=True)
     for run in request.submission.runs:
         table.add_row(run.id, selection.states[run.id], *(run.settings.get(key, "") for key in keys))
-    Console(width=WIDTH).print(table, markup=False)
+    PlainConsole(width=WIDTH).print(table)
 
 
 def _write_elements(

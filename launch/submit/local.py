@@ -9,6 +9,7 @@ from pathlib import Path
 
 from configs import stopping
 from configs.errors import UserError
+from configs.shown import printable
 
 PAUSE = 0.2
 """Seconds between two checks for a signal."""
@@ -31,7 +32,7 @@ def run(elements: Iterable[tuple[str, Path]]) -> None:
     listed = list(elements)
     failed: dict[str, int] = {}
     for number, (run_id, element) in enumerate(listed, start=1):
-        print(f"run {number} of {len(listed)}: {run_id}", flush=True)
+        print(printable(f"run {number} of {len(listed)}: {run_id}"), flush=True)
         code = _run(element)
         if reason := stopping.requested():
             raise stopping.StoppedError(f"{reason} in {run_id}, run {number} of {len(listed)}; start it again to go on")

@@ -20,6 +20,7 @@ from pathlib import Path
 from configs.arguments import Parser
 from configs.errors import UsageError, require
 from configs.files import write_script
+from configs.shown import command, printable
 from launch import run, start, trial
 from launch.agent import Agents, agent_words
 from launch.slurm import cluster, queue, sbatch
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if site is not None:
         submit(checked, sweep, site, count)
         return 0
-    print(f"python -m launch.sweep {options.file} --join {sweep}", flush=True)
+    print(command("python", "-m", "launch.sweep", options.file, "--join", sweep), flush=True)
     return run_here(sweep, 1 if options.agents is None else options.agents)
 
 
@@ -69,10 +70,10 @@ def say(checked: Checked) -> None:
     """Print a summary of the file."""
     sweep, trials = checked.sweep, "any number of" if checked.trials is None else f"{checked.trials:,}"
     metric = f", {sweep.metric.goal} {sweep.metric.name}" if sweep.metric else ""
-    print(f"{sweep.path}: {trials} trials of {sweep.command}, {sweep.method}{metric}")
+    print(printable(f"{sweep.path}: {trials} trials of {sweep.command}, {sweep.method}{metric}"))
     print(f"  {checked.tried:,} combinations of {', '.join(sweep.places)} make a config")
     for text in checked.notes:
-        print(f"  {text}")
+        print(printable(f"  {text}"))
 
 
 def submit(checked: Checked, sweep: str, site: Cluster, count: int) -> None:
@@ -88,7 +89,8 @@ def submit(checked: Checked, sweep: str, site: Cluster, count: int) -> None:
         write_script(jobs / sbatch.element_name(index), element)
     write_script(jobs / "job.sbatch", batch_text(sweep, site, count, jobs, logs))
     number = queue.submit(jobs / "job.sbatch")
-    print(f"job {number}: {count:,} agents of {sweep}; {jobs / 'job.sbatch'}\npython -m launch.status {folder}")
+    print(printable(f"job {number}: {count:,} agents of {sweep}; {jobs / 'job.sbatch'}"))
+    print(command("python", "-m", "launch.status", folder))
 
 
 def batch_text(sweep: str, site: Cluster, count: int, jobs: Path, logs: Path) -> str:

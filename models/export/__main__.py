@@ -17,6 +17,7 @@ from pathlib import Path
 from configs import reader
 from configs.arguments import Parser
 from configs.errors import UsageError, UserError
+from configs.shown import printable
 from models import network_arguments
 
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _run(_checked(_parser().parse_args(arguments)))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return error.exit_code
     return 0
 

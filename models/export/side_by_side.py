@@ -16,11 +16,13 @@ import onnxruntime
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import nn
 
 from configs import resources
 from configs.errors import UsageError
-from configs.tables import plain_table
+from configs.shown import printable
+from configs.tables import PlainConsole, plain_table
 from models import artefact, counting
 from models.artefact import Card
 from models.counting import Cost
@@ -76,7 +78,7 @@ class Report:
         if as_json:
             sys.stdout.write(json.dumps(self.as_json()) + "\n")
         else:
-            self._print(Console(width=WIDTH, highlight=False, markup=False))
+            self._print(PlainConsole(width=WIDTH))
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for a program."""
@@ -161,11 +163,11 @@ def run(model: str, output: str, *, against: str | None, device: str, rounds: in
     UsageError: the device is not available. InputError: a file is not ours, or a network cannot be exported.
     """
     where = _device(device)
-    with Console(stderr=True).status("") as status:
-        status.update(f"converting {model}")
+    with PlainConsole(stderr=True).status("") as status:
+        status.update(Text(printable(f"converting {model}")))
         sides = {THIS: side(model, output)}
         if against is not None:
-            status.update(f"converting {against}")
+            status.update(Text(printable(f"converting {against}")))
             sides[OTHER] = side(against, None)
         latencies = timed(sides, where, rounds, status.update)
     return Report(output=output, sides=sides, latencies=latencies, device=str(where), rounds=rounds)

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from accelerate import Accelerator
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from configs import reader
 from configs.locks import LockedError
-from configs.tables import plain_table
+from configs.tables import PlainConsole, plain_table
 from data_pipes.loader import Layout
 from data_pipes.logits.cache import ROWS_PER_BLOCK
 from data_pipes.logits.codec import HEADER, Codec
@@ -44,7 +42,7 @@ def run(config: CacheConfig, status_folder: str | None = None) -> None:
     """
     if config.dry_run:
         own_code.register(config, RunDir.at(config.run_dir))
-        Console().print(estimate(config))
+        PlainConsole().print(estimate(config))
         return
     accelerator = start(config.precision, config.max_minutes)
     own_code.register(config, RunDir.at(config.run_dir))
@@ -132,7 +130,7 @@ def estimate(config: CacheConfig) -> Table:
     table.add_row(f"teacher's images for a cache of {views} views, once", f"{once:,}")
     table.add_row("bytes of its logits and their checksums", f"{size:,}")
     table.add_row("the cache asks the teacher less from run", f"{once // online + 1}")
-    table.add_row("folder", escape(folder))
+    table.add_row("folder", folder)
     return table
 
 
@@ -156,4 +154,4 @@ def _shown(report: Difference) -> str:
 
 def _say(accelerator: Accelerator, text: str) -> None:
     if accelerator.is_main_process:
-        Console().print(text, highlight=False, markup=False, soft_wrap=True)
+        PlainConsole().print(text, soft_wrap=True)

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Literal
 
 from accelerate import Accelerator
-from rich.console import Console
 
 from configs import reader
 from configs.errors import InputError, UsageError
 from configs.files import write_atomically
+from configs.tables import PlainConsole
 from models.spec import ModelSpec
 from train import table
 from train.adopt import on_the_fly
@@ -64,10 +64,10 @@ def run(config: CompressConfig) -> None:
         if run is not None:
             run.finish(result.read(folder.path))
     if accelerator.is_main_process:
-        console = Console(width=table.WIDTH)
+        console = PlainConsole(width=table.WIDTH)
         console.print(table.build([table.load(stage) for stage in stages]))
         text = f"Everything is in {folder.path}: model.safetensors{' and model.onnx' * config.onnx}."
-        console.print(text, markup=False)
+        console.print(text)
     accelerator.end_training()
 
 

@@ -8,11 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from accelerate import Accelerator
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from configs.tables import plain_table
+from configs.tables import PlainConsole, plain_table
 from data_pipes.sources.samples import Samples
 from train import live_teacher, saved
 from train.adopt import on_the_fly
@@ -91,12 +90,12 @@ def record(scores: Scores, samples: Samples, *, teacher: str | None) -> dict[str
 
 def show(scores: Scores, samples: Samples, path: Path, *, with_teacher: bool) -> None:
     """Print the scores."""
-    console = Console()
+    console = PlainConsole()
     console.print(_summary(scores, samples, with_teacher=with_teacher))
     console.print(_classes(scores, samples))
     if len(samples.classes) <= WIDEST:
         console.print(_confusion(scores, samples))
-    console.print(str(path), style="dim", soft_wrap=True, markup=False)
+    console.print(str(path), style="dim", soft_wrap=True)
 
 
 def _summary(scores: Scores, samples: Samples, *, with_teacher: bool) -> Table:
@@ -119,9 +118,9 @@ def _classes(scores: Scores, samples: Samples) -> Table:
         low, high = wilson(correct, count)
         wrong = [0 if i == number else v for i, v in enumerate(scores.confusion[number])]
         worst = max(range(len(wrong)), key=wrong.__getitem__)
-        other = escape(f"{samples.classes[worst]} ({wrong[worst]})") if wrong[worst] else ""
+        other = f"{samples.classes[worst]} ({wrong[worst]})" if wrong[worst] else ""
         share = f"{correct / count:.1%}" if count else "none"
-        table.add_row(escape(name), str(count), share, f"{low:.1%} to {high:.1%}", other)
+        table.add_row(name, str(count), share, f"{low:.1%} to {high:.1%}", other)
     return table
 
 
@@ -131,6 +130,8 @@ def _confusion(scores: Scores, samples: Samples) -> Table:
     for number in range(len(samples.classes)):
         table.add_column(str(number), justify="right")
     for number, row in enumerate(scores.confusion):
-        cells = [f"[bold]{v}[/bold]" if i == number else (str(v) if v else "[dim]·[/dim]") for i, v in enumerate(row)]
-        table.add_row(escape(f"{number} {samples.classes[number]}"), *cells)
+        cells = [
+            Text(str(v), "bold") if i == number else Text(str(v)) if v else Text("·", "dim") for i, v in enumerate(row)
+        ]
+        table.add_row(f"{number} {samples.classes[number]}", *cells)
     return table

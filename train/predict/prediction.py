@@ -7,12 +7,10 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from rich.console import Console
-from rich.markup import escape
 from torch import Tensor, nn
 
 from configs.errors import InputError
-from configs.tables import plain_table
+from configs.tables import PlainConsole, plain_table
 from data_pipes.loader import PlanLoader
 from data_pipes.sources import source
 from data_pipes.sources.samples import Samples
@@ -116,5 +114,5 @@ def _show(card: Card, probability_K: Tensor) -> None:
     table.add_column("probability", justify="right")
     best = probability_K.topk(min(5, len(card.classes)))
     for value, number in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-        table.add_row(escape(card.classes[number]), f"{value:.1%}")
-    Console().print(table)
+        table.add_row(card.classes[number], f"{value:.1%}")
+    PlainConsole().print(table)

@@ -19,11 +19,11 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from rich.console import Console
 
 from configs import reader, records
 from configs.errors import InputError
 from configs.files import write_atomically
+from configs.tables import PlainConsole
 from data_pipes.sources import source
 from models import artefact
 from models.artefact import Card
@@ -54,7 +54,7 @@ def run(config: PruneConfig) -> None:
     """Run train.prune."""
     if config.dry_run:
         own_code.register(config, RunDir.at(config.run_dir))
-        Console().print(cut.preview(config), highlight=False, markup=False)
+        PlainConsole().print(cut.preview(config))
         return
     accelerator = start(config.precision, config.max_minutes)
     reached = carry_out_chain(config, accelerator)
@@ -72,7 +72,7 @@ def carry_out_chain(config: PruneConfig, accelerator: Accelerator) -> dict[str, 
         else:
             Chain(on_the_fly.adopted(config, accelerator, folder), accelerator, folder).run()
     if accelerator.is_main_process:
-        Console(stderr=True).print(ledger.table(ledger.read(folder.path)))
+        PlainConsole(stderr=True).print(ledger.table(ledger.read(folder.path)))
     return result.read(folder.path)
 
 

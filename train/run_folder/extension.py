@@ -18,6 +18,7 @@ import yaml
 from configs import records
 from configs.errors import InputError
 from configs.files import write_atomically
+from configs.shown import command
 from models import artefact
 from train.run_folder import result as run_result
 from train.run_folder.run_dir import FREE_KEYS, RunDir, differing_keys, write_json
@@ -118,8 +119,9 @@ def _require_own(folder: RunDir, config: Settings) -> None:
     else:
         return
     raise InputError(
-        f"{what}: it cannot be extended. Train its weights on in a run folder of their own, with `python -m "
-        f"train.distill --student.name {folder.weights}` (and --keep_zeros true after an unstructured cut)"
+        f"{what}: it cannot be extended. Train its weights on in a run folder of their own, with "
+        f"`{command('python', '-m', 'train.distill', '--student.name', folder.weights)}` (and --keep_zeros true "
+        "after an unstructured cut)"
     )
 
 

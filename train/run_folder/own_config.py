@@ -13,6 +13,7 @@ import safetensors
 from configs.arguments import last_value
 from configs.errors import InputError
 from configs.home import expand
+from configs.shown import quote
 from data_pipes.sources.layout import source_of
 from train.run_folder.run_dir import RunDir
 
@@ -60,7 +61,9 @@ def _card(weights: str) -> Mapping[str, Any]:
     """The card of a file. InputError: it is missing, or not one of ours."""
     path = Path(weights)
     if path.is_dir():
-        raise InputError(f"weights {weights} is a folder; give a .safetensors file in it, or --run_dir {weights}")
+        raise InputError(
+            f"weights {weights} is a folder; give a .safetensors file in it, or --run_dir {quote(weights)}"
+        )
     if not path.is_file():
         raise InputError(f"there is no file {weights}; weights is a .safetensors file that a training wrote")
     try:

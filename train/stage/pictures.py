@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.files import write_atomically
+from configs.shown import printable
 from data_pipes import contact_sheet
 from data_pipes.sources.samples import Samples
 from train.config import TrainConfig
@@ -63,9 +64,10 @@ def confusion(scores: Scores, classes: tuple[str, ...]) -> bytes:
     axes.imshow(share_KK, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="answer", ylabel="label", title=f"{scores.accuracy:.2%} of {scores.count:,} images")
     if len(classes) <= MOST_NAMED:
+        names = [printable(name) for name in classes]
         plain = {"parse_math": False}  # a class may be called $5
-        axes.set_xticks(range(len(classes)), classes, rotation=90, **plain)
-        axes.set_yticks(range(len(classes)), classes, **plain)
+        axes.set_xticks(range(len(names)), names, rotation=90, **plain)
+        axes.set_yticks(range(len(names)), names, **plain)
     if len(classes) <= MOST_COUNTED:
         for label, answer in zip(*np.nonzero(count_KK), strict=True):
             shade = "white" if share_KK[label, answer] > 0.5 else "black"

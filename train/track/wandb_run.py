@@ -8,13 +8,13 @@ upload replaces what was uploaded before.
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from configs.errors import exit_code
+from configs.shown import quote
 from configs.stopping import StoppedError
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class WandbRun:
         self.ended = True
         self._guarded("finish", lambda: self._finish(summary or {}, error))
         if self.upload is not None:
-            logger.info("wandb: upload with  wandb sync %s", shlex.quote(str(self.upload)))
+            logger.info("wandb: upload with  wandb sync %s", quote(str(self.upload)))
 
     def _show(self, step: int, pictures: Mapping[str, Path]) -> None:
         import wandb

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from configs import shown
 from launch.slurm import sbatch
 from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import Array, Element, Job
@@ -109,7 +110,7 @@ def test_folders_of_any_name_are_found(site, nasty):
 
 @pytest.mark.parametrize("word", NASTY)
 def test_a_quoted_word_is_one_line(word):
-    quoted = sbatch.quote(word)
+    quoted = shown.quote(word)
     assert "\n" not in quoted and "\r" not in quoted
     done = subprocess.run(["bash", "-c", f"printf %s {quoted}"], capture_output=True, check=True)
     assert done.stdout == word.encode()
