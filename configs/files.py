@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
+SMALL = 2**26
+"""Bytes that no file of settings or results reaches."""
 PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 
 
@@ -30,7 +34,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except OSError as error:
         if error.filename is not None or error.errno is None:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk names no file
     finally:
         partial.unlink(missing_ok=True)
     flush_folder(path.parent)
@@ -57,10 +61,31 @@ def flush_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def read_regular(path: Path, most: int = SMALL) -> bytes:
+    """Return the content of a file. OSError, which names it: it is a pipe, a device or a folder, or too large.
+
+    most: bytes that such a file may have; no more are read than it has.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for somebody who writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes; at most {most:,} are right", str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(found.st_size)
+    finally:
+        os.close(descriptor)
+
+
 def json_object(path: Path, faults: list[str]) -> dict[str, Any]:
     """A JSON object; nothing if there is none. What is wrong with it is added to `faults`."""
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(read_regular(path))
     except FileNotFoundError:
         return {}
     except OSError as error:

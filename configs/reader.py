@@ -241,10 +241,13 @@ def _overlap(key: str, other: str) -> bool:
 
 
 def _located(message: str, origin: dict[str, Entry]) -> str:
-    """Prefix a message that begins with a key with the file and line where the key was set."""
+    """Give a message that begins with a key the whole key, and the file and line where it was set."""
     name = message.partition(" ")[0]
-    places = [entry.where for key, entry in origin.items() if key == name or key.endswith(f".{name}")]
-    return f"{places[0]}: {message}" if len(places) == 1 and places[0] else message
+    found = [entry for key, entry in origin.items() if key == name or key.endswith(f".{name}")]
+    if len(found) != 1:
+        return message
+    whole = found[0].key + message.removeprefix(name)
+    return f"{found[0].where}: {whole}" if found[0].where else whole
 
 
 def _nested(config: Any) -> dict[str, Any]:

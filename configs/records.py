@@ -6,6 +6,7 @@ All raise InputError, which names the file and what is wrong with it, where it i
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from configs import yaml_text
 from configs.errors import InputError, UsageError
+from configs.files import read_regular
 from configs.schema import describe
 from configs.values import coerce
 
@@ -22,7 +24,7 @@ T = TypeVar("T")
 def from_json(path: Path) -> Any:
     """Return the value that a JSON file holds."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_regular(path).decode())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -60,6 +62,9 @@ def _value(path: Path, found: Mapping[str, Any], key: str, hint: Any) -> Any:
     if key not in found:
         raise InputError(f"{path} is damaged: it has no {key}")
     try:
-        return coerce(hint, found[key])
+        value = coerce(hint, found[key])
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(value)
+        return value
     except ValueError:
         raise InputError(f"{path} is damaged: {key} is {found[key]!r:.60}; {describe(hint)} is right") from None

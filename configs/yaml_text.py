@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from configs.errors import UsageError
+from configs.files import read_regular
 
 _PREFIX = "tag:yaml.org,2002:"
 NULL, BOOL, INT, FLOAT, TEXT = (_PREFIX + name for name in ("null", "bool", "int", "float", "str"))
@@ -23,6 +24,8 @@ _PATTERNS = {
 }
 # YAML 1.1 reads these words as booleans, YAML 1.2 as text: they are refused unless they are quoted.
 _AMBIGUOUS = {"yes", "no", "on", "off"}
+STREAMS = ("/dev/fd/", "/dev/stdin")
+"""Pipes that a shell makes, as of <(...), and that end."""
 LARGEST = 100_000
 """Values that a file may hold."""
 
@@ -94,7 +97,7 @@ def plain(node: yaml.Node, as_text: Set[str] = frozenset()) -> Any:
 def load(path: str) -> yaml.MappingNode:
     """Read a file whose top level is a mapping. Raises UsageError naming file and line."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = (Path(path).read_bytes() if path.startswith(STREAMS) else read_regular(Path(path))).decode()
         node = yaml.compose(text, _Loader)
         if node is not None and _values(node, {}) > LARGEST:
             raise UsageError(f"{path} holds more than {LARGEST:,} values, counting each alias as what it stands for")

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from configs import resources
 from configs.errors import require
 
+LARGEST_BATCH = 2**20  # images; more would only ask for memory that no machine has
 MAX_SEED = 2**63
 SourceName = Literal["digits", "idx", "cifar10", "cifar10.1", "food11", "folder"]
 

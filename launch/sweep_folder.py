@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from configs import locks
+from configs import locks, records
 from configs.errors import InputError
 from configs.files import write_atomically
 from launch.points.sweep_file import Metric
@@ -29,6 +29,19 @@ from train.run_folder.status import State
 # Slurm's states of elements that squeue still lists.
 ENDED = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD", "PREEMPTED")
+
+TEXTS = dict[str, str]
+RUN = {"id": str, "overrides": TEXTS, "parent": str | None, "inherited": TEXTS}
+SUBMISSION = {
+    "command": str,
+    "words": tuple[str, ...],
+    "directory": str,
+    "after": str | None,
+    "metric": TEXTS | None,
+    "runs": list[Any],
+}
+SENT = {"job": str | None, "elements": TEXTS, "commit": str | None, "submitted": str}
+"""Fields of the files, with their types."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,14 +108,14 @@ class SweepFolder:
 
     def load(self) -> Submission:
         """Read sweep.json. InputError: it is missing or damaged."""
+        if not self.file.exists():
+            raise InputError(f"{self.path} is no folder of launch.submit: it has no sweep.json")
+        found = records.typed(self.file, records.from_json(self.file), SUBMISSION)
         try:
-            found = json.loads(self.file.read_text(encoding="utf-8"))
-            runs = tuple(Run(**values) for values in found.pop("runs"))
+            runs = tuple(Run(**records.typed(self.file, values, RUN)) for values in found.pop("runs"))
             metric = None if found["metric"] is None else Metric(**found["metric"])
-            return Submission(**found | {"words": tuple(found["words"]), "metric": metric, "runs": runs})
-        except FileNotFoundError:
-            raise InputError(f"{self.path} is no folder of launch.submit: it has no sweep.json") from None
-        except (ValueError, KeyError, TypeError) as error:
+            return Submission(**found | {"metric": metric, "runs": runs})
+        except (ValueError, TypeError) as error:
             raise InputError(f"{self.file} is damaged: {error}") from error
 
     def save(self, submission: Submission) -> None:
@@ -150,10 +163,10 @@ def write_sent(job_folder: Path, sent: Sent) -> None:
 
 
 def _sent(path: Path) -> Sent:
+    found = records.typed(path, records.from_json(path), SENT)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
         return Sent(**found | {"elements": {int(index): run_id for index, run_id in found["elements"].items()}})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged: {error}") from error
 
 

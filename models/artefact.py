@@ -7,20 +7,23 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError, NonFiniteError, UsageError
 from configs.files import write_atomically
-from models import artefact_file, rebuild, state_dicts
+from configs.values import coerce
+from models import artefact_file, limits, rebuild, state_dicts
 from models.counting import Cost
 from models.networks import architectures
 from models.own import registry
 from models.own.code import is_code, short
 from models.own.registry import NotNamedError
 from models.spec import ModelSpec
+
+LARGEST_IMAGE = 2**26  # channels x pixels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +77,8 @@ class Card:
             raise UsageError(f"the card's model is {self.model.name}; take model = read_card(that file).model")
         if not self.classes:
             raise UsageError("the card has no classes; name one for each logit")
+        if not (min(self.input_CHW) >= 1 and math.prod(self.input_CHW) <= LARGEST_IMAGE):
+            raise UsageError(f"the card's input_CHW is {self.input_CHW}; it must have 1 to {LARGEST_IMAGE:,} entries")
         if not len(self.mean) == len(self.std) == self.input_CHW[0]:
             raise UsageError(
                 f"the card has {len(self.mean)} means and {len(self.std)} deviations for {self.input_CHW[0]} channels"
@@ -83,6 +88,19 @@ class Card:
                 "the card needs finite means, std > 0 and eval_crop in (0, 1], "
                 f"not {self.mean}, {self.std}, {self.eval_crop}"
             )
+
+
+MODEL = get_type_hints(ModelSpec)
+FIELDS = {
+    "classes": tuple[str, ...],
+    "input_CHW": tuple[int, int, int],
+    "mean": tuple[float, ...],
+    "std": tuple[float, ...],
+    "eval_crop": float,
+    "lineage": dict[str, Any],
+    "pruned": bool,
+}
+"""Fields of a card in JSON that need no constructor, with their types."""
 
 
 def save(path: str | Path, module: nn.Module, card: Card) -> None:
@@ -152,6 +170,7 @@ def read_card(path: str | Path) -> Card:
 def sha256(path: str | Path) -> str:
     """Return the file's SHA-256 in hexadecimal, as a lineage records it. InputError: it cannot be read."""
     try:
+        artefact_file.require_file(Path(path))
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -170,21 +189,18 @@ def _card(path: Path, fields: Mapping[str, Any]) -> Card:
     """Rebuild a card from its JSON fields. InputError: a field is missing, unknown or impossible."""
     try:
         fields = dict(fields)
+        fields |= {name: coerce(hint, fields[name]) for name, hint in FIELDS.items() if name in fields}
         model, scores, cost = fields.pop("model"), fields.pop("scores"), fields.pop("cost")
         attributes = fields.pop("attributes", {})  # format 1 has none
         return Card(
-            model=ModelSpec(**_tupled(model)),
+            model=ModelSpec(**{name: coerce(MODEL[name], value) for name, value in model.items()}),
             scores={split: Score(**score) for split, score in scores.items()},
-            cost=Cost(**cost),
+            cost=Cost(**coerce(dict[str, int], cost)),
             attributes={layer: dict(numbers) for layer, numbers in attributes.items()},
-            **_tupled(fields),
+            **fields,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged: its card is unreadable ({error}); copy or train it again") from error
-
-
-def _tupled(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _filled(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
@@ -211,7 +227,8 @@ def _bare(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
     """
     spec = replace(card.model, pretrained=False)
     classes, sha256 = len(card.classes), card.code_sha256
-    module = architectures.build(spec, num_classes=classes, input_CHW=card.input_CHW, code_sha256=sha256)
+    with limits.within_reach(tensors, pruned=card.pruned):
+        module = architectures.build(spec, num_classes=classes, input_CHW=card.input_CHW, code_sha256=sha256)
     if card.pruned:
         rebuild.reshape(module, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         rebuild.set_attributes(module, card.attributes)

@@ -26,6 +26,7 @@ FORMAT = 2
 
 2: the card may say that the network was pruned, and tensors may be packed.
 """
+LARGEST = 2**34  # bytes
 Fields = Mapping[str, Any]
 Tensors = dict[str, Tensor]
 
@@ -81,9 +82,16 @@ def digest(card: Fields, tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def _opened(path: Path, *, with_tensors: bool) -> tuple[dict[str, str], Tensors]:
+def require_file(path: Path) -> None:
+    """InputError for what is no regular file, or larger than any network of ours."""
     if not path.is_file():
         raise InputError(f"there is no file {path}; give the path of a saved .safetensors file")
+    if (size := path.stat().st_size) > LARGEST:
+        raise InputError(f"{path} has {size:,} bytes; a network has at most {LARGEST:,}")
+
+
+def _opened(path: Path, *, with_tensors: bool) -> tuple[dict[str, str], Tensors]:
+    require_file(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             names = file.keys() if with_tensors else ()
@@ -100,7 +108,7 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         header: dict[str, Any] = json.loads(metadata["heartcut"])
         found = int(header["format"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is damaged: its header is unreadable ({error}); copy or train it again") from error
     if found > FORMAT:
         raise InputError(f"{path} has format {found}, but this Heartcut reads up to {FORMAT}; update Heartcut")

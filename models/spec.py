@@ -25,6 +25,8 @@ def names_pretrained(name: str) -> bool:
     """Whether a teacher's name is that of published weights: torchvision/NAME, timm/NAME or hf-hub:NAME."""
     return not names_file(name) and name.startswith(("torchvision/", "timm/", *HUB))
 
+WIDEST, DEEPEST = 65_536, 10_000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
@@ -54,11 +56,13 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise UsageError("the model's name is empty; give the name of a network or a .safetensors file")
-        if self.widths is not None and (not self.widths or min(self.widths) < 1):
-            raise UsageError(f"model widths are {self.widths}; they must be positive")
+            raise UsageError("name is empty; give the name of a network or a .safetensors file")
+        if self.widths is not None and not (self.widths and 1 <= min(self.widths) <= max(self.widths) <= WIDEST):
+            raise UsageError(f"widths are {self.widths}; each must be from 1 to {WIDEST:,}")
+        if self.depth is not None and not 1 <= self.depth <= DEEPEST:
+            raise UsageError(f"depth is {self.depth}; it must be from 1 to {DEEPEST:,}")
         if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise UsageError(f"model dropout is {self.dropout}; it must be in [0, 1)")
+            raise UsageError(f"dropout is {self.dropout}; it must be in [0, 1)")
         if self.name.endswith(".py"):
             raise UsageError(f"{self.name} is a file; name the class or function in it too: {self.name}:StudentNet")
         self._require_kwargs()
@@ -71,6 +75,6 @@ class ModelSpec:
         try:
             json.dumps(self.kwargs, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise UsageError(f"model kwargs are {self.kwargs}; they must be plain, finite values ({error})") from error
+            raise UsageError(f"kwargs are {self.kwargs}; they must be plain, finite values ({error})") from error
         if wrong := [name for name in self.kwargs if not name.isidentifier()]:
-            raise UsageError(f"model kwargs has {wrong[0]!r}; it must be the name of a parameter")
+            raise UsageError(f"kwargs has {wrong[0]!r}; it must be the name of a parameter")

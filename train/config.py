@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 from configs.errors import require
-from data_pipes.spec import MAX_SEED, DataSpec
+from data_pipes.spec import LARGEST_BATCH, MAX_SEED, DataSpec
 from models.own.code import Names, require_code
 from models.spec import ModelSpec, names_file
 from train.loss.config import SUPERVISED, DistillSpec
@@ -144,8 +144,8 @@ class Recipe:
     """Optimizer and schedule."""
 
     def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size"):
-            require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(1 <= self.batch_size <= LARGEST_BATCH, "batch_size", self.batch_size, f"from 1 to {LARGEST_BATCH:,}")
         require(self.views is None or self.views >= 1, "views", self.views, "at least 1, or null")
         require(self.patience >= 0, "patience", self.patience, "at least 0")
         for key in ("label_smoothing", "ema"):

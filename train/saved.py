@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
+from configs import records
 from configs.errors import InputError
 from configs.home import expand
 from data_pipes.spec import DataSpec
@@ -66,9 +67,9 @@ def own_data(run_dir: str | None, data: DataSpec) -> bool | None:
 
 
 def _place(root: str | None) -> str | None:
-    return None if root is None else str(expand(root).resolve())
+    return None if root is None else os.path.realpath(expand(root))
 
 
 def _config(run_dir: str | None) -> dict[str, Any]:
     path = None if run_dir is None else RunDir.at(run_dir).config
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path is not None and path.exists() else {}
+    return records.from_yaml(path) if path is not None and path.exists() else {}

@@ -32,7 +32,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from configs.files import write_atomically
+from configs.files import read_regular, write_atomically
 from data_pipes.executors.render import Pixels
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class CanvasFile:
     def _checksums(self) -> list[int] | None:
         """CRC-32 of every block; None if no canvas was ever written. ValueError: the manifest is damaged."""
         try:
-            manifest = json.loads(self.manifest.read_bytes())
+            manifest = json.loads(read_regular(self.manifest))
         except (FileNotFoundError, NotADirectoryError):
             if self.pixels.exists():
                 raise ValueError(f"{self.pixels} has no manifest {self.manifest.name}") from None

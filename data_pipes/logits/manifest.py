@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError, require
-from configs.files import write_atomically
+from configs.files import read_regular, write_atomically
 from data_pipes.logits.codec import FORMAT, Codec, DamageError
 
 NAMED = 3
+MOST = 2**31  # samples, classes
+BLOCKS = 2**20  # files of a view
 LONG, SHORT = 40, 12
 ABSENT = object()
 MAKE = "`python -m train.cache` makes one"
@@ -32,10 +34,14 @@ class Layout:
     rows_per_block: int
 
     def __post_init__(self) -> None:
-        require(self.samples > 0, "samples", self.samples, "positive")
+        for name in ("samples", "classes", "rows_per_block"):
+            number = getattr(self, name)
+            require(type(number) is int and 0 < number <= MOST, name, number, f"a whole number from 1 to {MOST:,}")
         require(self.classes > self.codec.k, "classes", self.classes, f"more than the {self.codec.k} that are kept")
-        even = self.rows_per_block > 0 and self.rows_per_block % 2 == 0
-        require(even, "rows_per_block", self.rows_per_block, "positive and even: pairs stay together")
+        even = self.rows_per_block % 2 == 0
+        require(even, "rows_per_block", self.rows_per_block, "even: pairs stay together")
+        blocks = -(-self.samples // self.rows_per_block)
+        require(blocks <= BLOCKS, "samples", self.samples, f"at most {BLOCKS:,} blocks of rows_per_block")
 
     @property
     def content(self) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def read_layout(manifest: Path) -> Layout:
 def load(path: Path) -> dict[str, Any]:
     """The JSON object in a file. DamageError: it contains none."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path))
     except (ValueError, RecursionError) as error:
         raise DamageError(f"cannot be read ({error})") from error
     if not isinstance(content, dict):

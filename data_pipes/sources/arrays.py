@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import pickle
+import pickletools
 import struct
 import zlib
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import InputError, UsageError
+from configs.files import read_regular
 
 Part = Literal["train", "test"]
 
@@ -41,6 +44,12 @@ FASHION_STARTS = (
 """The first labels of train and test, which tell Fashion-MNIST from MNIST: their files have the same names."""
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR_FOLDERS = ("cifar-10-batches-py", ".")
+
+
+LARGEST = 2**33  # bytes of a data set in memory
+LARGEST_PICKLE = 2**28
+DEFLATE = 1032  # times that deflate makes data smaller, at most
+SLACK = 64
 
 
 class ArraySet(NamedTuple):
@@ -100,21 +109,39 @@ def _idx_classes(label_N: NDArray[np.uint8]) -> tuple[str, ...]:
 
 
 def _read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
-    header = 4 * (1 + dimensions)
+    zipped = file.suffix == ".gz"
     try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-            data = stream.read()
+        with gzip.open(file) if zipped else file.open("rb") as stream:
+            head = stream.read(4 * (1 + dimensions))
+            shape = _idx_shape(file, head, dimensions)
+            count = math.prod(shape)
+            _require_room(file, len(head) + count, shape, ratio=DEFLATE if zipped else 1)
+            data = stream.read(count + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{file}: damaged gzip file ({error}); download it again") from error
-    magic = 0x0800 + dimensions  # unsigned bytes, this many dimensions
-    if len(data) < header or (found := struct.unpack(">I", data[:4])[0]) != magic:
-        start = f"{found:#010x}" if len(data) >= header else f"{len(data)} bytes in all"
+    if len(data) != count or count == 0:
+        found = f"found {'more than ' * (len(data) > count)}{len(head) + min(len(data), count)} bytes"
+        raise InputError(f"{file}: {found}, expected {len(head) + count} for {' x '.join(map(str, shape))}")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _idx_shape(file: Path, head: bytes, dimensions: int) -> tuple[int, ...]:
+    """The shape in the header of an IDX file of unsigned bytes."""
+    magic = 0x0800 + dimensions
+    whole = len(head) == 4 * (1 + dimensions)
+    if not whole or (found := struct.unpack(">I", head[:4])[0]) != magic:
+        start = f"{found:#010x}" if whole else f"{len(head)} bytes in all"
         raise InputError(f"{file}: found {start}, expected an IDX file that starts with {magic:#010x}")
-    shape = struct.unpack(f">{dimensions}I", data[4:header])
-    length = header + int(np.prod(shape, dtype=object))
-    if len(data) != length or 0 in shape:
-        raise InputError(f"{file}: found {len(data)} bytes, expected {length} for {' x '.join(map(str, shape))}")
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+    return struct.unpack(f">{dimensions}I", head[4:])
+
+
+def _require_room(file: Path, length: int, shape: tuple[int, ...], *, ratio: int = 1) -> None:
+    """InputError, before anything is read, for more bytes than the file can hold (`ratio` times its own) or memory."""
+    size, text = file.stat().st_size, " x ".join(map(str, shape))
+    if length > LARGEST:
+        raise InputError(f"{file}: its header asks for {length:,} bytes ({text}); at most {LARGEST:,} are read")
+    if length > ratio * size + SLACK:
+        raise InputError(f"{file}: found {size} bytes, expected {length} for {text}")
 
 
 def cifar10(root: Path, part: Part) -> ArraySet:
@@ -164,12 +191,14 @@ def cifar10_1(root: Path, version: Literal["v4", "v6"]) -> ArraySet:
 
 def _read_npy(file: Path) -> NDArray[Any]:
     try:
-        array = np.load(file, allow_pickle=False)
+        # Mapped: the header alone must not decide how much memory is reserved.
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{file}: damaged, or not a plain .npy array ({error})") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{file}: found an archive of arrays, expected one .npy array")
-    return array
+    _require_room(file, array.nbytes, array.shape, ratio=1)
+    return np.array(array)
 
 
 def _find(root: Path, folders: Sequence[str], names: Sequence[str]) -> Path:
@@ -247,10 +276,19 @@ class _Unpickler(pickle.Unpickler):
         return _STAND_INS[module, name]
 
 
+def _require_small_memo(data: bytes) -> None:
+    """UnpicklingError for an index at which the memo would fill the memory."""
+    puts = (argument for op, argument, _ in pickletools.genops(data) if op.name.endswith("PUT"))
+    if max((number for number in puts if isinstance(number, int)), default=0) > len(data):
+        raise pickle.UnpicklingError("a memo larger than the file")
+
+
 def _unpickle(file: Path) -> dict[Any, Any]:
     """The dictionary in a pickle of CIFAR-10; keys and strings as bytes."""
     try:
-        content = _Unpickler(io.BytesIO(file.read_bytes()), encoding="bytes").load()
+        data = read_regular(file, LARGEST_PICKLE)
+        _require_small_memo(data)
+        content = _Unpickler(io.BytesIO(data), encoding="bytes").load()
     # A damaged pickle may raise nearly any error.
     except Exception as error:
         raise InputError(f"{file}: refused ({error}); expected a python batch of CIFAR-10") from error

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from configs.errors import InputError, UsageError
+from configs.files import read_regular
 from data_pipes.sources import split_folders
 from data_pipes.sources.folders import IMAGES, Files, Listing, composed, existing
 from data_pipes.sources.image_files import Walk, some
 from data_pipes.sources.layout import FOOD11_NAME
 from data_pipes.sources.samples import UNLABELLED
 
+GAPS = 10
+"""Class numbers may be this many times the classes that have images, and Food-11's own."""
 FOOD11_CLASSES = (
     "Bread",
     "Dairy product",
@@ -89,9 +92,15 @@ def _classes(root: Path, files: Mapping[str, Files]) -> tuple[str, ...]:
     last, path = max(((label, path) for pairs in files.values() for path, label in pairs), default=(UNLABELLED, ""))
     names_file = root / "classes.txt"
     if not names_file.is_file():
+        present = len({label for pairs in files.values() for _, label in pairs})
+        if last >= GAPS * (present + len(FOOD11_CLASSES)):
+            raise InputError(
+                f"{root / path} is of class {last}, and there are images of {present} classes: a Food-11 file is named "
+                "<class>_<number>.jpg, with classes from 0 on"
+            )
         return FOOD11_CLASSES if last + 1 == len(FOOD11_CLASSES) else tuple(str(label) for label in range(last + 1))
     try:
-        lines = names_file.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_regular(names_file).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(
             f"{names_file} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"

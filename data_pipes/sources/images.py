@@ -5,6 +5,7 @@ Shape suffixes: N images, H height, W width, C channels (1 grey, 3 RGB).
 
 from __future__ import annotations
 
+import errno
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import InputError, UsageError
+from configs.files import read_regular
 from data_pipes.sources import pillow_formats
 
 READER = 2  # Part of the identity of cached pixels: increase it whenever `decode` gives other pixels.
@@ -106,9 +108,14 @@ class FileImages:
     def content(self, row: int) -> bytes:
         """The encoded image. InputError: the file is missing, or has another length or checksum than in the index."""
         try:
-            data = self.path(row).read_bytes()
+            data = read_regular(self.path(row), int(self.byte_N[row]))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise self._stale(row, "the file is gone") from error
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            size = self.path(row).stat().st_size
+            raise self._stale(row, f"the file has {size} bytes, the index says {self.byte_N[row]}") from error
         if len(data) != self.byte_N[row]:
             raise self._stale(row, f"the file has {len(data)} bytes, the index says {self.byte_N[row]}")
         if zlib.crc32(data) != self.crc_N[row]:  # 0.1 ms for a photograph, whose decoding takes 20 times as long

@@ -5,6 +5,7 @@ Shape suffixes: N files; size_N2 holds height and width.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -27,7 +28,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from configs import resources
 from configs.errors import InputError
-from configs.files import write_atomically
+from configs.files import read_regular, write_atomically
 from configs.home import cache_folder
 from data_pipes.sources import pillow_formats
 from data_pipes.sources.image_files import warn_once
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 # Part of the cache's key: increase it whenever the stored content or the criteria for bad files change.
 FORMAT = 2
+LARGEST_FILE = 2**30  # bytes; the largest image, in 16 bits and without compression, has about as many
 PIXEL_LIMIT = 178_956_970  # images of more pixels are bad; Pillow, too, refuses them by default
 BY_OPENCV = ("JPEG", "PNG", "WEBP", "BMP")
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16L", "I;16B"}
@@ -136,8 +138,10 @@ def _examine_all(root: Path, paths: Sequence[str], threads: int) -> Iterator[Ent
 def examine(path: Path) -> Entry:
     """Index entry of a file. It never raises an error for a bad file."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path, LARGEST_FILE)
     except OSError as error:
+        if error.errno in (errno.EFBIG, errno.EINVAL):
+            return Entry(reason=str(error.strerror))
         return Entry(reason=f"{UNREADABLE}: {error.strerror}")
     entry = Entry(bytes=len(data), crc=zlib.crc32(data))
     try:

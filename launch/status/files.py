@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from configs.files import read_regular
+
 TAIL = 65_536
 """Bytes read from the end of metrics.jsonl."""
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster
@@ -22,7 +24,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster
 def yaml_mapping(path: Path) -> dict[str, Any]:
     """A YAML mapping; empty if it cannot be read."""
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        found = yaml.load(read_regular(path).decode(), _Loader)
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -31,7 +33,7 @@ def yaml_mapping(path: Path) -> dict[str, Any]:
 def planned_epochs(config: Path) -> int | None:
     """The key epochs of a config, found without parsing the file, which takes milliseconds."""
     try:
-        found = re.search(r"^epochs: (\d{1,9})$", config.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        found = re.search(r"^epochs: (\d{1,9})$", read_regular(config).decode(errors="replace"), re.MULTILINE)
     except OSError:
         return None
     return int(found[1]) if found else None
@@ -40,6 +42,8 @@ def planned_epochs(config: Path) -> int | None:
 def last_records(path: Path) -> Iterator[dict[str, Any]]:
     """The last records of metrics.jsonl; incomplete lines are skipped."""
     try:
+        if not path.is_file():
+            return
         with path.open("rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - TAIL, 0))
             lines = file.read().splitlines()

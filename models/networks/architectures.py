@@ -75,8 +75,19 @@ def _builder(name: str) -> Builder:
     if family in ("", "torchvision") and bare in library.torchvision_names():
         return partial(library.torchvision_net, bare)
     if family in ("", "timm") and bare.split(".")[0] in library.timm_names():
+        _require_tag(name, bare)
         return partial(library.timm_net, bare)
     raise UsageError(f"there is no network {name!r}; {_suggestion(name)}")
+
+
+def _require_tag(name: str, bare: str) -> None:
+    """UsageError for weights that timm does not know."""
+    architecture, dot, tag = bare.partition(".")
+    tags = library.timm_tags(architecture) if dot else ()
+    if dot and tag not in tags:
+        close = difflib.get_close_matches(tag, tags, n=3)
+        listed = ", ".join(f"{architecture}.{known}" for known in close or tags[:10])
+        raise UsageError(f"{name}: {architecture} of timm has no weights {tag!r}; there are {listed}")
 
 
 def _suggestion(name: str) -> str:

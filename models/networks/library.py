@@ -39,6 +39,13 @@ def timm_names() -> tuple[str, ...]:
     return tuple(timm.list_models())
 
 
+def timm_tags(architecture: str) -> tuple[str, ...]:
+    """Return the tags of an architecture's weights."""
+    from timm.models import get_arch_pretrained_cfgs
+
+    return tuple(name.partition(".")[2] for name in get_arch_pretrained_cfgs(architecture))
+
+
 def torchvision_net(
     name: str,
     *,

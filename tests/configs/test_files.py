@@ -3,10 +3,11 @@
 import os
 import re
 import resource
+from pathlib import Path
 
 import pytest
 
-from configs.files import remove_partial, write_atomically, write_script
+from configs.files import read_regular, remove_partial, write_atomically, write_script
 
 
 def test_writing_replaces_the_whole_file_and_leaves_nothing_beside(tmp_path):
@@ -70,3 +71,30 @@ def test_the_umask_decides_who_may_read(tmp_path):
 def test_a_script_names_files_by_their_bytes(tmp_path, name):
     write_script(tmp_path / "a.sh", f"cat {os.fsdecode(name)}")
     assert (tmp_path / "a.sh").read_bytes() == b"cat " + name
+
+
+# ---- regular files only
+
+
+def test_a_regular_file_is_read(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert read_regular(tmp_path / "a", 3) == b"abc"
+
+
+def test_a_pipe_a_folder_and_a_file_that_is_too_large_are_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(50 * 2**30)
+    for name, message in (
+        ("pipe", "it is a pipe or a device"),
+        (".", "Is a directory"),
+        ("sparse", "it has 53,687,091,200 bytes; at most 67,108,864 are right"),
+    ):
+        with pytest.raises(OSError, match=message) as error:
+            read_regular(tmp_path / name)
+        assert error.value.filename == str(tmp_path / name)
+
+
+def test_no_device_is_read():
+    with pytest.raises(OSError, match="a pipe or a device"):
+        read_regular(Path("/dev/zero"))

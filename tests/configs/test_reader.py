@@ -301,7 +301,7 @@ def test_message_of_the_dataclass_is_kept_and_finds_its_line(write):
     text = message("--config", write(DATA + "  eval_crop: 2\n"), cls=OnlyData)
     assert text == "x.yaml, line 8: data.eval_crop is 2.0; it must be in (0, 1]"
     text = message("--config", write(DATA), "--data.augment.mixup=3", cls=OnlyData)
-    assert text == "augment.mixup is 3.0; it must be in [0, 2]"
+    assert text == "data.augment.mixup is 3.0; it must be in [0, 2]"
 
 
 # errors on the command line

@@ -53,7 +53,8 @@ def test_optim_refuses(key, value, valid):
     [
         ("run_dir", "", "a folder"),
         ("epochs", 0, "at least 1"),
-        ("batch_size", 0, "at least 1"),
+        ("batch_size", 0, "from 1 to 1,048,576"),
+        ("batch_size", 10**12, "from 1 to 1,048,576"),
         ("patience", -1, "at least 0"),
         ("checkpoint_steps", -1, "at least 0"),
         ("seed", -1, r"in \[0, 2\^63\)"),

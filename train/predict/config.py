@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from configs.errors import require
-from data_pipes.spec import DataSpec
+from data_pipes.spec import LARGEST_BATCH, DataSpec
 from models.own.code import Names, require_code
 
 Tta = Literal["none", "hflip"]
@@ -49,7 +49,7 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         require_code("network", self.network)
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(1 <= self.batch_size <= LARGEST_BATCH, "batch_size", self.batch_size, f"from 1 to {LARGEST_BATCH:,}")
         names = self.columns.split(",")
         require(len(names) == 2 and all(n.strip() for n in names), "columns", self.columns, "two names, as id,pred")
         given = self.run_dir is not None or self.weights is not None

@@ -73,8 +73,13 @@ def first(folder: Path) -> str | None:
 
 def _first(folder: Path) -> dict[str, Any]:
     causes = (json_object(path, []) for path in folder.glob(NAMES))
-    known = [cause for cause in causes if {"process", "reason", "exit_code", "ours", "at"} <= cause.keys()]
+    known = [cause for cause in causes if _whole(cause)]
     return min(known, key=lambda cause: (not cause["ours"], cause["at"]), default={})
+
+
+def _whole(cause: dict[str, Any]) -> bool:
+    timed = isinstance(cause.get("at"), int | float) and type(cause.get("exit_code")) is int
+    return timed and {"process", "reason", "ours"} <= cause.keys() and cause["exit_code"] in tuple(ExitCode)
 
 
 def _sentence(cause: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
 from configs.errors import InputError
-from configs.files import flush_folder, write_atomically
+from configs.files import flush_folder, read_regular, write_atomically
 
 logger = logging.getLogger(__name__)
 FORMAT = 2
@@ -73,11 +73,7 @@ def load_newest(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] 
     for leftover in [*folder.glob(".tmp-*"), *folder.glob(".trash-*")]:
         shutil.rmtree(leftover, ignore_errors=True)
     path = _newest(folder)
-    return (
-        None
-        if path is None
-        else (load_file(path / FILES[0]), json.loads((path / FILES[1]).read_text(encoding="utf-8")))
-    )
+    return None if path is None else (load_file(path / FILES[0]), json.loads(read_regular(path / FILES[1])))
 
 
 def newest_record(folder: Path) -> dict[str, Any] | None:
@@ -87,7 +83,7 @@ def newest_record(folder: Path) -> dict[str, Any] | None:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    return dict(json.loads((path / FILES[1]).read_text(encoding="utf-8")))
+    return dict(json.loads(read_regular(path / FILES[1])))
 
 
 def _newest(folder: Path) -> Path | None:
@@ -117,16 +113,16 @@ def _steps(folder: Path) -> list[Path]:
 def _format(path: Path) -> Any:
     """Return the format in a checkpoint's manifest; None if it cannot be read."""
     try:
-        return json.loads((path / "MANIFEST.json").read_text(encoding="utf-8")).get("format")
-    except (OSError, ValueError, AttributeError):
+        return json.loads(read_regular(path / "MANIFEST.json")).get("format")
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 
 def _problem(path: Path) -> str | None:
     """Return what is wrong with a checkpoint, or None."""
     try:
-        return _mismatch(path, json.loads((path / "MANIFEST.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return _mismatch(path, json.loads(read_regular(path / "MANIFEST.json")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"its MANIFEST.json cannot be read ({type(error).__name__}: {error})"
 
 

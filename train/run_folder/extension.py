@@ -7,7 +7,6 @@ The earlier weights and result stay in the run folder until the extension is fin
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -29,6 +28,7 @@ NAME = "extensions.json"
 KEYS = ("epochs", "optim")
 """Config keys that an extension may change."""
 Settings = Mapping[str, Any]
+FIELDS = {"from_epoch": int, "from_step": int} | dict.fromkeys(("before", "after"), dict[str, Any])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,12 +86,13 @@ def begin(folder: RunDir, config_yaml: str) -> None:
 def read(folder: RunDir) -> tuple[Extension, ...]:
     """Return the extensions of a run, oldest first. InputError: the file is damaged."""
     path = folder.path / NAME
-    try:
-        return tuple(Extension(**fields) for fields in json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    if not path.exists():
         return ()
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}); restore it, or train in another --run_dir") from error
+    try:
+        found = records.from_json(path)
+        return tuple(Extension(**records.typed(path, fields, FIELDS)) for fields in found)
+    except (InputError, TypeError) as error:
+        raise InputError(f"{error}; restore {path}, or train in another --run_dir") from error
 
 
 def require_reached(known: tuple[Extension, ...], step: int, folder: RunDir) -> None:

@@ -86,7 +86,8 @@ def recorded(
 
 def _start(folder: Path, kind: str | None) -> dict[str, Any]:
     slurm = {key.lower(): os.environ[key] for key in SLURM if key in os.environ}
-    starts = int(status.read(folder).get("starts", 0)) + 1
+    before = status.read(folder).get("starts")
+    starts = (before if type(before) is int else 0) + 1
     begun = status.process() | {"starts": starts} | ({} if kind is None else {"kind": kind})
     return begun | slurm | {"since": status.now()}
 

@@ -70,7 +70,7 @@ def _card(weights: str) -> Mapping[str, Any]:
         with safetensors.safe_open(path, framework="np") as file:
             card = json.loads(file.metadata()["heartcut"])["card"]
         return {key: card[key] for key in ("input_CHW", "mean", "std", "eval_crop")}
-    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError):
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):
         from models import artefact  # says what is wrong with the file; it takes seconds to import
 
         read = artefact.read_card(path)

@@ -9,12 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from configs.files import write_atomically
+from configs.files import read_regular, write_atomically
 from train.track.wandb_run import WandbRun
 
 # Names that readers of a run can rely on. Each term of the loss has its own curve too: train/ce and so on.
 CURVES = ("train/step", "train/loss", "train/lr", "epoch", "validation/accuracy")
 PICTURES = ("images", "confusion")
+LARGEST = 2**32  # bytes of metrics.jsonl
 CUT_CURVES = ("cut/parameters", "cut/nonzero", "cut/macs", "cut/accuracy_just_after", "cut/accuracy")
 CUT_TABLE = ("step", "parameters", "non-zero", "MACs", "accuracy before", "accuracy after")
 
@@ -30,7 +31,8 @@ class Tracker:
         self.run = run
         kept = []
         if path.exists():
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= resume_step]
+            lines = read_regular(path, LARGEST).decode(errors="replace").splitlines()
+            kept = [line for line in lines if _step(line) <= resume_step]
             write_atomically(path, "".join(f"{line}\n" for line in kept))
         self._file = path.open("a", buffering=1, encoding="utf-8")
         for line in kept if run is not None else ():
@@ -67,8 +69,8 @@ class Tracker:
 
 
 def _step(line: str) -> float:
-    """Step of one line; infinity for a line that a kill left incomplete."""
+    """Step of one line; infinity for a line that a kill left incomplete, or somebody damaged."""
     try:
         return float(json.loads(line)["train/step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")

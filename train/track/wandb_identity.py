@@ -10,6 +10,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from configs import records
 from configs.errors import InputError
 from configs.files import write_atomically
 
@@ -35,10 +36,10 @@ class Identity:
         if not path.exists():
             return new
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            old = cls(id=found["id"], name=found["name"], recipe=found["recipe"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is damaged ({error!r}); delete it to go on as a new wandb run") from error
+            found = records.typed(path, records.from_json(path), {"id": str, "name": str, "recipe": str})
+        except InputError as error:
+            raise InputError(f"{error}; delete it to go on as a new wandb run") from error
+        old = cls(id=found["id"], name=found["name"], recipe=found["recipe"])
         return old if old.recipe == recipe else new
 
     def write(self, folder: Path) -> None:

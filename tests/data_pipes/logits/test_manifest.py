@@ -210,3 +210,11 @@ def test_another_format_of_blocks_is_another_cache(folder, monkeypatch):
         monkeypatch.setattr(module, "FORMAT", 2)
     with pytest.raises(InputError, match="has format 1 and this version reads 2"):
         create(folder)
+
+
+@pytest.mark.parametrize("change", [{"samples": 10**12}, {"samples": 5.0}, {"samples": 2**31 - 1, "rows_per_block": 2}])
+def test_an_absurd_number_of_samples_is_refused_before_it_is_counted_out(change):
+    shape = {"identity": {}, "samples": 50, "classes": 7, "codec": CODECS[0], "rows_per_block": 16}
+    logit_manifest.Layout(**shape)
+    with pytest.raises(UsageError, match=r"samples is .*; it must be"):
+        logit_manifest.Layout(**shape | change)

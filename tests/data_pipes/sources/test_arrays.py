@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -80,10 +81,10 @@ IMAGES = "train-images-idx3-ubyte"
     ("name", "damage", "expected"),
     [
         (IMAGES, lambda data: data[:-1], r"found \d+ bytes, expected \d+ for 12 x 28 x 28"),
-        (IMAGES, lambda data: data + b"x", r"found \d+ bytes, expected"),
+        (IMAGES, lambda data: data + b"x", r"found more than \d+ bytes, expected"),
         (IMAGES, lambda data: b"", "found 0 bytes in all"),
         (IMAGES, lambda data: b"<html>" * 99, "found 0x3c68746d, expected an IDX file that starts with 0x00000803"),
-        (IMAGES, lambda data: data[:4] + b"\xff" * 12 + data[16:], "expected"),
+        (IMAGES, lambda data: data[:4] + b"\xff" * 12 + data[16:], "its header asks for .* at most"),
         (IMAGES, lambda data: data[:4] + bytes(12), "expected"),
         ("train-labels-idx1-ubyte", lambda data: data[:-1] + b"\x0a", "found labels 0 to 10, expected 0 to 9"),
         ("train-labels-idx1-ubyte", lambda data: idx_bytes(np.zeros(11, np.uint8)), "12 images, .* 11 labels"),
@@ -259,3 +260,70 @@ def test_damaged_cifar10_1_is_named(tmp_path, data, labels, expected):
     np.save(tmp_path / "cifar10.1_v6_labels.npy", labels)
     with pytest.raises(InputError, match=expected):
         cifar10_1(tmp_path, "v6")
+
+
+# ---- headers that ask for more than there is
+
+
+def peak(source: str) -> int:
+    """Bytes of memory that a process of its own has used at most, beyond those of its imports."""
+    measured = f"""
+import resource
+from pathlib import Path
+from configs.errors import InputError
+from data_pipes.sources import arrays
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    {source}
+    raise SystemExit("nothing was refused")
+except InputError:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", measured], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return 1024 * int(done.stdout)
+
+
+def test_a_gzip_bomb_is_not_inflated(tmp_path):
+    write_idx(tmp_path)
+    (tmp_path / IMAGES).unlink()
+    header = idx_bytes(np.zeros((12, 28, 28), np.uint8))[:16]
+    bomb = gzip.compress(header + bytes(2**28))  # 270 kB
+    (tmp_path / f"{IMAGES}.gz").write_bytes(bomb)
+    with pytest.raises(InputError, match="found more than 9424 bytes, expected 9424 for 12 x 28 x 28"):
+        idx(tmp_path, "train")
+    assert peak(f"arrays.idx(Path({str(tmp_path)!r}), 'train')") < 2**26
+
+
+def test_a_header_of_gigabytes_over_a_small_file_is_refused_before_reading(tmp_path):
+    write_idx(tmp_path)
+    data = (tmp_path / IMAGES).read_bytes()
+    (tmp_path / IMAGES).write_bytes(data[:4] + (2_000_000).to_bytes(4, "big") + data[8:])
+    with pytest.raises(InputError, match=r"found 9424 bytes, expected 1568000016 for 2000000 x 28 x 28"):
+        idx(tmp_path, "train")
+
+
+def test_an_npy_header_of_terabytes_is_refused(tmp_path):
+    np.save(tmp_path / "cifar10.1_v6_labels.npy", np.zeros(2, np.int64))
+    file = tmp_path / "cifar10.1_v6_data.npy"
+    np.save(file, np.zeros((10, 32, 32, 3), np.uint8))
+    file.write_bytes(file.read_bytes().replace(b"(10, 32, 32, 3), }        ", b"(999999999, 32, 32, 3), } "))
+    with pytest.raises(InputError, match=r"not a plain \.npy array"):
+        cifar10_1(tmp_path, "v6")
+
+
+def test_a_sparse_file_of_an_absurd_shape_is_refused(tmp_path):
+    np.save(tmp_path / "cifar10.1_v6_labels.npy", np.zeros(2, np.int64))
+    sparse = np.lib.format.open_memmap(
+        tmp_path / "cifar10.1_v6_data.npy", mode="w+", dtype=np.uint8, shape=(16_000_000, 32, 32, 3)
+    )
+    del sparse
+    with pytest.raises(InputError, match="its header asks for 49,152,000,000 bytes"):
+        cifar10_1(tmp_path, "v6")
+
+
+def test_a_pickle_with_an_endless_memo_is_refused(tmp_path):
+    for name in ("batches.meta", *(f"data_batch_{i}" for i in range(1, 6))):
+        (tmp_path / name).write_bytes(b"\x80\x02}r\x00\x00\x00\x20.")
+    with pytest.raises(InputError, match="a memo larger than the file"):
+        cifar10(tmp_path, "train")

@@ -123,3 +123,16 @@ def test_a_labelled_and_an_unlabelled_folder_are_two_splits(tmp_path):
     touch(root, "test/0_5.jpg")
     with pytest.raises(InputError, match="evaluation and test and testing; keep one test folder"):
         food11(root)
+
+
+def test_an_absurd_class_number_is_refused_by_name(tmp_path):
+    touch(tmp_path, *(f"training/{label}_1.jpg" for label in (0, 3, 10)), "validation/0_1.jpg")
+    food11(tmp_path)
+    touch(tmp_path, "training/999999_1.jpg")
+    with pytest.raises(InputError, match=r"999999_1.jpg is of class 999999, and there are images of 4 classes"):
+        food11(tmp_path)
+
+
+def test_some_classes_may_lack_images(tmp_path):
+    touch(tmp_path, "training/0_1.jpg", "training/100_1.jpg", "validation/0_1.jpg")
+    assert len(food11(tmp_path).classes) == 101

@@ -300,3 +300,11 @@ def test_food10_is_sound(data_root):
     paths = [path.relative_to(data_root).as_posix() for path in sorted(data_root.rglob("*.jpg"))]
     table = scan(data_root, paths)
     assert len(paths) == 3250 and table.ok.all() and (table.size_N2 > 0).all()
+
+
+def test_a_sparse_giant_and_a_pipe_are_bad_files(tmp_path):
+    with (tmp_path / "giant.jpg").open("wb") as file:
+        file.truncate(50 * 2**30)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert "it has 53,687,091,200 bytes" in examine(tmp_path / "giant.jpg").reason
+    assert "a pipe or a device" in examine(tmp_path / "pipe.jpg").reason

@@ -81,3 +81,8 @@ def test_no_library_is_loaded_before_it_is_needed():
         "import sys, models.networks.architectures; sys.exit('timm' in sys.modules or 'torchvision' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_tag_that_timm_does_not_know_is_answered_with_near_ones():
+    with pytest.raises(UsageError, match=r"timm/resnet18.a1_in1x: .* no weights 'a1_in1x'; there are resnet18.a1_in1k"):
+        architectures.build(ModelSpec(name="timm/resnet18.a1_in1x"), num_classes=10, input_CHW=(3, 32, 32))

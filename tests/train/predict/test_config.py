@@ -10,7 +10,7 @@ DATA = DataSpec(source="digits", image_size=(8, 8), mean=(0.3,), std=(0.4,))
 
 
 def test_a_batch_of_nothing_is_refused():
-    with pytest.raises(UsageError, match="batch_size is 0; it must be at least 1"):
+    with pytest.raises(UsageError, match="batch_size is 0; it must be from 1 to"):
         PredictConfig(run_dir="r", data=DATA, batch_size=0)
     assert PredictConfig(run_dir="r", data=DATA, batch_size=1).category == "index"
 

@@ -26,5 +26,5 @@ def test_what_else_is_in_the_file_does_not_matter(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"id": "x1"}'])
 def test_a_damaged_file_is_named_with_the_way_out(tmp_path: Path, content: str) -> None:
     (tmp_path / NAME).write_text(content)
-    with pytest.raises(InputError, match=r"wandb\.json is damaged .*; delete it to go on as a new wandb run"):
+    with pytest.raises(InputError, match=r"wandb\.json is damaged: .*; delete it to go on as a new wandb run"):
         Identity.read(tmp_path, "n", "a")
