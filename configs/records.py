@@ -6,7 +6,6 @@ All raise InputError, which names the file and what is wrong with it, where it i
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from configs.schema import describe
 from configs.values import coerce
 
 T = TypeVar("T")
+LARGEST = 2**63
 
 
 def from_json(path: Path) -> Any:
@@ -63,7 +63,7 @@ def _value(path: Path, found: Mapping[str, Any], key: str, hint: Any) -> Any:
         raise InputError(f"{path} is damaged: it has no {key}")
     try:
         value = coerce(hint, found[key])
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, int | float) and not abs(value) < LARGEST:  # NaN neither
             raise ValueError(value)
         return value
     except ValueError:

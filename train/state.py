@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.optim import Optimizer
 
+from configs import records
 from configs.errors import InputError
 from models import state_dicts
 from train.optim import NamedState, load_named_state, named_state
@@ -133,18 +134,30 @@ class SavedState:
         parts: dict[str, Tensors] = {"student": {}, "ema": {}, "best": {}, "optimizer": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition("/")
+            if part not in parts:
+                raise InputError(f"the checkpoint in {folder} is damaged: it has a tensor {name!r}")
             parts[part][rest] = value
         optimizer: NamedState = {}
         for name, value in parts.pop("optimizer").items():
             parameter, _, key = name.rpartition("/")
             optimizer.setdefault(parameter, {})[key] = value
-        return cls(**parts, optimizer=optimizer, progress=Progress(**record["progress"]), scaler=record["scaler"])
+        return cls(**parts, optimizer=optimizer, progress=_progress(folder, record), scaler=record.get("scaler"))
 
 
 def newest_progress(folder: Path) -> Progress | None:
     """Read the counters alone of the newest sound checkpoint; None if there is none. InputError as there."""
     record = checkpoint.newest_record(folder)
-    return None if record is None else Progress(**record["progress"])
+    return None if record is None else _progress(folder, record)
+
+
+def _progress(folder: Path, record: dict[str, Any]) -> Progress:
+    """Return the counters of a checkpoint. InputError: they are damaged."""
+    hints = get_type_hints(Progress)
+    found = records.typed(folder, record, {"progress": dict[str, Any]})["progress"]
+    try:
+        return Progress(**records.typed(folder, found, {name: hints[name] for name in found if name in hints}))
+    except TypeError as error:
+        raise InputError(f"the checkpoint in {folder} is damaged: {error}") from error
 
 
 def _prefixed(prefix: str, tensors: Tensors) -> Iterator[tuple[str, torch.Tensor]]:

@@ -30,14 +30,14 @@ from configs import resources
 from configs.errors import InputError
 from configs.files import read_regular, write_atomically
 from configs.home import cache_folder
-from data_pipes.sources import pillow_formats
+from data_pipes.sources import jpeg_data, pillow_formats
 from data_pipes.sources.image_files import warn_once
 from data_pipes.sources.images import FileImages, decode
 
 logger = logging.getLogger(__name__)
 
 # Part of the cache's key: increase it whenever the stored content or the criteria for bad files change.
-FORMAT = 2
+FORMAT = 3
 LARGEST_FILE = 2**30  # bytes; the largest image, in 16 bits and without compression, has about as many
 PIXEL_LIMIT = 178_956_970  # images of more pixels are bad; Pillow, too, refuses them by default
 BY_OPENCV = ("JPEG", "PNG", "WEBP", "BMP")
@@ -162,9 +162,10 @@ def _inspect(data: bytes) -> tuple[int, int, int]:
         jpeg = image.format in ("JPEG", "MPO")
         size = image.size
         if jpeg:
-            # Reads the whole file, but decodes only 1/64 of its pixels.
-            image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
+            jpeg_data.reduce(image)
         image.load()
+        if jpeg and jpeg_data.ends_early(data, image):
+            raise ValueError("image file is truncated (its data end before its last pixels, in spite of an end marker)")
         if not jpeg:
             size = image.size  # Pillow orients a TIFF while loading it.
             _check_whole(image, data)

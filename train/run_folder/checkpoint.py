@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
+from configs import records
 from configs.errors import InputError
 from configs.files import flush_folder, read_regular, write_atomically
 
@@ -73,7 +74,7 @@ def load_newest(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] 
     for leftover in [*folder.glob(".tmp-*"), *folder.glob(".trash-*")]:
         shutil.rmtree(leftover, ignore_errors=True)
     path = _newest(folder)
-    return None if path is None else (load_file(path / FILES[0]), json.loads(read_regular(path / FILES[1])))
+    return None if path is None else (load_file(path / FILES[0]), _record(path))
 
 
 def newest_record(folder: Path) -> dict[str, Any] | None:
@@ -83,7 +84,7 @@ def newest_record(folder: Path) -> dict[str, Any] | None:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    return dict(json.loads(read_regular(path / FILES[1])))
+    return dict(records.typed(path / FILES[1], records.from_json(path / FILES[1]), {}))
 
 
 def _newest(folder: Path) -> Path | None:

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 NAME = "extensions.json"
 KEYS = ("epochs", "optim")
 """Config keys that an extension may change."""
+TRAINED = {"epochs": int, "optim": dict[str, Any]}
+"""Their types."""
 Settings = Mapping[str, Any]
 FIELDS = {"from_epoch": int, "from_step": int} | dict.fromkeys(("before", "after"), dict[str, Any])
 
@@ -69,6 +71,7 @@ def begin(folder: RunDir, config_yaml: str) -> None:
             "epochs and settings that it begins with"
         )
     _require_own(folder, old)
+    records.typed(folder.config, old, TRAINED)
     _require_same(folder, old, new)
     if known and known[-1].after == _settings(old) == _settings(new):
         if not _is_finished(folder, known):
@@ -90,6 +93,10 @@ def read(folder: RunDir) -> tuple[Extension, ...]:
         return ()
     try:
         found = records.from_json(path)
+        for fields in found:
+            for part in ("before", "after"):
+                optim = records.typed(path, records.typed(path, fields, FIELDS)[part], TRAINED)["optim"]
+                records.typed(path, optim, {"schedule": str, "lr": float})
         return tuple(Extension(**records.typed(path, fields, FIELDS)) for fields in found)
     except (InputError, TypeError) as error:
         raise InputError(f"{error}; restore {path}, or train in another --run_dir") from error
@@ -130,7 +137,7 @@ def _require_same(folder: RunDir, old: Settings, new: Settings) -> None:
     """InputError if more differs than an extension may change."""
     fixed = [
         {key: value for key, value in config.items() if key not in KEYS}
-        | {"optim": {"name": config["optim"]["name"]}}  # whose state goes on
+        | {"optim": {"name": config["optim"].get("name")}}  # whose state goes on
         for config in (old, new)
     ]
     changed = differing_keys(fixed[0], fixed[1], FREE_KEYS)
