@@ -13,8 +13,9 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from configs.errors import InputError
 
 # The uncut network of a pruned file is larger than its tensors, and some networks are built up to three times.
-UNCUT = 2**31
-FACTOR, SPARE_ENTRIES, SPARE_TENSORS = 4, 2**24, 4096
+UNCUT_FACTOR, UNCUT_SPARE = 1000, 2**27
+FACTOR, SPARE = 4, 2**24
+TENSORS_SPARE = 4096
 
 
 @contextmanager
@@ -23,8 +24,9 @@ def within_reach(tensors: Mapping[str, Tensor], *, pruned: bool) -> Iterator[Non
 
     InputError: a parameter beyond that. Its memory is reserved by then, but neither filled nor used.
     """
-    entries = UNCUT if pruned else FACTOR * sum(tensor.numel() for tensor in tensors.values()) + SPARE_ENTRIES
-    budget = [entries, FACTOR * len(tensors) + SPARE_TENSORS]
+    factor, spare = (UNCUT_FACTOR, UNCUT_SPARE) if pruned else (FACTOR, SPARE)
+    entries = factor * sum(tensor.numel() for tensor in tensors.values()) + spare
+    budget = [entries, FACTOR * len(tensors) + TENSORS_SPARE]
     thread = threading.get_ident()
 
     def count(_layer: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
