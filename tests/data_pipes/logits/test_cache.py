@@ -377,7 +377,9 @@ def test_a_folder_that_may_only_be_read_is_read(folder, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(os, "open", refuse)
+    really = os.open
+    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+    monkeypatch.setattr(os, "open", lambda path, flags, *_: refuse() if flags & writing else really(path, flags))
     monkeypatch.setattr(logit_manifest, "write_atomically", refuse)
     for cache in (LogitCache.open(folder, IDENTITY), create(folder)):
         assert len(cache.read(0)) == SAMPLES and fill_only_missing(cache) == []
