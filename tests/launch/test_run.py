@@ -66,7 +66,7 @@ def test_a_question_is_answered_once(question):
     [
         ("train.distill", ("--epohcs", "3"), "did you mean --epochs?"),
         ("train.cache", ("--repair", "true"), "distill.cache is None; it must be a folder"),
-        ("train.evaluate", ("--batch_size", "0", "--run_dir", "x"), "batch_size is 0; it must be at least 1"),
+        ("train.evaluate", ("--batch_size", "0", "--run_dir", "x"), "batch_size is 0; it must be from 1 to 1,048,576"),
     ],
 )
 def test_a_wrong_config_is_said_once_and_nothing_starts(tmp_path, processes, command, words, message):

@@ -146,7 +146,7 @@ def test_of_many_combinations_each_value_is_tried(check):
     checked = check(HEAD + f"parameters:\n{axes}")
     assert (checked.trials, checked.tried) == (12**3, 36 + sweep_check.TOGETHER)
     with pytest.raises(
-        UsageError, match=r"line 7: batch_size is 0; it must be at least 1 \(point \w+: --epochs=1 --views=1"
+        UsageError, match=r"line 7: batch_size is 0; it must be from 1 to 1,048,576 \(point \w+: --epochs=1 --views=1"
     ):
         check(HEAD + f"parameters:\n{axes[:-5]}0]}}\n")
 
