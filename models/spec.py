@@ -25,6 +25,7 @@ def names_pretrained(name: str) -> bool:
     """Whether a teacher's name is that of published weights: torchvision/NAME, timm/NAME or hf-hub:NAME."""
     return not names_file(name) and name.startswith(("torchvision/", "timm/", *HUB))
 
+
 WIDEST, DEEPEST = 65_536, 10_000
 
 

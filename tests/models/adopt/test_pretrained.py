@@ -68,7 +68,7 @@ def test_numbers_of_classes_are_checked_without_loading_weights():
         pretrained.require_classes("timm/resnet18", 1001)
     with pytest.raises(UsageError, match="there is no network 'timm/resnet81'"):
         pretrained.require_classes("timm/resnet81", 1000)
-    with pytest.raises(UsageError, match=r"Invalid pretrained tag \(nothing\)"):
+    with pytest.raises(UsageError, match=r"has no weights 'nothing'; there are"):
         pretrained.require_classes("timm/vit_tiny_patch16_224.nothing", 1000)
     with pytest.raises(InputError, match="timm has no weights of timm/resnetv2_152"):
         pretrained.require_classes("timm/resnetv2_152", 1000)
