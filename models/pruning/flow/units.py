@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
@@ -27,6 +28,7 @@ def groups(net: nn.Module, ledger: Ledger, component: Atoms, barred: Mapping[str
         barred: Tensors that must not be cut, and why.
     """
     barred = _unknown(net) | dict(barred)
+    names_of = _Names.of(net)
     found: list[Group] = []
     taken: set[str] = set()
     for places, units in sorted(_profiles(ledger, component).items(), key=lambda item: item[1][0]):
@@ -35,7 +37,7 @@ def groups(net: nn.Module, ledger: Ledger, component: Atoms, barred: Mapping[str
         if not why and len(units) < 2:
             why = "all of its channels would leave together"
         group = (
-            None if why else _group(net, _members(net, ledger, component, [index for index, _ in places], units), taken)
+            None if why else _group(net, _members(names_of, ledger, component, [i for i, _ in places], units), taken)
         )
         if group is None:
             ledger.stop(np.flatnonzero(np.isin(component, units)), why or "it has no layer of its own")
@@ -45,30 +47,43 @@ def groups(net: nn.Module, ledger: Ledger, component: Atoms, barred: Mapping[str
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What all groups of a network ask of its tensors; finding it takes long in a network of many layers."""
+
+    kinds: Mapping[str, Kind | None]
+    aliases: Mapping[str, Sequence[str]]
+    order: Mapping[str, int]
+
+    @classmethod
+    def of(cls, net: nn.Module) -> _Names:
+        order = {name: place for place, (name, _) in enumerate(carve.tensors(net))}
+        return cls(_kinds(net), _aliases(net), order)
+
+
 def _members(
-    net: nn.Module, ledger: Ledger, component: Atoms, places: Sequence[int], units: Sequence[int]
+    names: _Names, ledger: Ledger, component: Atoms, places: Sequence[int], units: Sequence[int]
 ) -> list[Member]:
     """Return the members of a group, under every name of their tensors."""
-    kinds, aliases = _kinds(net), _aliases(net)
     members = []
     for index in places:
         (name, dim), start, length = ledger.places[index]
         component_I = component[start : start + length]
         owner_I = np.minimum(np.searchsorted(units, component_I), len(units) - 1)
         owner_I = np.where(np.asarray(units)[owner_I] == component_I, owner_I, KEPT)
-        kind = kinds[name]
+        kind = names.kinds[name]
         assert kind is not None, f"{name} is barred"
-        members += [Member(alias, dim, kind, owner_I) for alias in aliases[name]]
-    order = {name: place for place, (name, _) in enumerate(carve.tensors(net))}
-    return sorted(members, key=lambda member: (order[member.tensor], member.dim))
+        members += [Member(alias, dim, kind, owner_I) for alias in names.aliases[name]]
+    return sorted(members, key=lambda member: (names.order[member.tensor], member.dim))
 
 
 def _aliases(net: nn.Module) -> dict[str, list[str]]:
     """Return all names of each tensor: a module that is used twice has two."""
     names: dict[int, list[str]] = {}
-    for name, tensor in carve.tensors(net):
+    tensors = carve.tensors(net)
+    for name, tensor in tensors:
         names.setdefault(id(tensor), []).append(name)
-    return {name: names[id(tensor)] for name, tensor in carve.tensors(net)}
+    return {name: names[id(tensor)] for name, tensor in tensors}
 
 
 def _unknown(net: nn.Module) -> dict[str, str]:

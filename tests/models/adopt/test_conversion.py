@@ -128,9 +128,7 @@ def test_a_command_line_needs_the_size_of_the_images_unless_the_data_say(files):
 
 
 def test_published_weights_know_their_own_number_of_classes():
-    with pytest.raises(
-        InputError, match=r"1,000 classes or more, and the data set has 10: train"
-    ):
+    with pytest.raises(InputError, match=r"1,000 classes or more, and the data set has 10: train"):
         conversion.published("torchvision/resnet18", classes=tuple("abcdefghij"))
 
 
