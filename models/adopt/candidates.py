@@ -10,7 +10,7 @@ from torch import Tensor
 
 from configs.errors import InputError
 from models.networks import architectures
-from models.networks.resnet_cifar import WIDTHS
+from models.networks.resnet import WIDTHS
 from models.spec import ModelSpec, Stem
 
 STEMS: tuple[Stem, ...] = ("keep", "small")
