@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test models slurm check coverage format clean
 
 demo: $(VENV)/.demo
+	@echo "Training a teacher and a student on handwritten digits, then cutting the student: about a minute"
 	OMP_NUM_THREADS=1 $(BIN)/python -m train.compress --config configs/digits/compress.yaml --run_dir runs/demo
 
 test: check
@@ -39,11 +40,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: setup.cfg | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -e ".[demo,export]"
+	@echo "Installing Heartcut and its packages into $(VENV): torch and others, some minutes the first time"
+	$(BIN)/python -m pip install --disable-pip-version-check -e ".[demo,export]"
 	touch $@
 
 $(VENV)/.dev: setup.cfg | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -e ".[demo,dev,export]"
+	@echo "Installing Heartcut, its packages and what the tests need into $(VENV): some minutes the first time"
+	$(BIN)/python -m pip install --disable-pip-version-check -e ".[demo,dev,export]"
 	touch $@ $(VENV)/.demo
 
 clean:

@@ -4,7 +4,8 @@
     sweep.yaml    the sweep file
     config/       copies of the files that the words name; runs read these
     runs/ID/      a run folder each
-    jobs/0001/    an array: job.sbatch, cluster.yaml, element-0000.sh ..., code.diff; job.json once submitted
+    jobs/0001/    an array: job.sbatch, cluster.yaml, element-0000.sh ..., code.diff; job.json once submitted,
+                  or refused.txt
     logs/         output of the jobs
 
 A run's id depends on its overrides alone, so that a longer sweep adds runs and changes none.
@@ -30,6 +31,7 @@ from train.run_folder.status import State
 ENDED = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD", "PREEMPTED")
 
+REFUSED = "refused.txt"
 TEXTS = dict[str, str]
 RUN = {"id": str, "overrides": TEXTS, "parent": str | None, "inherited": TEXTS}
 SUBMISSION = {
@@ -126,6 +128,14 @@ class SweepFolder:
         """All arrays that were submitted, the oldest first."""
         return [_sent(path) for path in sorted(self.path.glob("jobs/*/job.json"))]
 
+    def refusal(self) -> str | None:
+        """Why Slurm did not take the newest array; None: it did, or nothing was submitted."""
+        newest = max(self.path.glob("jobs/*"), default=self.path)
+        try:
+            return None if (newest / "job.json").exists() else (newest / REFUSED).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+
     def new_job_folder(self) -> Path:
         """Make the folder of the next array."""
         taken = [int(path.name) for path in self.path.glob("jobs/*") if path.name.isdecimal()]
@@ -160,6 +170,11 @@ def _state(folder: Path, queued: list[str], *, submitted: bool) -> State:
 def write_sent(job_folder: Path, sent: Sent) -> None:
     """Record that an array was submitted."""
     write_atomically(job_folder / "job.json", _json(asdict(sent)))
+
+
+def write_refusal(job_folder: Path, reason: str) -> None:
+    """Record why an array was not taken, for launch.status."""
+    write_atomically(job_folder / REFUSED, reason + "\n")
 
 
 def _sent(path: Path) -> Sent:

@@ -25,7 +25,10 @@ def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int])
         return architectures.build(spec, num_classes=num_classes, input_CHW=input_CHW)
     ours = weight_file.is_ours(spec.name)
     if spec != ModelSpec(name=spec.name, from_scratch=spec.from_scratch, stem="auto" if ours else spec.stem):
-        raise UsageError(f"{spec.name} takes no further setting, such as depth or widths: its shape is in the file")
+        raise UsageError(
+            f"{spec.name} takes no further setting, such as depth or widths: its shape is in the file; "
+            "set to null what the config says of another network (depth: null, widths: null)"
+        )
     if not ours:
         net, card = conversion.starting_weights(spec, Wanted(input_CHW=input_CHW))
     elif spec.from_scratch:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from configs import reader, stopping
+from collections.abc import Sequence
+
+from configs import arguments, reader, stopping
 from train.config import DistillConfig
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the config, then distil."""
     description = "Distil a teacher into a small student."
-    config = reader.read(DistillConfig, prog="python -m train.distill", description=description)
+    words = arguments.take("train.distill", argv)
+    config = reader.read(DistillConfig, words, prog="python -m train.distill", description=description)
     from train.adopt import preflight  # torch is loaded only for a config that holds
 
     preflight.require_fit(config.data, config.run_dir, teacher=config.teacher_file, network=config.trained)

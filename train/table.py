@@ -112,11 +112,11 @@ def build(runs: Sequence[Run], title: str | None = None) -> Table:
     return table
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the folders and print the table."""
     parser = Parser(prog="python -m train.table", description="Finished runs side by side.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR", help="folders of finished runs")
-    runs = finished(parser.parse_args().runs)
+    runs = finished(parser.parse_args(argv).runs)
     PlainConsole(width=WIDTH).print(build(runs))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from configs import reader, stopping
+from collections.abc import Sequence
+
+from configs import arguments, reader, stopping
 from train.config import TeacherConfig
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the config, then train."""
     description = "Train a network on labels, as a teacher."
-    config = reader.read(TeacherConfig, prog="python -m train.teacher", description=description)
+    words = arguments.take("train.teacher", argv)
+    config = reader.read(TeacherConfig, words, prog="python -m train.teacher", description=description)
     from train.adopt import preflight  # torch is loaded only for a config that holds
 
     preflight.require_fit(config.data, config.run_dir, teacher=config.teacher_file, network=config.trained)

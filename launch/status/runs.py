@@ -104,6 +104,8 @@ def _points(sweep: SweepFolder, faults: list[str]) -> dict[Path, Mapping[str, st
     except (InputError, OSError, RecursionError) as error:
         faults.append(f"{sweep.file}: {error}" if isinstance(error, RecursionError) else str(error))
         return {}
+    if reason := sweep.refusal():
+        faults.append(f"{sweep.path}: not submitted: {reason}")
     return {sweep.run_dir(run.id): run.settings for run in submission.runs}
 
 

@@ -31,11 +31,11 @@ from configs.shown import command, printable
 from launch.slurm import queue, sbatch
 from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import Array, Element, Job
-from launch.submit import freeze, local
+from launch.submit import freeze, local, needed
 from launch.submit.chain import Part
 from launch.submit.request import Request, parse, run_config, run_words
 from launch.submit.selection import Selection, select
-from launch.sweep_folder import Run, Sent, Submission, SweepFolder, locked, write_sent
+from launch.sweep_folder import Run, Sent, Submission, SweepFolder, locked, write_refusal, write_sent
 from train.run_folder.status import STATES
 from train.run_folder.version import Version, version
 
@@ -46,11 +46,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Submit what the command line asks for, and report it."""
     request = parse(argv)
     if request.dry_run:
-        show(request, select(request))
+        selection = select(request)
+        show(request, selection)
+        needed.require(request, selection)
         return
     freeze.merged(request)  # refuses a folder of something else before it gets a lock
     with locked(request.folder.path):
         selection = select(request)
+        needed.require(request, selection)
         freeze.write(request, selection.submission)
         report(request, selection)
         code = version()
@@ -70,7 +73,11 @@ def submit(folder: SweepFolder, submission: Submission, cluster: Cluster, part: 
     (job_folder / "cluster.yaml").write_text(reader.dump(cluster), encoding="utf-8")
     write_script(job_folder / "job.sbatch", batch_text(folder, submission, cluster, part, job_folder))
     with _uninterrupted():
-        job = queue.submit(job_folder / "job.sbatch")
+        try:
+            job = queue.submit(job_folder / "job.sbatch")
+        except queue.SlurmError as error:
+            write_refusal(job_folder, str(error))
+            raise
         _record(job_folder, part, job, code)
     waits = f", after job {part.aftercorr or part.afterok[0]}" if part.aftercorr or part.afterok else ""
     at_a_time = f", {cluster.throttle} at a time" if cluster.throttle else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from launch.submit import chain
 from launch.sweep_folder import Run, Submission, SweepFolder
 
 PROG = "python -m launch.submit"
+TRAILING = ("--dry_run", "--retry")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,9 +70,22 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def options_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the options. --dry_run and --retry may stand after the command too, unless a value follows them."""
+    options = parser().parse_args(argv)
+    words: list[str] = []
+    for word, following in pairwise([*options.command, "--"]):
+        if word in TRAILING and following.startswith("--"):
+            setattr(options, word.removeprefix("--"), True)
+        else:
+            words.append(word)
+    options.command = words
+    return options
+
+
 def parse(argv: Sequence[str] | None = None) -> Request:
     """Parse a command line. UsageError: it, or one of the points, is wrong."""
-    options = parser().parse_args(argv)
+    options = options_of(argv)
     folder = SweepFolder(options.folder)
     valid = "a path of letters, digits and _ . , : = @ + / -, which is all that #SBATCH lines take"
     found = str(folder.path.absolute())
@@ -150,18 +165,21 @@ def run_words(folder: SweepFolder, submission: Submission, run: Run) -> list[str
     return [*_base_words(submission, run), *own, f"--run_dir={folder.run_dir(run.id)}"]
 
 
+def run_settings(folder: SweepFolder, submission: Submission, run: Run) -> Any:
+    """The config of a run. UsageError: its command refuses it."""
+    command = COMMANDS[submission.command]
+    return reader.read(
+        command.config,
+        run_words(folder, submission, run),
+        prog=f"python -m {submission.command}",
+        description="",
+        other_sections=command.other_sections,
+    )
+
+
 def run_config(folder: SweepFolder, submission: Submission, run: Run) -> dict[str, Any]:
     """The config of a run by dotted key. UsageError: its command refuses it."""
-    command = COMMANDS[submission.command]
-    return reader.flat(
-        reader.read(
-            command.config,
-            run_words(folder, submission, run),
-            prog=f"python -m {submission.command}",
-            description="",
-            other_sections=command.other_sections,
-        )
-    )
+    return reader.flat(run_settings(folder, submission, run))
 
 
 def _check(folder: SweepFolder, submission: Submission, places: Mapping[str, str]) -> None:

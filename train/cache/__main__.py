@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 
-from configs import reader, stopping
-from configs.arguments import last_value
+from configs import arguments, reader, stopping
 from train.cache.config import CacheConfig
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the config, then fill, verify or repair the cache."""
+    words = arguments.take("train.cache", argv)
     config = reader.read(
         CacheConfig,
+        words,
         prog="python -m train.cache",
         description="Keep a teacher's logits for K views of the training split, for train.distill and train.prune.",
         other_sections=True,
@@ -22,7 +23,7 @@ def main() -> None:
     preflight.require_fit(config.data, config.run_dir, teacher=config.teacher_file, network=None)
     from train.cache.fill import run  # torch is loaded only for a config that holds
 
-    run(config, last_value(sys.argv, "--run_dir"))
+    run(config, arguments.last_value(words, "--run_dir"))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from configs import reader, stopping
+from collections.abc import Sequence
+
+from configs import arguments, reader, stopping
 from train.compress.config import CompressConfig
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the config, then train, distil, cut, evaluate and export what is not there yet."""
     description = "Train a teacher, distil it into a student, cut that to a budget, evaluate it, write it as ONNX."
-    config = reader.read(CompressConfig, prog="python -m train.compress", description=description)
+    words = arguments.take("train.compress", argv)
+    config = reader.read(CompressConfig, words, prog="python -m train.compress", description=description)
     from train.adopt import preflight  # torch is loaded only for a config that holds
 
     preflight.require_fit(config.data, config.run_dir, teacher=config.teacher, network=config.student.model)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from configs import reader
+from collections.abc import Sequence
+
+from configs import arguments, reader
 from train.predict.config import PredictConfig
 from train.run_folder.own_config import with_own_config
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the config, then predict."""
+    words = arguments.take("train.predict", argv)
     config = reader.read(
         PredictConfig,
-        with_own_config(),
+        with_own_config(words),
         prog="python -m train.predict",
         description="Predict a folder or a split of images to a CSV file, or show one image's five best classes.",
         other_sections=True,

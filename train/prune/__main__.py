@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from configs import reader, stopping
+from collections.abc import Sequence
+
+from configs import arguments, reader, stopping
 from train.prune.config import PruneConfig
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the config, then cut and train in turn."""
     description = "Cut a trained student to a budget, and train it after each cut."
-    config = reader.read(PruneConfig, prog="python -m train.prune", description=description)
+    words = arguments.take("train.prune", argv)
+    config = reader.read(PruneConfig, words, prog="python -m train.prune", description=description)
     from train.adopt import preflight  # torch is loaded only for a config that holds
 
     preflight.require_fit(config.data, config.run_dir, teacher=config.teacher_file, network=config.trained)

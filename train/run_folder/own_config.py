@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,15 @@ NOTHING_KNOWN = ("--data.source", "folder", "--data.image_size", "[1, 1]", "--da
 """Lets the config be read where neither a run nor a file is given, and say so itself."""
 
 
-def with_own_config() -> list[str]:
-    """Return this process's arguments, preceded by what they leave out unless --config is among them.
+def with_own_config(given: Sequence[str]) -> list[str]:
+    """Return a command's words, preceded by what they leave out unless --config is among them.
 
     With --run_dir, that is the run's config.yaml. Otherwise it is the size, crop and normalisation in the header of
     --weights (or of the run folder's own weights), and the source that fits the layout of --data.root.
 
     InputError: the run folder or the file is not there, or is not what it should be.
     """
-    words = sys.argv[1:]
+    words = list(given)
     if last_value(words, "--config") or not {"-h", "--help"}.isdisjoint(words):
         return words
     folder, weights = last_value(words, "--run_dir"), last_value(words, "--weights")

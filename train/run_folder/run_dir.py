@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib import metadata
@@ -17,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from configs import records
+from configs import arguments, records
 from configs.errors import InputError
 from configs.files import write_atomically
 from models.spec import names_file
@@ -150,7 +149,7 @@ def environment() -> dict[str, Any]:
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": arguments.command_line(),
         "commit": version.commit(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},

@@ -10,6 +10,7 @@ import pytest
 
 from configs.locks import LockedError
 from launch.slurm.queue import SlurmError
+from launch.status import command as status
 from launch.submit import command
 from launch.sweep_folder import locked
 from submit_stubs import CONFIG, ROOT, SWEEP
@@ -70,13 +71,18 @@ def test_a_dry_run_shows_everything_and_writes_nothing(site, capsys, missing):
     assert not (site.folder / "sweep").exists() and not list((site.folder / "sent").iterdir())
 
 
-def test_a_refused_array_is_not_noted_and_comes_again(site):
+def test_a_refused_array_is_not_noted_and_comes_again(site, capsys):
     site.write("closed", "")
     with pytest.raises(SlurmError, match=r"sbatch refuses sweep/jobs/0001/job.sbatch: sbatch: error: invalid part"):
         site.submit()
     assert not site.sweep.sent()
+    status.main(["sweep"])
+    shown = capsys.readouterr().out
+    assert "sweep: not submitted: sbatch refuses sweep/jobs/0001/job.sbatch: sbatch: error: invalid" in shown
     (site.folder / "closed").unlink()
     assert len(site.resubmitted()) == 4
+    status.main(["sweep"])
+    assert "refuses" not in capsys.readouterr().out
 
 
 def test_two_at_once_do_not_submit_twice(site):
