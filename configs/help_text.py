@@ -7,7 +7,7 @@ import shutil
 from dataclasses import MISSING
 from typing import Any
 
-from configs.schema import Option, Section, attribute_docs, describe
+from configs.schema import Option, Section, attribute_docs
 from configs.yaml_text import dump
 
 
@@ -52,8 +52,8 @@ def _add_section(parser: argparse.ArgumentParser, section: Section, title: str, 
 
 def _metavar(option: Option) -> str:
     if option.default is MISSING:
-        return f"{describe(option.hint)} (required)"
-    return f"{describe(option.hint)} = {dump(_rounded(option.default), flow=True)}"
+        return f"{option.notation} (required)"
+    return f"{option.notation} = {dump(_rounded(option.default), flow=True)}"
 
 
 def _rounded(value: Any) -> Any:

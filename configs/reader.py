@@ -7,6 +7,7 @@ import difflib
 import io
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, NoReturn, TypeVar
@@ -16,7 +17,7 @@ import yaml
 from configs import yaml_text
 from configs.errors import ExitCode, UsageError, UserError
 from configs.help_text import help_text
-from configs.schema import Section, describe, schema
+from configs.schema import Section, schema, takes_list
 from configs.shown import printable
 from configs.stopping import StoppedError
 from configs.values import typed
@@ -50,12 +51,12 @@ def read(
     if not {"-h", "--help"}.isdisjoint(words):
         sys.stdout.write(help_text(root, prog, description))
         raise SystemExit(0)
-    flags = [(key, value) for key, value in _flags(words) if not key.startswith("_")]
-    files = [_value("config", value, "FILE") for key, value in flags if key == "config"]
+    flags = [(key, values) for key, values in _flags(words) if not key.startswith("_")]
+    files = [_single("config", values, "FILE") for key, values in flags if key == "config"]
     entries = [entry for path in files for entry in _file_entries(path, root, other_sections)]
-    for key, value in flags:
-        if key != "config" and (key, value) != ("print_config", None):
-            entries += _flag_entries(key, value, root)
+    for key, values in flags:
+        if key != "config" and (key, values) != ("print_config", ()):
+            entries += _flag_entries(key, values, root)
     config: T = _build(root, entries)
     if "--print_config" in words:
         utf8 = str(getattr(sys.stdout, "encoding", None)).lower() in ("utf-8", "utf8")
@@ -137,28 +138,31 @@ def _exit(message: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
-def _flags(words: list[str]) -> Iterator[tuple[str, str | None]]:
-    """Split `--key value`, `--key=value` into pairs; the value is None where it is missing."""
-    rest = iter(words)
-    waiting = next(rest, None)
-    while waiting is not None:
-        word, waiting = waiting, next(rest, None)
+def _flags(words: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Split `--key value ...`, `--key=value` into keys and their values, of which a list may have several."""
+    rest = deque(words)
+    while rest:
+        word = rest.popleft()
         if not word.startswith("--") or word == "--":
-            raise UsageError(f"unexpected argument {word}; options are written --key value or --key=value")
+            raise _unexpected(word)
         key, separator, value = word[2:].partition("=")
-        if separator:
-            yield key, value
-        elif key == "print_config" or waiting is None or waiting.startswith("--"):
-            yield key, None
-        else:
-            yield key, waiting
-            waiting = next(rest, None)
+        values = [value] if separator else []
+        while not separator and key != "print_config" and rest and not rest[0].startswith("--"):
+            values.append(rest.popleft())
+        yield key, tuple(values)
 
 
-def _value(key: str, value: str | None, expected: str) -> str:
-    if value is None:
+def _unexpected(word: str) -> UsageError:
+    return UsageError(f"unexpected argument {word}; options are written --key value or --key=value")
+
+
+def _single(key: str, values: tuple[str, ...], expected: str) -> str:
+    """Return the value of an option that takes one; what begins with a bracket may hold spaces."""
+    if not values:
         raise UsageError(f"--{key} needs a value; expected {expected}")
-    return value
+    if len(values) > 1 and not values[0].startswith(yaml_text.BRACKETS):
+        raise _unexpected(values[1])
+    return " ".join(values)
 
 
 def _file_entries(path: str, root: Section, other_sections: bool) -> Iterator[Entry]:
@@ -175,14 +179,17 @@ def _file_entries(path: str, root: Section, other_sections: bool) -> Iterator[En
             raise UsageError(f"{entry.where}: unknown key {entry.key}; {_suggestion(entry.key, root)}")
 
 
-def _flag_entries(key: str, value: str | None, root: Section) -> list[Entry]:
+def _flag_entries(key: str, values: tuple[str, ...], root: Section) -> list[Entry]:
     sections = {section.key: section for section in root.sections() if section.key}
-    hints = {option.key: describe(option.hint) for option in root.options()}
-    if value is None and any(option.key == key and option.hint is bool for option in root.options()):
-        value = "true"
+    hints = {option.key: option for option in root.options()}
+    if not values and key in hints and hints[key].hint is bool:
+        values = ("true",)
     if key not in sections and key not in hints:
         raise UsageError(f"unknown option --{key}; {_suggestion(key, root, '--')}")
-    text = _value(key, value, hints.get(key, "{key: value}"))
+    if key in hints and takes_list(hints[key].hint) and values and not values[0].startswith(yaml_text.BRACKETS):
+        text = " ".join(values)
+        return [Entry(key, yaml_text.from_flag(text), raw=text, words=values)]
+    text = _single(key, values, hints[key].notation if key in hints else "{key: value}")
     node = yaml_text.from_flag(text)
     if key not in sections or not isinstance(node, yaml.MappingNode):
         return [Entry(key, node, raw=text)]
@@ -216,9 +223,7 @@ def _build(root: Section, entries: list[Entry]) -> Any:
         value = typed(entry, known[entry.key]) if entry.key in known else None
         given = {key: old for key, old in given.items() if not _overlap(key, entry.key)}
         given[entry.key], origin[entry.key] = value, entry
-    missing = [
-        f"{o.key} is missing: give --{o.key} {describe(o.hint)}, or set it in a file" for o in root.missing(given)
-    ]
+    missing = [f"{o.key} is missing: give --{o.key} {o.notation}, or set it in a file" for o in root.missing(given)]
     if missing:
         raise UsageError("\n".join(missing))
     try:

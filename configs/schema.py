@@ -11,6 +11,8 @@ from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+SQUARE = "square"
+"""Metadata of a field with two numbers for which one may be given."""
 _NAMES = {bool: "true|false", str: "text", NoneType: "null", Any: "any"}
 
 
@@ -21,6 +23,13 @@ class Option:
     key: str
     hint: Any
     default: Any
+    square: bool = False
+    """Whether one number stands for a pair of it."""
+
+    @property
+    def notation(self) -> str:
+        """Its type in help and messages."""
+        return f"int|{describe(self.hint)}" if self.square else describe(self.hint)
 
     @property
     def required(self) -> bool:
@@ -90,7 +99,7 @@ def _member(declared: Field[Any], hint: Any, key: str, owner: Any) -> Option | S
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     nested = [kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)]
     if not nested:
-        return Option(key, hint, default)
+        return Option(key, hint, default, square=bool(declared.metadata.get(SQUARE)))
     optional = NoneType in kinds
     return schema(nested[0], key, optional=optional, default=None if optional and default is MISSING else default)
 
@@ -98,6 +107,12 @@ def _member(declared: Field[Any], hint: Any, key: str, owner: Any) -> Option | S
 def accepts(hint: Any, kind: type) -> bool:
     """Whether text (str) or null (NoneType) is a value of this type."""
     return hint in (Any, kind) or (get_origin(hint) in (Union, UnionType) and kind in get_args(hint))
+
+
+def takes_list(hint: Any) -> bool:
+    """Whether a list is a value of this type."""
+    origin = get_origin(hint)
+    return origin in (tuple, list) or (origin in (Union, UnionType) and any(map(takes_list, get_args(hint))))
 
 
 def describe(hint: Any) -> str:

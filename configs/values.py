@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from configs.errors import UsageError
-from configs.schema import Option, accepts, describe
+from configs.schema import Option, accepts
 from configs.yaml_text import BOOL, Entry
 
 
 def typed(entry: Entry, option: Option) -> Any:
     """Turn an entry into the type of its option. UsageError: none of its readings is of that type."""
     for reading in entry.readings():
-        try:
-            return coerce(option.hint, reading)
-        except ValueError:
-            continue
+        with suppress(ValueError):
+            return coerce(option.hint, [reading] * 2 if option.square and type(reading) is int else reading)
     quotable = entry.node.tag == BOOL and accepts(option.hint, str)
     hint = f'; quote it if it is text: "{entry.shown}"' if quotable else ""
-    raise UsageError(f"{entry.label} is {entry.shown}; expected {describe(option.hint)}{hint}")
+    raise UsageError(f"{entry.label} is {entry.shown}; expected {option.notation}{hint}")
 
 
 def coerce(hint: Any, found: Any) -> Any:

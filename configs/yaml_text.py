@@ -26,6 +26,8 @@ _PATTERNS = {
 _AMBIGUOUS = {"yes", "no", "on", "off"}
 STREAMS = ("/dev/fd/", "/dev/stdin")
 """Pipes that a shell makes, as of <(...), and that end."""
+BRACKETS = ("[", "(", "{")
+"""What lists and mappings on the command line begin with."""
 LARGEST = 100_000
 """Values that a file may hold."""
 
@@ -57,6 +59,8 @@ class Entry:
     node: yaml.Node
     where: str = ""
     raw: str | None = None
+    words: tuple[str, ...] = ()
+    """The words of a list on the command line: 9 19 39, or 9,19,39 as one of them."""
 
     @property
     def label(self) -> str:
@@ -76,7 +80,17 @@ class Entry:
         if self.node.tag == NULL:
             return [None]
         as_text = {INT, FLOAT} if self.where else {INT, FLOAT, BOOL}
-        return [plain(self.node), plain(self.node, as_text)] + ([] if self.raw is None else [self.raw])
+        whole = [plain(self.node), plain(self.node, as_text)] + ([] if self.raw is None else [self.raw])
+        return (whole if len(self.words) < 2 else []) + self._lists(as_text)
+
+    def _lists(self, as_text: Set[str]) -> list[Any]:
+        """What the words are as a list, and as a list of lists: a,b c,d."""
+        split = [[part.strip() for part in word.strip(",").split(",")] for word in self.words]
+        flat = (
+            [part for parts in split for part in parts] if len(split) == 1 else [word.strip(",") for word in self.words]
+        )
+        readings = [[plain(from_flag(part), tags) for part in flat] for tags in (frozenset(), as_text) if split]
+        return readings + [[[plain(from_flag(part), as_text) for part in parts] for parts in split]] * bool(split)
 
 
 def plain(node: yaml.Node, as_text: Set[str] = frozenset()) -> Any:
@@ -122,7 +136,7 @@ def load(path: str) -> yaml.MappingNode:
 
 def from_flag(text: str) -> yaml.Node:
     """Parse a command-line value: [a list], (a tuple), {a: mapping}, also as Python prints them, or a scalar."""
-    if text[:1] in ("[", "(", "{"):
+    if text.startswith(BRACKETS):
         flow = f"[{text[1:-1]}]" if text[0] == "(" and text[-1] == ")" else text
         with suppress(yaml.YAMLError, UsageError, RecursionError):  # otherwise it is text that begins with a bracket
             node = yaml.compose(flow, _Loader)

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from configs import resources
 from configs.errors import require
+from configs.schema import SQUARE
 
 LARGEST_BATCH = 2**20  # images; more would only ask for memory that no machine has
 MAX_SEED = 2**63
@@ -164,8 +165,8 @@ class DataSpec:
     classes: tuple[str, ...] | None = None
     """Names of the classes, from label 0 on, for idx and food11. null: idx knows those of Fashion-MNIST, and otherwise
     takes 0 to 9; food11 reads classes.txt."""
-    image_size: tuple[int, int]
-    """Height and width that the network sees, in pixels."""
+    image_size: tuple[int, int] = field(metadata={SQUARE: True})
+    """Height and width that the network sees, in pixels; one number for both."""
     mean: tuple[float, ...]
     """Mean per channel in [0, 1] that is subtracted; its length is the number of channels (1: grey, 3: RGB)."""
     std: tuple[float, ...]

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from configs import yaml_text
+from configs.arguments import Items
 from configs.errors import UsageError
 from models.own import registry
 from models.spec import ModelSpec, names_file
@@ -18,8 +19,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     meaning = "a network's name, my_net.py:StudentNet, a saved .safetensors file or a state dict"
     parser.add_argument("--model", required=True, help=meaning)
     parser.add_argument("--num_classes", type=int, help="needed unless --model is a file")
-    parser.add_argument("--input", type=int, nargs=3, metavar=("C", "H", "W"), help="channels, height, width; likewise")
-    parser.add_argument("--widths", type=int, nargs="+", help="channels per stage or block")
+    parser.add_argument(
+        "--input", action=Items, kind=int, count=3, metavar="C H W", help="channels, height, width; likewise"
+    )
+    parser.add_argument("--widths", action=Items, kind=int, metavar="N ...", help="channels per stage or block")
     parser.add_argument("--depth", type=int, help="layers of resnet_small and resnet_cifar")
     parser.add_argument(
         "--stem", choices=("auto", "keep", "small"), default="auto", help="first layers of torchvision's and timm's"

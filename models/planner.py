@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from configs.arguments import Parser
+from configs.arguments import Items, Parser
 from configs.errors import UsageError
 from configs.reader import command
 from models import network_arguments
@@ -42,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cost_normalised", action="store_true", help="compare importance per saved cost")
     parser.add_argument("--floor", type=float, default=defaults["floor"], help="share of a width that stays")
     parser.add_argument("--round_to", type=int, default=defaults["round_to"], help="widths are multiples of this")
-    parser.add_argument("--ignored_layers", nargs="+", default=(), help="layers or blocks that keep their outputs")
+    parser.add_argument(
+        "--ignored_layers", action=Items, kind=str, default=(), help="layers or blocks that keep their outputs"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the network's weights and of importance random")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     return parser

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.arguments import Parser
+from configs.arguments import NUMBERS, Items, Parser
 from configs.errors import InputError, UsageError
 from models.spec import ModelSpec
 
@@ -70,26 +71,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--architecture", metavar="NAME", help="such as torchvision/resnet18 (default: recognised)")
     parser.add_argument(
         "--input",
-        type=int,
-        nargs=3,
-        metavar=("C", "H", "W"),
+        action=Items,
+        kind=int,
+        count=3,
+        metavar="C H W",
         help="channels, height and width of its images; not needed for published weights or where the data set says",
     )
     parser.add_argument(
         "--stem", choices=("auto", "keep", "small"), default="auto", help="first layers (default: what fits)"
     )
     parser.add_argument("--depth", type=int, help="layers of resnet_small or resnet_cifar (default: counted)")
-    parser.add_argument("--widths", type=int, nargs="+", help="channels per stage of our own networks")
+    parser.add_argument(
+        "--widths", action=Items, kind=int, metavar="N ...", help="channels per stage of our own networks"
+    )
     parser.add_argument(
         "--classes", metavar="A,B,...|FILE", help="names in the order of the logits, or a file of a name a line"
     )
     parser.add_argument(
         "--mean",
-        type=float,
-        nargs="+",
+        action=Items,
+        kind=float,
+        metavar="M ...",
         help="per channel, in [0, 1] (default: the data set's, the published, ImageNet's)",
     )
-    parser.add_argument("--std", type=float, nargs="+", help="likewise")
+    parser.add_argument("--std", action=Items, kind=float, metavar="S ...", help="likewise")
     parser.add_argument("--eval_crop", type=float, help="central share that is evaluated, such as 0.875 (default: all)")
     parser.add_argument("--entry", help="entry of the checkpoint to take, such as ema (default: the usual ones)")
     return parser
@@ -99,12 +104,15 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Take --config and --data options out."""
     own: list[str] = []
     data: list[str] = []
-    rest = iter(words)
-    for word in rest:
+    rest = deque(words)
+    while rest:
+        word = rest.popleft()
         if word.partition("=")[0] == "--config" or word.startswith(("--data.", "--data=")) or word == "--data":
             data.append(word)
-            if "=" not in word:
-                data += [value for value in (next(rest, None),) if value is not None]
+            if "=" not in word and rest:
+                data.append(rest.popleft())
+            while data[-1] != word and rest and NUMBERS.fullmatch(data[-1]) and NUMBERS.fullmatch(rest[0]):
+                data.append(rest.popleft())  # a list such as 96 96
         else:
             own.append(word)
     return own, data

@@ -1,12 +1,13 @@
 """Command lines that do not hold."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
-from configs.arguments import Parser, command_line, last_value, take
+from configs.arguments import Items, Parser, command_line, last_value, take
 from configs.errors import UsageError
 
 
@@ -33,6 +34,34 @@ def test_what_is_wrong_is_a_usage_error_that_names_the_program():
 )
 def test_the_last_value_of_an_option_counts(line, value):
     assert last_value(line.split(), "--run_dir") == value
+
+
+@pytest.mark.parametrize(
+    "line", ["9 19 39 net.pth", "9,19,39 net.pth", "[9,19,39] net.pth", "[9, 19, 39] net.pth", "9, 19, 39 net.pth"]
+)
+def test_a_list_of_numbers_ends_where_something_else_begins(line):
+    parser = Parser(prog="p")
+    parser.add_argument("--sizes", action=Items, kind=int, count=3)
+    parser.add_argument("file")
+    found = parser.parse_args(["--sizes", *line.split()])
+    assert (found.sizes, found.file) == ([9, 19, 39], "net.pth")
+    joined = parser.parse_args(["net.pth", "--sizes=9,19,39"])
+    assert (joined.sizes, joined.file) == ([9, 19, 39], "net.pth")
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("--sizes 1 2", "expected 3 values, found '1 2'"),
+        ("--sizes 1 2 3.5", "invalid int value: '1 2 3.5'"),
+        ("--sizes", "expected one argument"),
+    ],
+)
+def test_a_list_that_does_not_hold_is_named(line, named):
+    parser = Parser(prog="p")
+    parser.add_argument("--sizes", action=Items, kind=int, count=3)
+    with pytest.raises(UsageError, match=re.escape(named)):
+        parser.parse_args(line.split())
 
 
 def test_the_whole_command_is_remembered_of_a_process_and_of_a_caller_in_python():

@@ -18,6 +18,9 @@ from configs.errors import InputError, UsageError
 from configs.reader import command, dump, flat, read
 from data_pipes.spec import AugmentSpec, DataSpec
 from models.spec import ModelSpec
+from train.config import DistillConfig
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -287,7 +290,7 @@ def test_missing_file(write):
 def test_missing_keys_are_all_named_with_the_way_to_give_them(write):
     text = message("--config", write("data: {source: digits}\n"), cls=OnlyData)
     assert text.splitlines() == [
-        "data.image_size is missing: give --data.image_size [int, int], or set it in a file",
+        "data.image_size is missing: give --data.image_size int|[int, int], or set it in a file",
         "data.mean is missing: give --data.mean [float, ...], or set it in a file",
         "data.std is missing: give --data.std [float, ...], or set it in a file",
     ]
@@ -335,6 +338,57 @@ def test_message_of_the_dataclass_is_kept_and_finds_its_line(write):
 def test_errors_on_the_command_line(words, expected, capsys):
     assert message(*words).startswith(expected)
     assert capsys.readouterr() == ("", "")  # no usage dump
+
+
+# lists on the command line
+
+
+@pytest.mark.parametrize("words", [["9", "19"], ["9,19"], ["9,", "19"], ["[9,19]"], ["[9,", "19]"], ["(9, 19)"]])
+def test_a_list_is_given_in_words_or_with_commas_in_brackets_or_without(words):
+    assert run("--name", "a", "--sizes", *words, "--epochs", "3") == Run(name="a", sizes=(9, 19), epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("words", "tags"),
+    [
+        (["ice cream", "7"], ("ice cream", "7")),
+        (["ice cream,tea"], ("ice cream", "tea")),
+        (["one"], ("one",)),
+        (["true", "null"], ("true", None)),
+    ],
+)
+def test_a_list_of_text_keeps_its_words(words, tags):
+    if None in tags:
+        assert message("--name=a", "--tags", *words) == "--tags is true null; expected [text, ...]"
+    else:
+        assert run("--name=a", "--tags", *words).tags == tags
+
+
+def test_a_list_of_pairs_is_pairs_with_commas():
+    words = ["--config", str(ROOT / "configs" / "digits" / "distill.yaml"), "--distill.layers", "a,b", "c,d"]
+    assert read(DistillConfig, words, prog="x", description="").distill.layers == (("a", "b"), ("c", "d"))
+
+
+@pytest.mark.parametrize("words", [["9"], ["9", "19", "29"], ["9", "x"], ["9,1.5"]])
+def test_a_list_of_another_length_or_type_is_refused(words):
+    assert message("--name=a", "--sizes", *words) == f"--sizes is {' '.join(words)}; expected [int, int]"
+
+
+def test_only_a_list_takes_several_words(write):
+    assert message("--name=a", "--epochs", "3", "4").startswith("unexpected argument 4;")
+    assert message("--name=a", "--sizes=9", "19").startswith("unexpected argument 19;")
+    assert message("--config", write("name: a\n"), "b.yaml").startswith("unexpected argument b.yaml;")
+
+
+def test_one_number_is_both_sides_of_an_image_and_of_nothing_else(write):
+    path = write(DATA)
+    for words in (["--data.image_size", "96"], ["--data.image_size=96"], ["--data.image_size", "[96,", "96]"]):
+        assert run("--config", path, *words, cls=OnlyData).data.image_size == (96, 96)
+    assert run("--config", write(DATA.replace("[32, 32]", "48")), cls=OnlyData).data.image_size == (48, 48)
+    assert "--data.image_size is true; expected int|[int, int]" in message(
+        "--config", path, "--data.image_size", "true", cls=OnlyData
+    )
+    assert "crop_scale" in message("--config", path, "--data.augment.crop_scale", "0.5", cls=OnlyData)
 
 
 # a command that reads part of a config
