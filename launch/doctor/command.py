@@ -1,4 +1,4 @@
-"""What this machine can do: python -m launch.doctor [--config FILE ...] [--data.root DIR] [--json]
+"""What this machine can do: python -m launch.doctor [--config FILE ...] [--data.source S] [--data.root DIR] [--json]
 
 For a person who is about to start, or whose run is slow: a line for each thing that matters, with what to do about it,
 then which executor each config would get here, and why. Exit code 1 only where nothing at all can run.
@@ -22,6 +22,7 @@ from rich.text import Text
 from configs.arguments import Parser
 from configs.home import cache_folder
 from configs.tables import PlainConsole, plain_table
+from data_pipes.spec import SOURCES
 from launch.doctor import forecast, gpus, machine, software
 from launch.doctor.checks import Check
 from launch.doctor.forecast import Forecast
@@ -37,6 +38,8 @@ def parser() -> argparse.ArgumentParser:
     meaning = "a training config, for which the data set is looked at too; repeatable, each is judged by itself"
     made.add_argument("--config", action="append", default=[], metavar="FILE", help=meaning)
     made.add_argument("--data.root", dest="root", metavar="DIR", help="the folder of the data set, instead of theirs")
+    meaning = f"the kind of the data set, likewise; without --config, it is judged by itself: {', '.join(SOURCES)}"
+    made.add_argument("--data.source", dest="source", metavar="SOURCE", help=meaning)
     made.add_argument("--json", action="store_true", help="print one JSON object")
     return made
 
@@ -44,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report. Exit code 1 if there is a problem, which stops every run."""
     options = parser().parse_args(argv)
-    configs = forecast.read_configs(options.config, options.root)
+    configs = forecast.read_configs(options.config, options.root, options.source)
     start_logging(main_process=True)
     checks, forecasts = examine(configs)
     if options.json:

@@ -58,10 +58,15 @@ class Forecast:
     reason: str
 
 
-def read_configs(files: Sequence[str], root: str | None) -> list[TrainingConfig]:
-    """These configs, or without any those that come with the code. UsageError for one that is wrong. Free of torch."""
+def read_configs(files: Sequence[str], root: str | None, source: str | None = None) -> list[TrainingConfig]:
+    """These configs with the data that are named, the named data alone, or else the configs that come with the code.
+
+    UsageError for one that is wrong. Free of torch.
+    """
     if files:
-        return [TrainingConfig(file, _read(file, root), given=True) for file in files]
+        return [TrainingConfig(file, _read(file, root, source), given=True) for file in files]
+    if source is not None:
+        return [TrainingConfig(f"--data.source {source}", _read(_like(source), root, source), given=True)]
     shipped = [file for file in sorted(CONFIGS.glob("*/*.yaml")) if _trains(file)]
     return [TrainingConfig(f"{f.parent.name}/{f.stem}", _read(str(f), root), given=False) for f in shipped]
 
@@ -72,8 +77,15 @@ def _trains(file: Path) -> bool:
     return isinstance(data, dict) and "source" in data
 
 
-def _read(file: str, root: str | None) -> DataSpec:
-    words = ["--config", file, *([] if root is None else ["--data.root", root])]
+def _like(source: str) -> str:
+    """The shipped config of a source, whose size and normalisation stand for those of the data set."""
+    shipped = [str(file) for file in sorted(CONFIGS.glob("*/teacher.yaml"))]
+    return next((file for file in shipped if _read(file, None).source == source), shipped[0])
+
+
+def _read(file: str, root: str | None, source: str | None = None) -> DataSpec:
+    named = {"--data.root": root, "--data.source": source}
+    words = ["--config", file, *(word for key, value in named.items() if value is not None for word in (key, value))]
     return reader.read(Config, words, prog="python -m launch.doctor", description="", other_sections=True).data
 
 

@@ -30,7 +30,7 @@ COMMANDS: dict[str, type[RunSpec]] = {
 
 def test_all_data_sets_have_both_stages() -> None:
     names = {(file.parent.name, file.stem) for file in FILES}
-    assert names >= {(d, s) for d in ("digits", "fashion_mnist", "cifar10", "food11") for s in STAGES}
+    assert names >= {(d, s) for d in ("digits", "fashion_mnist", "cifar10", "food11", "photos") for s in STAGES}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
@@ -50,6 +50,21 @@ def test_other_commands_take_the_same_file(cls: type, file: Path) -> None:
     words += [] if cls is PreviewConfig else ["--run_dir", "runs/x"]
     config = reader.read(cls, words, prog="x", description="x", other_sections=True)
     assert config.data.source == yaml.safe_load(file.read_text())["data"]["source"]
+
+
+def test_photographs_are_never_upside_down_and_take_at_most_100_epochs() -> None:
+    files = {file.stem: file for file in FILES if file.parent.name == "photos"}
+    assert files.keys() == {"teacher", "distill", "compress"}
+    configs = [reader.read(STAGES[stem], ["--config", str(files[stem])], prog="x", description="x") for stem in STAGES]
+    whole = reader.read(CompressConfig, ["--config", str(files["compress"])], prog="x", description="x")
+    for config in (*configs, whole.training(), whole.distillation(), whole.cutting()):
+        assert config is not None
+        augment = config.data.augment
+        assert augment.vertical_flip == 0 and augment.rotation <= 15 and augment.affine == 0, config.run_dir
+        assert augment.horizontal_flip == 0.5 and augment.crop_scale is not None
+        assert config.epochs <= 100
+    cuts = whole.cutting()
+    assert cuts.epochs * (cuts.prune.steps - 1) + (cuts.final_epochs or 0) <= 100
 
 
 def test_the_recipe_of_the_best_food_student() -> None:

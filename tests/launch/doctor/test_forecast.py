@@ -55,6 +55,15 @@ def test_named_configs_are_each_read_by_themselves_with_the_folder_that_was_give
     assert one.spec.root == "elsewhere" and forecast.read_configs([one.name], None)[0].spec.root is None
 
 
+def test_a_source_alone_is_judged_with_the_settings_of_the_config_that_ships_for_it():
+    (one,) = forecast.read_configs([], "photos", "folder")
+    assert (one.name, one.given, one.spec.source, one.spec.root) == ("--data.source folder", True, "folder", "photos")
+    food = str(forecast.CONFIGS / "food11" / "teacher.yaml")
+    assert forecast.read_configs([food], "photos", "folder")[0].spec.source == "folder"
+    with pytest.raises(UsageError, match=r"data\.source is photos; expected digits"):
+        forecast.read_configs([], None, "photos")
+
+
 def test_a_named_config_that_is_wrong_is_an_error_with_its_place(tmp_path):
     with pytest.raises(UsageError, match=r"own\.yaml, line 2: data\.executor is dally"):
         forecast.read_configs([config(tmp_path, executor="dally")], None)
