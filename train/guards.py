@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from configs.errors import InputError, NonFiniteError
+from configs.figures import percent
 from data_pipes.batch import Batch
 from data_pipes.sources.folders import composed
 from train.evaluate.metrics import wilson
@@ -66,8 +67,9 @@ def require_accuracy(correct: int, count: int, recorded: float, split: str) -> N
     upper = wilson(correct, count, z=3.29)[1]
     if upper < recorded - TOLERANCE:
         raise InputError(
-            f"the teacher gets {correct / count:.1%} of {count} {split} images right, but its file records "
-            f"{recorded:.1%}: wrong data, size, normalisation or weights. distill.teacher_check 0 goes on anyway"
+            f"the teacher gets {percent(correct / count, 1)} of {count} {split} images right, but its file records "
+            f"{percent(recorded, 1)}: wrong data, size, normalisation or weights. distill.teacher_check 0 goes on "
+            "anyway"
         )
 
 

@@ -18,6 +18,7 @@ from data_pipes.spec import DataSpec
 from train import guards
 from train.config import TrainConfig
 from train.processes import by_main, dtype_of, image_dtype_of, main_first
+from train.progress import say_once
 
 logger = logging.getLogger(__name__)
 EVAL_BATCH = 256
@@ -55,7 +56,8 @@ def say(*splits: Samples | None) -> None:
     present = [samples for samples in splits if samples is not None]
     classes = present[0].classes
     sizes = ", ".join(f"{len(samples):,} {samples.split}" for samples in present)
-    logger.info("data: %d classes (%s), %s images", len(classes), some(classes, NAMED), sizes)
+    text = f"data: {len(classes)} classes ({some(classes, NAMED)}), {sizes} images"
+    say_once(logger, text, key=f"{classes} {[len(samples) for samples in present if samples.split != 'test']}")
 
 
 def load_test(accelerator: Accelerator, spec: DataSpec) -> Samples | None:

@@ -12,6 +12,7 @@ from accelerate.utils import broadcast
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor
 
+from configs.figures import duration, percent
 from configs.stopping import StoppedError
 from data_pipes.batch import Batch
 from data_pipes.executors.choice import Choice
@@ -23,7 +24,7 @@ from train.config import TrainConfig
 from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import Scores
 from train.processes import asked_to_stop, require_going_on
-from train.progress import Bar
+from train.progress import Bar, Pace
 from train.run_folder import status
 from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
@@ -86,6 +87,7 @@ class Loop:
     """The test split, read once, at the end. None: the data set has none, or config.test is false."""
     tracker: Tracker | None
     """None on all but the main process."""
+    pace: Pace = field(default_factory=Pace)
     extensions: tuple[Extension, ...] = ()
     """Schedule and patience count from the beginning of the newest."""
 
@@ -95,8 +97,8 @@ class Loop:
             while not self.finished:
                 require_going_on(self.accelerator)
                 started = time.monotonic()
-                self._train_epoch(bar)
-                self._end_epoch(started)
+                loss = self._train_epoch(bar)
+                self._end_epoch(started, loss)
 
     def close(self) -> None:
         """End the loaders' threads."""
@@ -113,20 +115,33 @@ class Loop:
         exhausted = patience > 0 and progress.epoch - max(progress.best_epoch, first_epoch - 1) > patience
         return progress.epoch >= self.config.epochs or exhausted
 
-    def _train_epoch(self, bar: Bar) -> None:
+    def _train_epoch(self, bar: Bar) -> float:
+        """Train to the end of the epoch; return the mean loss of its steps that were taken here, over processes."""
         progress, window, turn = self.state.progress, self._window(), 0
+        whole = self._window()
         self.step.model.train()
         if self.step.teacher is not None:
             self.step.teacher.begin(progress.epoch)
         for batch in self.train_loader.epoch(progress.epoch, first_step=progress.step):
-            window.add(self._micro_step(batch, turn))
+            measurements = self._micro_step(batch, turn)
+            window.add(measurements)
+            whole.add({"loss": measurements["loss"]})
             turn = (turn + 1) % self.layout.accumulation
             if turn == 0:
                 self._count_step()
                 bar.show(progress.epoch, self.config.epochs, progress.step)
+                self._estimate()
                 window = self._log_and_save(window)
         self._check(window)
         window.stop_clock(progress)
+        return whole.means(self.accelerator)["train/loss"]
+
+    def _estimate(self) -> None:
+        """Say once how long the run will take, after its first steps."""
+        steps = self.config.epochs * self.train_loader.steps
+        left = self.pace.left(self.state.progress.total_steps, steps, time.monotonic())
+        if left is not None:
+            logger.info("about %s left for all %d epochs", duration(left), self.config.epochs)
 
     def _micro_step(self, batch: Batch, turn: int) -> dict[str, Tensor]:
         total_steps = self.state.progress.total_steps
@@ -164,7 +179,7 @@ class Loop:
         if self.state.ema is not None:
             self.state.ema.update(self.state.student.net, step=progress.total_steps)
 
-    def _end_epoch(self, started: float) -> None:
+    def _end_epoch(self, started: float, loss: float) -> None:
         progress = self.state.progress
         guards.require_finite_weights(self.state.student, progress.total_steps)
         scores = self.validate()
@@ -177,8 +192,8 @@ class Loop:
         rate = progress.images / max(progress.train_seconds, 1e-9)
         star = "  best so far" if better else ""
         logger.info(
-            "epoch %d/%d  validation %.2f %%  %.0f images/s%s",
-            progress.epoch, self.config.epochs, 100 * scores.accuracy, rate, star,
+            "epoch %d/%d  loss %.4f  validation %s  %.0f images/s%s",
+            progress.epoch, self.config.epochs, loss, percent(scores.accuracy), rate, star,
         )  # fmt: skip
         self._save()
         if self.accelerator.is_main_process:

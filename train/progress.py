@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,7 @@ from configs.shown import printable
 from configs.tables import PlainConsole
 
 logger = logging.getLogger(__name__)
+FIRST_STEPS, FIRST_SECONDS = 5, 10.0
 console = PlainConsole(stderr=True)
 
 
@@ -32,8 +34,48 @@ def start_logging(main_process: bool) -> None:
     pretty = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
     pretty.setFormatter(Printable("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[pretty if console.is_terminal else plain], force=True)
+    logging.getLogger("timm").setLevel(logging.ERROR)  # it warns of settings that are ours to choose
+    _said.clear()
     for package in ("data_pipes", "models", "train"):
         logging.getLogger(package).setLevel(logging.INFO if main_process else logging.WARNING)
+
+
+_said: set[str] = set()
+
+
+def say_once(to: logging.Logger, text: str, key: str | None = None) -> None:
+    """Log what holds for all stages of a chain with the first of them. key: what is compared; None: the text."""
+    mark = key or text
+    if mark not in _said:
+        to.info("%s", text)
+    _said.add(mark)
+
+
+@dataclass(slots=True)
+class Pace:
+    """The time of the first steps, from which that of the whole run is estimated, once."""
+
+    first: int | None = None
+    """Steps that were done when the clock started: the very first step here is not timed, as it loads libraries."""
+    began: float = 0.0
+    told: bool = False
+
+    def left(self, done: int, steps: int, now: float) -> float | None:
+        """Return the seconds that are left, once, after FIRST_STEPS and FIRST_SECONDS, unless they are few.
+
+        Args:
+            done: Steps taken, of the whole run.
+            steps: Steps of the whole run.
+            now: Seconds of a clock.
+        """
+        if self.first is None:
+            self.first, self.began = done, now
+        elapsed, taken = now - self.began, done - self.first
+        if self.told or taken < FIRST_STEPS or elapsed < FIRST_SECONDS:
+            return None
+        self.told = True
+        left = (steps - done) * elapsed / taken
+        return left if left >= FIRST_SECONDS else None
 
 
 class Bar:

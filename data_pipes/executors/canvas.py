@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from configs import resources
 from configs.errors import UsageError
+from configs.figures import percent
 from configs.home import cache_folder
 from data_pipes.executors import canvas_file
 from data_pipes.executors.canvas_file import CanvasFile, Writer
@@ -124,8 +125,8 @@ def _require_memory(shape: tuple[int, ...]) -> None:
     shared = f" in each of {processes} processes" if processes > 1 else ""
     raise UsageError(
         f"{count:,} images decoded to {height} x {width} take {need:,} bytes of memory{shared}, more than "
-        f"{MEMORY_SHARE:.0%} of the {available:,} bytes that are available: decode them for each batch (data.executor "
-        f"host, or data.dali.feed files), or choose a smaller data.canvas_scale or data.image_size"
+        f"{percent(MEMORY_SHARE, 0)} of the {available:,} bytes that are available: decode them for each batch "
+        f"(data.executor host, or data.dali.feed files), or choose a smaller data.canvas_scale or data.image_size"
     )
 
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Literal
 
 from configs.errors import UsageError
+from configs.figures import percent
 from data_pipes.spec import DataSpec
 
 RAW_SIDE = 64  # images up to this side are kept decoded: their cost is per image rather than per pixel
@@ -120,7 +121,9 @@ def _dali(spec: DataSpec, images: Images, device: Device) -> Choice:
         return Choice(
             name="dali", feed="canvas", reason=f"{asked}, in whose memory {_gigabytes(spec, images)} of images fit"
         )
-    reason = f"{asked}; {_gigabytes(spec, images)} of images are more than {DEVICE_SHARE:.0%} of its free memory"
+    reason = (
+        f"{asked}; {_gigabytes(spec, images)} of images are more than {percent(DEVICE_SHARE, 0)} of its free memory"
+    )
     return Choice(name="dali", feed="files", reason=f"{reason}, so files are decoded for each batch")
 
 

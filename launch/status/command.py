@@ -56,6 +56,9 @@ def parser() -> argparse.ArgumentParser:
     looks.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw accuracy against what varies: .png, .pdf or .svg"
     )
+    made.add_argument(
+        "--test", action="store_true", help="show accuracy on test for a sweep, too; choose by validation"
+    )
     known = ", ".join(ORDERS)
     made.add_argument(
         "--sort", metavar="KEY", help=f"{known}, or a key that a sweep varies; a sweep begins with its best"
@@ -71,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.plot is not None and options.plot.suffix not in PICTURES:
         raise UsageError(f"--plot is {options.plot}; expected a file that ends with {', '.join(PICTURES)}")
     if options.watch is not None:
-        watch(options.folder, options.sort, options.watch)
+        watch(options.folder, options.sort, options.watch, test=options.test)
         return
-    found = look(options.folder, options.sort)
+    found = look(options.folder, options.sort, test=options.test)
     if options.json:
         sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
         return
@@ -85,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{options.plot} shows {len([run for run in found.rows if run.validation is not None])} runs")
 
 
-def look(folder: Path, order: str | None) -> Found:
+def look(folder: Path, order: str | None, *, test: bool = False) -> Found:
     """Read all run folders. InputError: there are none. UsageError: they cannot be sorted like this."""
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder")
@@ -96,14 +99,15 @@ def look(folder: Path, order: str | None) -> Found:
     found = Found(folder, rows, faults)
     if order is not None and order not in (*ORDERS, *found.varied):
         raise UsageError(f"--sort is {order}; {suggestion(order, [*ORDERS, *found.varied])}")
-    return Found(folder, sorted(rows, key=_order(order, bool(found.varied))), faults)
+    asked = test or order == "test"
+    return Found(folder, sorted(rows, key=_order(order, bool(found.varied))), faults, asked)
 
 
-def watch(folder: Path, order: str | None, seconds: float) -> None:
+def watch(folder: Path, order: str | None, seconds: float, *, test: bool = False) -> None:
     """Show the table again every `seconds`, until Ctrl-C."""
     with suppress(KeyboardInterrupt):
         while True:
-            found, console = look(folder, order), _console()
+            found, console = look(folder, order, test=test), _console()
             console.clear()
             found.print(console)
             console.print(f"{time.strftime('%H:%M:%S')}, every {seconds:g} s; Ctrl-C ends")

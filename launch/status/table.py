@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from configs.figures import duration
 from configs.shown import printable
 from configs.tables import plain_table
 from launch.status.runs import Run
@@ -29,6 +30,8 @@ class Found:
     folder: Path
     rows: list[Run]
     faults: list[str]
+    test: bool = False
+    """Whether accuracy on test is shown for a sweep, too, whose points are chosen by validation."""
 
     @property
     def varied(self) -> list[str]:
@@ -67,17 +70,17 @@ class Found:
 
 
 def table(found: Found) -> Table:
-    """A row for each run and each stage; empty columns are left out."""
+    """A row for each run and each stage; empty columns are left out, and so is test of a sweep unless asked for."""
     varied, rows = found.varied, _with_stages(found)
     columns: dict[str, list[str]] = {"run": [name for name, _ in rows], "state": [run.state for _, run in rows]}
     columns |= {key: [run.overrides.get(key, "") for _, run in rows] for key in varied}
     columns |= {
-        "epoch": [_epochs(run) for _, run in rows],
         "validation %": [_percent(run.validation) for _, run in rows],
-        "test %": [_percent(run.test) for _, run in rows],
+        "test %": [_percent(run.test) if found.test or not varied else "" for _, run in rows],
+        "epoch": [_epochs(run) for _, run in rows],
         "parameters": ["" if run.parameters is None else f"{run.parameters:,}" for _, run in rows],
         "MACs": ["" if run.macs is None else f"{run.macs / 1e6:.2f} M" for _, run in rows],
-        "time left": [_duration(run.left) for _, run in rows],
+        "time left": [duration(run.left) for _, run in rows],
         "starts": [str(run.starts) if (run.starts or 1) > 1 else "" for _, run in rows],
     }
     shown = plain_table()
@@ -124,12 +127,3 @@ def _epochs(run: Run) -> str:
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

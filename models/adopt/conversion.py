@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError, UsageError
+from configs.figures import percent
 from models import artefact, counting, state_dicts
 from models.adopt import candidates, matching, normalisation, pretrained, weight_file
 from models.adopt.options import Options
@@ -127,7 +128,7 @@ def published(
 def summary(path: str, card: Card) -> str:
     """Return what was written, in a few lines."""
     scores = "".join(
-        f"\n{split} accuracy {score.accuracy:.2%} of {score.total:,}" for split, score in card.scores.items()
+        f"\n{split} accuracy {percent(score.accuracy)} of {score.total:,}" for split, score in card.scores.items()
     )
     numbers = card.classes == tuple(map(str, range(len(card.classes))))
     names = ", named by number (--classes names them)" if numbers else f": {', '.join(card.classes[:4])} ..."

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
+from configs.figures import percent
 from models.pruning.spec import Budget
 
 
@@ -74,7 +75,7 @@ class PrunePlan:
         lines = [f"{'cut':>5} {'parameters':>15} {'MACs':>17} {'of the budget':>14}"]
         rows = [(0, self.parameters, self.macs), *((i, c.parameters, c.macs) for i, c in enumerate(self.cuts, start=1))]
         for number, parameters, macs in rows:
-            lines.append(f"{number:>5} {parameters:>15,} {macs:>17,} {self.budget.used(parameters, macs):>13.2%}")
+            lines.append(f"{number:>5} {parameters:>15,} {macs:>17,} {percent(self.budget.used(parameters, macs)):>13}")
         longest = max(map(len, self.widths))
         lines += ["", f"{'layer':<{longest}} {'before':>8} {'after':>8}"]
         lines += [

@@ -24,7 +24,7 @@ def test_the_table_shows_each_cut_and_each_layer(capsys):
     planner.main([*RESNET, "--macs_budget", "10000000", "--steps", "2", "--ranking", "global", "--cost_normalised"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["cut", "parameters", "MACs", "of", "the", "budget"]
-    assert lines[1].split() == ["0", "272,186", "31,021,952", "310.22%"]
+    assert lines[1].split() == ["0", "272,186", "31,021,952", "310.22", "%"]
     assert lines[5].split() == ["layer", "before", "after"]
     assert lines[6].split()[:2] == ["conv1", "16"]
     assert len(lines) == 6 + 21

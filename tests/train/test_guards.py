@@ -113,7 +113,7 @@ def test_other_classes_are_refused(known, data, message):
 
 
 def test_an_accuracy_far_under_the_recorded_one_is_refused_with_both_numbers():
-    with pytest.raises(InputError, match=r"10\.0% of 500 validation images right.*records 95\.0%.*teacher_check 0"):
+    with pytest.raises(InputError, match=r"10\.0 % of 500 validation images right.*records 95\.0 %.*teacher_check 0"):
         guards.require_accuracy(50, 500, 0.95, "validation")
 
 

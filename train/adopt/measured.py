@@ -8,6 +8,7 @@ from dataclasses import replace
 from accelerate import Accelerator
 from torch import nn
 
+from configs.figures import percent
 from data_pipes.sources import source
 from data_pipes.spec import DataSpec
 from models import artefact
@@ -55,7 +56,7 @@ def scored(net: nn.Module, card: Card, data: DataSpec, accelerator: Accelerator)
     loader.close()
     net.to("cpu")
     low, high = wilson(scores.correct, scores.count)
-    logger.info("%.2f %% of %s %s images are right", 100 * scores.accuracy, f"{scores.count:,}", split)
+    logger.info("%s of %s %s images are right", percent(scores.accuracy), f"{scores.count:,}", split)
     if low <= 1 / len(samples.classes):
         logger.warning(
             "this is no better than chance (95 %% interval %.1f %% to %.1f %%): the order of the classes, mean, std, "

@@ -26,7 +26,7 @@ from models.spec import ModelSpec
 from train import table
 from train.adopt import on_the_fly
 from train.adopt.names import foreign, foreign_network
-from train.compress import preflight
+from train.compress import preflight, stages
 from train.compress.config import CompressConfig
 from train.evaluate import score_sheet
 from train.evaluate.config import EvaluateConfig
@@ -55,7 +55,7 @@ def run(config: CompressConfig) -> None:
         own_code.keep(config, folder, accelerator)
         config = _adopted(config, accelerator, folder)
         by_main(accelerator, lambda: preflight.require_possible(config))
-        stages = _train(config, accelerator)
+        trained = _train(config, accelerator)
         if folder.done.exists():
             finished.announce(accelerator, folder)
         else:
@@ -65,7 +65,7 @@ def run(config: CompressConfig) -> None:
             run.finish(result.read(folder.path))
     if accelerator.is_main_process:
         console = PlainConsole(width=table.WIDTH)
-        console.print(table.build([table.load(stage) for stage in stages]))
+        console.print(table.build([table.load(stage) for stage in trained]))
         text = f"Everything is in {folder.path}: model.safetensors{' and model.onnx' * config.onnx}."
         console.print(text)
     accelerator.end_training()
@@ -93,6 +93,8 @@ def _adopted(config: CompressConfig, accelerator: Accelerator, folder: RunDir) -
 def _train(config: CompressConfig, accelerator: Accelerator) -> list[Path]:
     """Train the teacher, the student and after the cuts; return their folders in order."""
     teaching, distillation, cuts = config.training(), config.distillation(), config.cutting()
+    for line in stages.plan(config):
+        logger.info("%s", line)
     if teaching is not None:
         logger.info("teacher: %s", teaching.run_dir)
         carry_out(teaching, "teacher", accelerator)

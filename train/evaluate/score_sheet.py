@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from rich.table import Table
 from rich.text import Text
 
+from configs.figures import percent
 from configs.tables import PlainConsole, plain_table
 from data_pipes.sources.samples import Samples
 from train import live_teacher, saved
@@ -106,7 +107,7 @@ def _summary(scores: Scores, samples: Samples, *, with_teacher: bool) -> Table:
     rows += [("agrees with the teacher", scores.agreed)] if with_teacher else []
     for name, count in rows:
         low, high = wilson(count, scores.count)
-        table.add_row(name, f"{count / scores.count:.2%}", f"{low:.2%} to {high:.2%}")
+        table.add_row(name, percent(count / scores.count), f"{percent(low)} to {percent(high)}")
     return table
 
 
@@ -119,8 +120,8 @@ def _classes(scores: Scores, samples: Samples) -> Table:
         wrong = [0 if i == number else v for i, v in enumerate(scores.confusion[number])]
         worst = max(range(len(wrong)), key=wrong.__getitem__)
         other = f"{samples.classes[worst]} ({wrong[worst]})" if wrong[worst] else ""
-        share = f"{correct / count:.1%}" if count else "none"
-        table.add_row(name, str(count), share, f"{low:.1%} to {high:.1%}", other)
+        share = percent(correct / count, 1) if count else "none"
+        table.add_row(name, str(count), share, f"{percent(low, 1)} to {percent(high, 1)}", other)
     return table
 
 

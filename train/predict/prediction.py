@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from configs.errors import InputError
+from configs.figures import percent
 from configs.tables import PlainConsole, plain_table
 from data_pipes.loader import PlanLoader
 from data_pipes.sources import source
@@ -114,5 +115,5 @@ def _show(card: Card, probability_K: Tensor) -> None:
     table.add_column("probability", justify="right")
     best = probability_K.topk(min(5, len(card.classes)))
     for value, number in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-        table.add_row(card.classes[number], f"{value:.1%}")
+        table.add_row(card.classes[number], percent(value, 1))
     PlainConsole().print(table)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from configs import records
 from configs.errors import InputError
+from configs.figures import percent
 from configs.files import write_atomically
 from configs.tables import plain_table
 from train.run_folder.run_dir import RunDir
@@ -41,8 +42,8 @@ class Entry:
     def summary(self) -> str:
         """The entry as one line of text."""
         return (
-            f"{self.nonzero:,} non-zero of {self.parameters:,} parameters, validation {self.before:.2%} just after the "
-            f"cut, {self.after:.2%} once trained"
+            f"{self.nonzero:,} non-zero of {self.parameters:,} parameters, validation {percent(self.before)} just "
+            f"after the cut, {percent(self.after)} once trained"
         )
 
     @property

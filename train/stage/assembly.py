@@ -13,6 +13,7 @@ from timm.utils import ModelEmaV3
 
 from configs import reader
 from configs.errors import InputError
+from configs.figures import counted, percent
 from data_pipes.executors import choice
 from data_pipes.sources.samples import Samples
 from models import zoo
@@ -31,6 +32,7 @@ from train.loss.adapters import Adapters
 from train.loss.objective import Objective
 from train.optim import build_optimizer, build_schedule
 from train.processes import by_main, dtype_of, main_first
+from train.progress import say_once
 from train.run_folder import extension, own_code
 from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
@@ -198,7 +200,8 @@ def _check_teacher(teacher: LiveTeacher, config: TrainConfig, validation: Sample
     scores = evaluate(accelerator, teacher.model, loader.epoch(0), len(validation.classes))
     loader.close()
     guards.require_accuracy(scores.correct, scores.count, recorded.accuracy, "validation")
-    logger.info("teacher: %.1f %% of %d validation images are right", 100 * scores.accuracy, scores.count)
+    text = f"teacher: {percent(scores.accuracy)} of {scores.count} validation images are right"
+    say_once(logger, text)
 
 
 def _tracker(config: TrainConfig, state: TrainState, folder: RunDir, stage: str) -> Tracker:
@@ -219,13 +222,13 @@ def _announce(loop: Loop, resumed: bool) -> None:
     chosen = loop.chosen
     parameters = sum(p.numel() for p in loop.state.student.net.parameters())
     config, layout, progress = loop.config, loop.layout, loop.state.progress
-    logger.info("executor: %s; %s", chosen.label, chosen.reason)
+    say_once(logger, f"executor: {chosen.label}; {chosen.reason}")
     logger.info("%s: %s parameters, on %s", config.trained.name, f"{parameters:,}", loop.accelerator.device)
     _announce_stem(loop)
     logger.info(
-        "%d epochs of %d steps of %d images: %d processes x %d at once x %d accumulated",
-        *(config.epochs, loop.train_loader.steps, layout.batch_size),
-        *(layout.world_size, layout.micro_batch_size, layout.accumulation),
+        "%s of %s of %d images: %s x %d at once x %d accumulated",
+        *(counted(config.epochs, "epoch"), counted(loop.train_loader.steps, "step"), layout.batch_size),
+        *(counted(layout.world_size, "process"), layout.micro_batch_size, layout.accumulation),
     )
     if resumed and progress.total_steps:  # a cut hands over an optimizer, in a checkpoint of step 0
         logger.info("resumed at epoch %d, step %d", progress.epoch + 1, progress.step)

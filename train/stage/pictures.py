@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from configs.figures import percent
 from configs.files import write_atomically
 from configs.shown import printable
 from data_pipes import contact_sheet
@@ -62,7 +63,7 @@ def confusion(scores: Scores, classes: tuple[str, ...]) -> bytes:
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(share_KK, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="answer", ylabel="label", title=f"{scores.accuracy:.2%} of {scores.count:,} images")
+    axes.set(xlabel="answer", ylabel="label", title=f"{percent(scores.accuracy)} of {scores.count:,} images")
     if len(classes) <= MOST_NAMED:
         names = [printable(name) for name in classes]
         plain = {"parse_math": False}  # a class may be called $5

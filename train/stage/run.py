@@ -10,6 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from configs import reader
+from configs.figures import percent
 from train.adopt import on_the_fly
 from train.config import TrainConfig
 from train.processes import by_main, start
@@ -51,8 +52,8 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict
 
 def summary(result: Mapping[str, Any]) -> str:
     """Return a result as one line of text."""
-    low, high = result["accuracy_interval_95"]
+    low, high = (percent(bound) for bound in result["accuracy_interval_95"])
     return (
-        f"{result['accuracy_split']} accuracy {result['accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%}, "
+        f"{result['accuracy_split']} accuracy {percent(result['accuracy'])} (95 % interval {low} to {high}, "
         f"{result['accuracy_samples']:,} images), {result['parameters']:,} parameters, {result['macs']:,} MACs"
     )

@@ -471,7 +471,7 @@ def test_a_canvas_that_does_not_fit_is_refused_before_it_is_made(samples, monkey
     monkeypatch.setattr(resources, "available_memory", lambda: int(need / canvas.MEMORY_SHARE) - 1)
     with pytest.raises(UsageError) as refused:
         load(PHOTO, samples, never)
-    for part in ("40 images", "14 x 11", "18,480 bytes", "80% of the 23,099", "data.executor host", "canvas_scale"):
+    for part in ("40 images", "14 x 11", "18,480 bytes", "80 % of the 23,099", "data.executor host", "canvas_scale"):
         assert part in str(refused.value)
     monkeypatch.setattr(resources, "available_memory", lambda: int(need / canvas.MEMORY_SHARE) + 1)  # negative control
     load(PHOTO, samples)

@@ -132,7 +132,9 @@ def test_only_an_nvidia_gpu_without_dali_is_told_what_it_lacks(device):
 
 def test_a_reason_names_the_figures_that_decided():
     assert "4.00 GB" in choose(spec(), PHOTOGRAPHS, BIG).reason
-    assert "4.00 GB" in choose(spec(), PHOTOGRAPHS, SMALL).reason and "40%" in choose(spec(), PHOTOGRAPHS, SMALL).reason
+    assert (
+        "4.00 GB" in choose(spec(), PHOTOGRAPHS, SMALL).reason and "40 %" in choose(spec(), PHOTOGRAPHS, SMALL).reason
+    )
     assert "28 pixels" in choose(spec(), DIGITS, BIG).reason and "512 pixels" in choose(spec(), PHOTOGRAPHS, CPU).reason
 
 

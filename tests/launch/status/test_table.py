@@ -40,3 +40,20 @@ def test_the_agents_of_a_sweep_are_shown_only_if_they_came_to_harm(tmp_path):
     make(tmp_path / "agents" / "0", "done", kind="agent")
     make(tmp_path / "agents" / "1", "failed", kind="agent")
     assert [run.path.name for run in command.look(tmp_path, None).rows] == ["1", "a"]
+
+
+def test_a_sweep_leads_with_validation_and_shows_test_only_when_asked(tmp_path, capsys):
+    (first, second) = sweep(tmp_path, {"a.b": "1"}, {"a.b": "2"})
+    for run in (first, second):
+        make(run, "done", {"validation_accuracy": 0.8})
+    headers = [
+        printed(capsys, tmp_path, *words).splitlines()[1].split("  ") for words in ([], ["--test"], ["--sort", "test"])
+    ]
+    plain, asked, by_test = [[cell.strip() for cell in header if cell.strip()] for header in headers]
+    assert plain[:4] == ["run", "state", "a.b", "validation %"] and "test %" not in plain
+    assert asked[3:5] == by_test[3:5] == ["validation %", "test %"]
+
+
+def test_runs_that_are_no_sweep_show_both(tmp_path, capsys):
+    make(tmp_path / "a", "done", {})
+    assert "validation %" in (text := printed(capsys, tmp_path)) and "test %" in text

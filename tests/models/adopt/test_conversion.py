@@ -136,5 +136,5 @@ def test_the_summary_says_what_was_written(files):
     card = conversion.adopt(files["food", "as handed out"][0], Wanted(input_CHW=(3, 96, 96)))[1]
     card = artefact.replace(card, scores={"validation": artefact.Score(correct=3, total=4)})
     text = conversion.summary("t.safetensors", card)
-    for part in ("torchvision/resnet18, stem keep", "11 classes, named by number", "3 x 96 x 96", "75.00% of 4"):
+    for part in ("torchvision/resnet18, stem keep", "11 classes, named by number", "3 x 96 x 96", "75.00 % of 4"):
         assert part in text

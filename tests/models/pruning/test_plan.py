@@ -40,9 +40,9 @@ def test_the_table_has_a_line_for_each_cut_and_each_layer():
     lines = [line.split() for line in PLAN.table().splitlines()]
     assert lines == [
         ["cut", "parameters", "MACs", "of", "the", "budget"],
-        ["0", "100", "1,000", "125.00%"],
-        ["1", "90", "900", "112.50%"],
-        ["2", "79", "800", "98.75%"],
+        ["0", "100", "1,000", "125.00", "%"],
+        ["1", "90", "900", "112.50", "%"],
+        ["2", "79", "800", "98.75", "%"],
         [],
         ["layer", "before", "after"],
         ["conv1", "16", "12"],

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import course_files
 import tiny_digits
+from configs.figures import percent
 from data_pipes.sources import source
 from data_pipes.spec import DataSpec
 from models import artefact
@@ -72,7 +73,7 @@ def test_the_command_records_the_accuracy_of_plain_torch(taught, tmp_path, capsy
     score = artefact.read_card(output).scores["validation"]
     assert score.total == total and abs(score.correct - correct) <= 0.001 * total
     assert correct / total > 0.5  # the control: it has learnt something that could be lost
-    assert f"validation accuracy {correct / total:.2%} of {total}" in capsys.readouterr().out
+    assert f"validation accuracy {percent(correct / total)} of {total}" in capsys.readouterr().out
 
 
 def test_another_normalisation_would_show(taught):

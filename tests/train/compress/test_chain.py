@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,22 @@ def parsed(path: Path) -> Any:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupts, ONNX file and all; latency, which is not what is tested, is measured twice."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    compress(folder, prelude="from train.compress import chain; chain.ROUNDS = 2")
+    ended = compress(folder, prelude="from train.compress import chain; chain.ROUNDS = 2")
+    (folder.parent / "log").write_text(ended.stderr)
     return folder
+
+
+@pytest.mark.launcher
+def test_the_log_begins_with_the_plan_and_says_nothing_twice(whole: Path) -> None:
+    told = [line.split("  ", 1)[-1] for line in (whole.parent / "log").read_text().splitlines()]
+    assert [line[:6] for line in told[:4]] == [f"{number} of 4" for number in (1, 2, 3, 4)]
+    for start in ("data: 10 classes", "executor: ", "teacher: 1", "test accuracy"):
+        assert len([line for line in told if line.startswith(start)]) <= 1, start
+    epochs = [line for line in told if line.startswith("epoch ")]
+    assert len(epochs) == 5 and all(
+        re.match(r"epoch \d/\d  loss \d+\.\d{4}  validation [\d.]+ %", line) for line in epochs
+    )
+    assert not [line for line in told if "scheduler" in line]
 
 
 @pytest.mark.launcher

@@ -143,9 +143,9 @@ def test_the_sheet_shows_an_empty_class_and_what_a_class_is_taken_for(capsys):
     score_sheet.show(SCORES, samples, Path("evaluation-test.json"), with_teacher=True)
     shown = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
     rows = {words[0]: words[1:] for words in shown if words and words[0] in CLASSES}
-    assert rows["cat"][:2] == ["4", "75.0%"] and rows["cat"][-2:] == ["cow", "(1)"]
+    assert rows["cat"][:3] == ["4", "75.0", "%"] and rows["cat"][-2:] == ["cow", "(1)"]
     assert rows["cow"][:2] == ["0", "none"] and rows["dog"][-2:] == ["cow", "(2)"]
-    assert next(words for words in shown if words[:1] == ["agrees"])[4] == "60.00%"
+    assert next(words for words in shown if words[:1] == ["agrees"])[4:6] == ["60.00", "%"]
     assert ["2", "dog", "·", "2", "4"] in shown
 
 

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 
 import reference
 from configs.errors import InputError, UsageError
+from configs.figures import percent
 from data_pipes.spec import DataSpec
 from models import artefact
 from models.artefact import Card
@@ -150,7 +151,7 @@ def test_one_image_shows_its_five_best_classes_and_writes_nothing(run, tmp_path,
     probability_K = logits(run, folder / "one.png").softmax(0)
     best = probability_K.argsort(descending=True)[:5].tolist()
     rows = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines() if "%" in line]
-    assert [" ".join(words) for words in rows] == [f"{CLASSES[k]} {probability_K[k].item():.1%}" for k in best]
+    assert [" ".join(words) for words in rows] == [f"{CLASSES[k]} {percent(probability_K[k].item(), 1)}" for k in best]
     assert sorted(path.name for path in run.iterdir()) == ["model.safetensors"]
 
 

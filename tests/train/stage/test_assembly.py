@@ -87,7 +87,7 @@ def test_a_teacher_that_keeps_its_promise_passes_and_is_told(tmp_path, taught, c
     path = save(tmp_path / "t.safetensors", net, claims=correct / count)
     with caplog.at_level(logging.INFO, "train.stage.assembly"):
         assembled(tmp_path, config(path))
-    assert f"teacher: {100 * correct / count:.1f} % of {count} validation images are right" in caplog.text
+    assert f"teacher: {100 * correct / count:.2f} % of {count} validation images are right" in caplog.text
 
 
 @pytest.mark.parametrize("count", [64, 512])
@@ -96,7 +96,7 @@ def test_a_teacher_whose_file_claims_too_much_is_refused(tmp_path, count):
     ignorant = build(replace(TINY, widths=(8, 8, 8)), num_classes=10, input_CHW=(1, 8, 8))
     path = save(tmp_path / "t.safetensors", ignorant, claims=0.98)
     seen = min(count, 145)
-    with pytest.raises(InputError, match=rf"% of {seen} validation images right, but its file records 98\.0%"):
+    with pytest.raises(InputError, match=rf" % of {seen} validation images right, but its file records 98\.0 %"):
         assembled(tmp_path, config(path, distill=DistillSpec(teacher_check=count)))
 
 
