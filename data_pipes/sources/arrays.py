@@ -65,9 +65,7 @@ def digits() -> ArraySet:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise UsageError(
-            "data.source: digits needs scikit-learn: `pip install 'heartcut[demo]'`, or `make demo` in a checkout"
-        ) from error
+        raise UsageError("data.source: digits needs scikit-learn: pip install scikit-learn") from error
     bunch = load_digits()
     pixel_NHW = np.rint(np.asarray(bunch.images) * (255 / 16)).astype(np.uint8)
     return ArraySet(pixel_NHW[..., None], np.asarray(bunch.target, np.int64), DIGIT_CLASSES)

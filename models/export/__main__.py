@@ -68,7 +68,7 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
         raise UsageError(f"--rounds is {options.rounds}; a spread needs at least 2")
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"{', '.join(missing)} not installed; pip install 'heartcut[export]'")
+        raise UsageError(f"{', '.join(missing)} not installed: pip install {' '.join(missing)}")
     return options
 
 

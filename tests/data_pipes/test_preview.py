@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs import reader
 from configs.errors import UsageError
 from data_pipes import contact_sheet, preview
+from data_pipes.preview import PreviewConfig
 from data_pipes.sources import source
 from data_pipes.spec import DataSpec
+from train.compress.config import CompressConfig
+from train.config import DistillConfig, TeacherConfig
+from train.prune.config import PruneConfig
 
 DIGITS = ["--data.source", "digits", "--data.image_size", "[8, 8]", "--data.mean", "[0.3]", "--data.std", "[0.3]"]
 
@@ -30,7 +35,7 @@ def tile(path: Path, x: int, y: int, side: int = 8, zoom: int = 14) -> np.ndarra
 
 def test_it_writes_a_sheet_and_says_where(monkeypatch, tmp_path, capsys):
     output = tmp_path / "new" / "sheet.png"
-    run(monkeypatch, "--images", "3", "--views", "2", "--output", str(output))
+    run(monkeypatch, "--images", "3", "--columns", "2", "--output", str(output))
     with Image.open(output) as sheet:
         assert sheet.format == "PNG"
         assert sheet.size == (8 + 3 * (112 + 8), 8 + 20 + 3 * (112 + 20 + 8))
@@ -40,7 +45,7 @@ def test_it_writes_a_sheet_and_says_where(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_the_first_column_is_the_evaluation_view(monkeypatch, tmp_path, split):
     output = tmp_path / "sheet.png"
-    run(monkeypatch, "--images", "3", "--views", "1", "--split", split, "--output", str(output),
+    run(monkeypatch, "--images", "3", "--columns", "1", "--split", split, "--output", str(output),
         "--data.augment.horizontal_flip", "1.0")  # fmt: skip
     config = DataSpec(source="digits", image_size=(8, 8), mean=(0.3,), std=(0.3,))
     samples = source.load(config, split)
@@ -56,14 +61,14 @@ def test_images_without_labels_have_a_sheet_too(monkeypatch, tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((8, 8), 50, np.uint8)).save(tmp_path / name)
     output, places = tmp_path / "sheet.png", ["--data.source", "folder", "--data.root", str(tmp_path)]
-    run(monkeypatch, *places, "--split", "evaluation", "--views", "0", "--output", str(output))
+    run(monkeypatch, *places, "--split", "evaluation", "--columns", "0", "--output", str(output))
     assert Image.open(output).height == 8 + 20 + 2 * (112 + 20 + 8) and tile(output, 0, 1).min() == 50
 
 
 def test_the_seed_decides_the_views(monkeypatch, tmp_path):
     def sheet(seed: str) -> bytes:
         output = tmp_path / "sheet.png"
-        run(monkeypatch, "--images", "4", "--views", "2", "--seed", seed, "--output", str(output),
+        run(monkeypatch, "--images", "4", "--columns", "2", "--seed", seed, "--output", str(output),
             "--data.augment.rotation", "30", "--data.augment.mixup", "1.0")  # fmt: skip
         return output.read_bytes()
 
@@ -78,11 +83,28 @@ def test_a_training_configs_other_sections_are_passed_over(monkeypatch, tmp_path
     assert output.stat().st_size > 1000
 
 
+@pytest.mark.parametrize("stage", ["teacher", "distill", "prune", "compress"])
+@pytest.mark.parametrize(("views", "columns"), [("null", 7), ("3", 3), ("16", 7)])
+def test_it_takes_the_config_of_a_run_with_its_views_and_their_seed(tmp_path, stage, views, columns):
+    kinds = {"teacher": TeacherConfig, "distill": DistillConfig, "prune": PruneConfig, "compress": CompressConfig}
+    shipped = Path(__file__).parents[2] / "configs" / "digits" / f"{stage}.yaml"
+    own = ["--view_seed", "9", *([] if stage == "compress" else ["--views", views])]
+    config = reader.read(kinds[stage], ["--config", str(shipped), *own], prog="", description="")
+    (tmp_path / "config.yaml").write_text(reader.dump(config))
+    words = ["--config", str(tmp_path / "config.yaml")]
+    found = reader.read(PreviewConfig, words, prog="", description="", other_sections=True)
+    assert (found.plan_seed, found.shown_views) == (9, 7 if stage == "compress" else columns)
+    output = tmp_path / "sheet.png"
+    preview.main([*words, "--images", "1", "--columns", "1", "--output", str(output)])
+    assert output.stat().st_size > 500
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--images", "0"), "images is 0; it must be at least 1"),
-        (("--views", "-1"), "views is -1; it must be at least 0"),
+        (("--columns", "-1"), "columns is -1; it must be at least 0"),
+        (("--views", "0"), "views is 0; it must be at least 1, or null"),
         (("--output", "sheet.jpg"), "output is 'sheet.jpg'; it must be the name of a .png file"),
     ],
 )

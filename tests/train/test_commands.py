@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,7 +58,33 @@ def test_the_run_folder_explains_itself(home: Path) -> None:
         assert result["accuracy_samples"] == 359
     environment = json.loads((home / "teacher" / "environment.json").read_text())
     assert environment["packages"]["torch"]
-    assert environment["command"][0]
+    assert environment["command"][0].endswith(Path(sys.executable).name)
+    assert "-m" in environment["command"] and environment["command"][-6:] == [
+        *("--config", str(DIGITS / "teacher.yaml"), "--run_dir", "teacher", "--epochs", "3")
+    ]
+
+
+def test_each_command_can_be_called_from_a_notebook(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process: each main takes its words, and the run folder has them as a command line."""
+    monkeypatch.chdir(home)
+    words = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", "called", "--epochs", "1", "--data.threads", "1"]
+    main_of("train.teacher")(words)
+    environment = json.loads(Path("called/environment.json").read_text())
+    assert environment["command"] == ["python", "-m", "train.teacher", *words]
+    main_of("train.evaluate.__main__")(["--run_dir", "called", "--output", "scores.json"])
+    assert json.loads(Path("scores.json").read_text())["split"] == "test"
+    main_of("train.predict.__main__")(["--run_dir", "called", "--split", "test", "--output", "called.csv"])
+    assert len(Path("called.csv").read_text().splitlines()) == 1 + 359
+    capsys.readouterr()
+    main_of("train.table")(["called", "teacher"])
+    assert "resnet_small" in capsys.readouterr().out
+
+
+def main_of(module: str) -> Callable[[list[str]], None]:
+    main: Callable[[list[str]], None] = importlib.import_module(module).main
+    return main
 
 
 def test_the_teacher_has_learnt_and_the_student_knows_its_teacher(home: Path) -> None:
