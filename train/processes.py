@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 
 from configs import stopping
@@ -35,6 +36,8 @@ def make_accelerator(precision: str) -> Accelerator:
     """
     make_backward_safe()
     mixed = precision if precision in ("bf16", "fp16") else "no"
+    if AcceleratorState._shared_state.get("_mixed_precision", mixed) != mixed:
+        AcceleratorState._reset_state()  # an earlier command of this process, such as a notebook, had another precision
     try:
         made = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=mixed, dynamo_backend="no")
     except ValueError as error:

@@ -137,4 +137,6 @@ def _is_pickle(path: Path) -> bool:
 
 def _damaged(path: Path, error: Exception) -> str:
     why = str(error).partition("\n")[0].rstrip(".")[:200]
-    return f"{path} is damaged, cut short, or no file of torch.save ({why or type(error).__name__}); copy it again"
+    if not why or "weights_only" in why:  # torch advises to execute the file
+        why = type(error).__name__
+    return f"{path} is damaged, cut short, or no file of torch.save ({why}); copy it again"

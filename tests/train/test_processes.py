@@ -21,6 +21,11 @@ def test_precision_is_mixed_or_a_type_of_the_weights(precision, mixed, dtype):
     assert accelerator.device.type == "cpu" and accelerator.num_processes == 1
 
 
+def test_commands_that_follow_each_other_in_a_notebook_may_differ_in_precision():
+    precisions = ["float32", "bf16", "bf16", "float64"]
+    assert [make_accelerator(name).mixed_precision for name in precisions] == ["no", "bf16", "bf16", "no"]
+
+
 def test_a_users_default_config_does_not_choose_the_precision(monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # as `accelerate launch` sets it from default_config.yaml
     assert make_accelerator("float32").mixed_precision == "no"
