@@ -23,6 +23,7 @@ MODULES = {
     "train.predict": "images to a CSV file, or one image to its five best classes",
     "train.table": "finished runs side by side",
     "data_pipes.preview": "a contact sheet of what the network will see",
+    "models.adopt": "weights from elsewhere, as a file of ours",
     "models.planner": "the cuts that a budget takes",
     "models.export": "write a network for use elsewhere",
     "models.cost": "layer table, parameters, MACs, bytes",

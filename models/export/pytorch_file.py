@@ -160,7 +160,7 @@ def _require_same(net: nn.Module, card: Card, written: Written, images: list[Ten
         (home / "written.pt").write_bytes(written.weights)
         torch.save(images, home / "images.pt")
         command = [sys.executable, "-I", "-c", CHECK, folder, str(torch.get_num_threads()), *BLOCKED]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False)
         if done.returncode:
             why = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise InputError(f"{card.model.name} does not run as plain PyTorch ({why}). No file is written")

@@ -237,7 +237,7 @@ def test_without_the_extra_nothing_is_trained_for_an_onnx_file(
 ) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else real(name, *rest))
-    message = rf"onnx is true, but {missing} not installed; pip install 'heartcut\[export\]'"
+    message = rf"onnx is true, but {missing} not installed: pip install {missing}"
     with pytest.raises(UsageError, match=message):
         chain.run(read(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
