@@ -17,6 +17,7 @@ from models.artefact import Card, Score
 from models.counting import measure
 from models.spec import ModelSpec
 from models.zoo import build
+from train import progress
 from train.config import DistillConfig, OptimSpec, TeacherConfig
 from train.loss.config import DistillSpec
 from train.processes import make_accelerator
@@ -82,7 +83,8 @@ def assembled(tmp_path, wanted):
 # ---- the teacher's record
 
 
-def test_a_teacher_that_keeps_its_promise_passes_and_is_told(tmp_path, taught, caplog):
+def test_a_teacher_that_keeps_its_promise_passes_and_is_told(tmp_path, taught, caplog, monkeypatch):
+    monkeypatch.setattr(progress, "_said", set())  # what other tests of this process had logged
     net, correct, count = taught
     path = save(tmp_path / "t.safetensors", net, claims=correct / count)
     with caplog.at_level(logging.INFO, "train.stage.assembly"):
