@@ -24,7 +24,7 @@ def test_a_photograph_and_a_file_are_enough(tmp_path):
     words = ["--weights", "net.safetensors", "--images", "photo.JPG"]
     shown = forked.run("train.predict", *words, prelude=BARE, cwd=tmp_path)
     assert shown.code == 0, shown.stderr
-    assert len(re.findall(r"\d+\.\d%", shown.stdout)) == 5
+    assert len(re.findall(r"\d+\.\d %", shown.stdout)) == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.safetensors", "photo.JPG"]
     cv2.imwrite(str(tmp_path / "two.png"), reference.picture(90, 120, 1))
     folder = forked.run("train.predict", "--weights", "net.safetensors", "--images", ".", prelude=BARE, cwd=tmp_path)
