@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
+from timm.layers import ScaledStdConv2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
@@ -232,6 +233,7 @@ NETWORKS: Mapping[str, Callable[[], Net]] = {
     "spectral_norm parametrised": chain(
         "a", "b", "c", a=lambda: parametrizations.spectral_norm(conv()), b=conv, c=conv
     ),
+    "a gain beside the weight": chain("a", "b", a=lambda: ScaledStdConv2d(C, C, 3, padding=1), b=conv),
     "weight standardisation": using(standardised, a=conv, b=conv),
     "batch norm without affine": chain("a", "n", "b", a=conv, n=lambda: nn.BatchNorm2d(C, affine=False), b=conv),
     "batch norm without statistics": chain(

@@ -166,7 +166,8 @@ def _kind(layer: nn.Module, name: str) -> Kind | None:
     if name == "bias":
         return "bias"
     if name != "weight":
-        return None  # the weight is computed from it, as old weight_norm does
+        # The weight is computed from it, as old weight_norm does; beside a weight it is such as a gain per channel.
+        return "parameter" if "weight" in layer._parameters else None
     if isinstance(layer, nn.PReLU):
         return "parameter"
     if isinstance(layer, nn.modules.batchnorm._NormBase):

@@ -5,6 +5,8 @@ from models.pruning import carve
 from models.pruning.flow import units
 from models.pruning.flow.run import follow
 from models.pruning.groups import KEPT
+from models.pruning.tracing import trace
+from trait_networks import NETWORKS, SIZE
 
 
 def found(net, barred=()):
@@ -68,3 +70,10 @@ def test_layers_that_follow_others():
     assert units.follows(nn.GroupNorm(2, 4))
     assert not units.follows(nn.Linear(2, 2))
     assert not units.follows(nn.LSTM(2, 2))
+
+
+def test_a_gain_beside_the_weight_is_cut_with_it_and_what_a_weight_is_computed_from_is_not():
+    gained, computed = NETWORKS["a gain beside the weight"](), NETWORKS["weight_norm"]()
+    members = {group.root: {m.tensor for m in group.members} for group in trace(gained, SIZE).groups}
+    assert {"a.weight", "a.gain", "a.bias"} <= members["a"]
+    assert "a" not in {group.root for group in trace(computed, SIZE).groups}  # the control
