@@ -15,9 +15,9 @@ settings.load_profile("heartcut")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start processes go first: they take longest, and wait while others compute."""
-    long = {item.path for item in items if item.get_closest_marker("launcher")}
-    items.sort(key=lambda item: item.path not in long)
+    """Files that submit jobs or start processes go first: they take longest, and wait while others compute."""
+    marked = {name: {item.path for item in items if item.get_closest_marker(name)} for name in ("slurm", "launcher")}
+    items.sort(key=lambda item: (item.path not in marked["slurm"], item.path not in marked["launcher"]))
 
 
 @pytest.fixture

@@ -5,9 +5,12 @@ timm alone takes longer to import than a refusal may take.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
-from configs.errors import InputError
+from configs import reader
+from configs.errors import InputError, UserError
 from data_pipes.sources import source
 from data_pipes.spec import DataSpec
 from models import artefact
@@ -15,10 +18,13 @@ from models.adopt import conversion, pretrained, weight_file
 from models.spec import ModelSpec, names_file, names_pretrained
 from train import guards
 from train.adopt.names import STUDENT, TEACHER, foreign
+from train.run_folder.occupied import recorded
 from train.run_folder.run_dir import RunDir
 
 
-def require_fit(data: DataSpec, run_dir: str, *, teacher: str | None, network: ModelSpec | None) -> None:
+def require_fit(
+    data: DataSpec, run_dir: str, *, teacher: str | None, network: ModelSpec | None, config: object = None
+) -> None:
     """Refuse a teacher, or a file that training starts from, that does not fit a data set.
 
     Args:
@@ -26,6 +32,7 @@ def require_fit(data: DataSpec, run_dir: str, *, teacher: str | None, network: M
         run_dir: A finished run needs nothing any more, and one that was begun has adopted what it needs.
         teacher: A file, or the name of published weights; None: there is none.
         network: What is trained; None: something that will be made by then.
+        config: The run's config, where a refusal is to stand in its status; None: nowhere.
 
     Raises:
         InputError: Files are missing, damaged, or for other classes or channels.
@@ -34,6 +41,16 @@ def require_fit(data: DataSpec, run_dir: str, *, teacher: str | None, network: M
     folder = RunDir.at(run_dir)
     if folder.done.exists():
         return
+    try:
+        _require_fit(data, folder, teacher, network)
+    except UserError as error:
+        if config is not None and os.environ.get("RANK", "0") == "0":
+            with suppress(UserError), recorded(folder, reader.dump(config)):
+                raise error
+        raise
+
+
+def _require_fit(data: DataSpec, folder: RunDir, teacher: str | None, network: ModelSpec | None) -> None:
     names = network is not None and names_file(network.name)
     if teacher is None and not names:
         return

@@ -15,7 +15,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = reader.read(CompressConfig, words, prog="python -m train.compress", description=description)
     from train.adopt import preflight  # torch is loaded only for a config that holds
 
-    preflight.require_fit(config.data, config.run_dir, teacher=config.teacher, network=config.student.model)
+    preflight.require_fit(
+        config.data, config.run_dir, teacher=config.teacher, network=config.student.model, config=config
+    )
     from train.compress.chain import run  # torch is loaded only for a config that holds
 
     run(config)

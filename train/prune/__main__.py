@@ -15,7 +15,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = reader.read(PruneConfig, words, prog="python -m train.prune", description=description)
     from train.adopt import preflight  # torch is loaded only for a config that holds
 
-    preflight.require_fit(config.data, config.run_dir, teacher=config.teacher_file, network=config.trained)
+    preflight.require_fit(
+        config.data, config.run_dir, teacher=config.teacher_file, network=config.trained, config=config
+    )
     from train.prune.chain import run  # torch is loaded only for a config that holds
 
     run(config)

@@ -215,8 +215,9 @@ def test_a_cancelled_job_leaves_no_process(lab, epochs):
 
 
 def test_what_depends_on_a_failed_run_does_not_wait_for_ever(lab, capsys):
-    missing, good = str(lab.home / "missing.safetensors"), str(lab.home / "teacher.safetensors")
-    first = lab.submit("first", teacher=[missing, good])
+    damaged, good = lab.home / "damaged.safetensors", str(lab.home / "teacher.safetensors")
+    damaged.write_text("no weights")
+    first = lab.submit("first", teacher=[str(damaged), good])
     then = lab.submit("then", "--after", str(first.path), teacher=["{parent}/model.safetensors"])
     finish(first, then)
     assert states(first) == ["failed", "done"] and states(then) == ["none", "done"], logs(then)

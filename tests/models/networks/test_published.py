@@ -59,7 +59,7 @@ def test_torchvision_s_server_is_asked_unless_the_weights_are_there(monkeypatch,
 
 
 def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch, silent):
-    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: time.sleep(1))
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: time.sleep(1) or socket.socket())
     monkeypatch.setattr(constants, "ENDPOINT", silent)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with published.quickly("timm/resnet18"):

@@ -1,5 +1,6 @@
 """What does not fit is refused before any image is indexed."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+import forked
 import tiny_digits
 from configs.errors import InputError
 from data_pipes.sources import index
@@ -90,3 +92,22 @@ def test_a_refusal_loads_neither_timm_nor_torchvision(home):
     root = Path(__file__).parents[3]
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
     assert "is for 7 classes" in found.stdout and "loaded ['torch']" in found.stdout
+
+
+def test_a_refusal_stands_in_the_status_of_the_run(home, tmp_path):
+    words = tiny_digits.words(tmp_path, "run", "--teacher", str(home / "seven.safetensors"))
+    ended = forked.run("train.distill", *words)
+    found = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert ended.code == 66 and (found["state"], found["exit_code"]) == ("failed", 66)
+    assert "seven.safetensors knows 7 classes" in found["reason"] and found["reason"] in ended.stderr
+
+
+def test_a_refusal_does_not_touch_a_run_of_another_config(home, tmp_path):
+    """The control: what is there belongs to somebody else's work."""
+    tiny_digits.save(tmp_path / "teacher.safetensors")
+    tiny_digits.train(tmp_path, "run", "--epochs", "1")
+    (tmp_path / "run" / "done").unlink()
+    before = (tmp_path / "run" / "status.json").read_bytes()
+    other = ["--teacher", str(home / "seven.safetensors"), "--optim.lr", "0.5"]
+    assert forked.run("train.distill", *tiny_digits.words(tmp_path, "run", *other)).code == 66
+    assert (tmp_path / "run" / "status.json").read_bytes() == before
