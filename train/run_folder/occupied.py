@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any
 
 from configs import locks
 from configs.files import remove_partial
 from train.run_folder import causes, status
 from train.run_folder.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
 Before = Callable[[RunDir, str], None]
