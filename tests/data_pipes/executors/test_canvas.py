@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,11 +33,15 @@ from data_pipes.spec import DataSpec
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch) -> Path:
+def cache(tmp_path_factory, monkeypatch) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("HEARTCUT_CACHE", str(folder))
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    return folder
+    logger = logging.getLogger("data_pipes")
+    before = logger.level
+    logger.setLevel(logging.NOTSET)  # a run in this process may have set it
+    yield folder
+    logger.setLevel(before)
 
 
 def spec(size_HW=(28, 28), channels=1, **changes) -> DataSpec:
