@@ -27,8 +27,12 @@ def load(run_dir: str | None, weights: str | None, data: DataSpec) -> tuple[nn.M
     path = weights_file(run_dir, weights)
     net, card = artefact.load(path)
     require_finite(net, path)
-    shown = replace(data, image_size=card.input_CHW[1:], mean=card.mean, std=card.std, eval_crop=card.eval_crop)
-    return net, card, shown
+    return net, card, shown(data, card)
+
+
+def shown(data: DataSpec, card: Card) -> DataSpec:
+    """Return a data spec with a network's own size, crop and normalisation."""
+    return replace(data, image_size=card.input_CHW[1:], mean=card.mean, std=card.std, eval_crop=card.eval_crop)
 
 
 def weights_file(run_dir: str | None, weights: str | None) -> Path:

@@ -14,7 +14,7 @@ from configs.errors import InputError, UsageError
 from configs.figures import percent
 from models import artefact, counting, state_dicts
 from models.adopt import candidates, matching, normalisation, pretrained, weight_file
-from models.adopt.options import Options
+from models.adopt.options import SIZE_NEEDED, Options
 from models.adopt.recognition import Match, recognise
 from models.adopt.weight_file import WeightFile
 from models.artefact import Card
@@ -76,7 +76,7 @@ def from_options(asked: Options, data: Wanted | None = None) -> tuple[nn.Module,
         return published(asked.source, asked, classes=asked.classes or (data.classes if data else None))
     input_CHW = asked.input_CHW or (data.input_CHW if data else None)
     if input_CHW is None:
-        raise UsageError("--input C H W is needed: weights do not tell the size of their images (for example 3 96 96)")
+        raise UsageError(SIZE_NEEDED)
     known = data or Wanted(input_CHW=input_CHW)
     wanted = Wanted(
         input_CHW=input_CHW,

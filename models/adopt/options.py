@@ -19,6 +19,9 @@ classes, size and normalisation hold where no option here says otherwise; the ac
 recorded."""
 
 
+SIZE_NEEDED = "--input C H W is needed: weights do not tell the size of their images (for example 3 96 96)"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
     """The command line."""

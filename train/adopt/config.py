@@ -10,7 +10,7 @@ from configs.arguments import last_value
 from configs.errors import UsageError
 from data_pipes.spec import DataSpec
 from models.adopt import normalisation
-from models.adopt.options import Options
+from models.adopt.options import SIZE_NEEDED, Options
 from models.spec import names_pretrained
 
 UNUSED = (224, 224)
@@ -43,7 +43,7 @@ def _own(asked: Options, words: Sequence[str]) -> list[str]:
     """Return words for what the data options do not say: the command's own options, or else what is usual."""
     known = asked.input_CHW is not None or last_value(words, "--data.image_size") is not None
     if not known and not names_pretrained(asked.source):
-        raise UsageError("--input C H W is needed: weights do not tell the size of their images (for example 3 96 96)")
+        raise UsageError(SIZE_NEEDED)
     channels, *size = asked.input_CHW or (3, *UNUSED)
     mean, std = normalisation.usual(channels)
     own = {"image_size": size, "mean": asked.mean or mean, "std": asked.std or std}

@@ -16,6 +16,7 @@ from models.adopt import conversion
 from models.adopt.conversion import Wanted
 from models.adopt.options import Options
 from models.artefact import Card, Score
+from train import saved
 from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import wilson
 from train.loaders import choose_executor, evaluation_loader
@@ -27,18 +28,21 @@ logger = logging.getLogger(__name__)
 def write(asked: Options, data: DataSpec) -> Card:
     """Adopt what a command line names for a data set, measure it, and write it; return its card."""
     accelerator = start("float32")
-    classes = source.class_names(data)
-    known = Wanted(
+    net, card = conversion.from_options(asked, wanted(data))
+    card = scored(net, card, data, accelerator)
+    artefact.save(asked.output, net, card)
+    return card
+
+
+def wanted(data: DataSpec) -> Wanted:
+    """Return what a data set says about a network that is to see it. No image is read."""
+    return Wanted(
         input_CHW=(data.channels, *data.image_size),
         mean=data.mean,
         std=data.std,
         eval_crop=data.eval_crop,
-        classes=classes,
+        classes=source.class_names(data),
     )
-    net, card = conversion.from_options(asked, known)
-    card = scored(net, card, data, accelerator)
-    artefact.save(asked.output, net, card)
-    return card
 
 
 def scored(net: nn.Module, card: Card, data: DataSpec, accelerator: Accelerator) -> Card:
@@ -46,7 +50,7 @@ def scored(net: nn.Module, card: Card, data: DataSpec, accelerator: Accelerator)
 
     A warning is logged if it is no better than chance.
     """
-    shown = replace(data, image_size=card.input_CHW[1:], mean=card.mean, std=card.std, eval_crop=card.eval_crop)
+    shown = saved.shown(data, card)
     split: source.Split = "validation" if "validation" in source.splits(data) else "test"
     samples = main_first(accelerator, lambda: source.load(shown, split))
     chosen = choose_executor(accelerator, shown, samples)

@@ -9,21 +9,19 @@ A run that is resumed uses these files, and is refused if what they were made fr
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
 
 from configs.errors import InputError, UsageError
-from data_pipes.sources import source
 from data_pipes.spec import DataSpec
 from models import artefact
 from models.adopt import conversion
-from models.adopt.conversion import ORIGIN, ORIGIN_SHA, Wanted
+from models.adopt.conversion import ORIGIN, ORIGIN_SHA
 from models.spec import ModelSpec, names_file, names_pretrained
-from train.adopt.measured import scored
+from train.adopt.measured import scored, wanted
 from train.adopt.names import STUDENT, TEACHER, foreign, foreign_network
 from train.config import TrainConfig
 from train.processes import by_main
@@ -88,10 +86,9 @@ def student(spec: ModelSpec, data: DataSpec, folder: RunDir, *, seed: int) -> st
     path = folder.path / STUDENT
     if _same(spec.name, path, folder):
         return str(path)
-    classes = source.class_names(data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net, card = conversion.starting_weights(spec, wanted(data, classes))
+        net, card = conversion.starting_weights(spec, wanted(data))
     if card.input_CHW[0] != data.channels:
         raise InputError(
             f"{spec.name} takes {card.input_CHW[0]} channels and data.mean has {data.channels}: give as many means as "
@@ -101,26 +98,14 @@ def student(spec: ModelSpec, data: DataSpec, folder: RunDir, *, seed: int) -> st
     return str(path)
 
 
-def wanted(data: DataSpec, classes: tuple[str, ...], **more: Any) -> Wanted:
-    """Return what a data set says about a network that is to see it."""
-    return Wanted(
-        input_CHW=(data.channels, *data.image_size),
-        mean=data.mean,
-        std=data.std,
-        eval_crop=data.eval_crop,
-        classes=classes,
-        **more,
-    )
-
-
 def _teacher(name: str, data: DataSpec, folder: RunDir, path: Path) -> None:
     if _same(name, path, folder):
         return
-    classes: Sequence[str] = source.class_names(data)
+    known = wanted(data)
     if names_pretrained(name):
-        net, card = conversion.published(name, classes=tuple(classes))
+        net, card = conversion.published(name, classes=known.classes)
     else:
-        net, card = conversion.adopt(name, wanted(data, tuple(classes)))
+        net, card = conversion.adopt(name, known)
     artefact.save(path, net, card)
 
 
