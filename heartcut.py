@@ -20,10 +20,9 @@ from configs.home import expand
 from data_pipes.executors import single
 from data_pipes.sources.given import Given, several
 from data_pipes.spec import DataSpec
-from models import artefact
+from models import artefact, state_dicts
 from models.artefact import Card
 from models.own import registry
-from train.saved import require_finite
 
 __all__ = ["Predictor", "load"]
 BATCH = 64  # images of one forward pass
@@ -38,7 +37,7 @@ def load(file: str | os.PathLike[str], *, device: str | torch.device = "cpu", ne
     path = expand(Path(file))
     registry.register(() if network is None else network)
     net, card = artefact.load(path)
-    require_finite(net, path)
+    state_dicts.require_finite(net, path)
     return Predictor(net, card, device=device)
 
 

@@ -1,13 +1,16 @@
-"""Load tensors from a plain dict into a network; half precision made whole."""
+"""Load tensors from a plain dict into a network; half precision made whole; NaN and infinity refused."""
 
 from __future__ import annotations
 
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from configs.errors import InputError
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -26,6 +29,13 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 def widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors of half precision as float32, which is exact, and others as they are."""
     return {name: tensor.float() if tensor.dtype in HALVES else tensor for name, tensor in tensors.items()}
+
+
+def require_finite(net: nn.Module, file: str | Path) -> None:
+    """InputError, which names the file, if a weight or statistic is NaN or infinite: every answer means nothing."""
+    for name, tensor in net.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise InputError(f"{file}: {name} has NaN or infinite entries, so its answers mean nothing; train it again")
 
 
 def ready(net: nn.Module) -> nn.Module:

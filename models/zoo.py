@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from configs.errors import InputError, UsageError
-from models import artefact
+from models import artefact, state_dicts
 from models.adopt import conversion, weight_file
 from models.adopt.conversion import Wanted
 from models.networks import architectures, checks
@@ -17,7 +17,8 @@ from models.spec import ModelSpec, names_file
 def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int]) -> nn.Module:
     """Build the network of `spec`, in training mode: see `architectures.build`, or load a file of weights.
 
-    UsageError: a setting for a file, whose shapes are fixed. InputError: the file has other classes or channels.
+    UsageError: a setting for a file, whose shapes are fixed. InputError: the file has other classes or channels, or
+    a weight that is not finite.
     """
     if is_code(spec.name):
         registry.register(spec.name)  # a spec to build is the user's; those of saved files do not come here
@@ -35,6 +36,7 @@ def build(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, int])
         net, card = artefact.redraw(spec.name)
     else:
         net, card = artefact.load(spec.name)
+    state_dicts.require_finite(net, spec.name)
     pairs = (("classes", len(card.classes), num_classes), ("input channels", card.input_CHW[0], input_CHW[0]))
     for what, found, wanted in pairs:
         if found != wanted:

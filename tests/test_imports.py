@@ -37,6 +37,6 @@ def imported(path: Path) -> set[str]:
 
 def test_heartcut_is_above_train_and_nothing_is_above_it():
     root = Path(__file__).parents[1]
-    assert {"train", "models"} <= imported(root / "heartcut.py") and "launch" not in imported(root / "heartcut.py")
+    assert "models" in imported(root / "heartcut.py") and "launch" not in imported(root / "heartcut.py")
     inner = [path for package in PACKAGES for path in (root / package).rglob("*.py")]
     assert not [path for path in inner if "heartcut" in imported(path)]

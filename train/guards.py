@@ -73,6 +73,15 @@ def require_accuracy(correct: int, count: int, recorded: float, split: str) -> N
         )
 
 
+def require_defined(undefined: int, count: int, who: str) -> None:
+    """InputError if a network has answered some of `count` images with NaN or infinity."""
+    if undefined:
+        raise InputError(
+            f"{who}: its logits are NaN or infinite for {undefined:,} of {count:,} images: its weights overflow on "
+            "them. Use another file, or mean and std that fit it"
+        )
+
+
 def require_one_architecture(hashes: Sequence[str]) -> None:
     """InputError unless all processes hold the same architecture after a cut."""
     if len(set(hashes)) > 1:
@@ -111,6 +120,15 @@ def require_finite_weights(net: nn.Module, step: int) -> None:
     values = [t for t in net.state_dict().values() if t.is_floating_point()]
     if not bool(torch.stack([t.isfinite().all() for t in values]).all()):  # sync: checkpoints only
         raise NonFiniteError(f"weights became NaN or infinite before step {step}; {REMEDIES}")
+
+
+def require_finite_teacher(finite: Tensor, who: str, first_step: int, last_step: int) -> None:
+    """InputError if any logit of the teacher since `first_step` was not a finite number."""
+    if not bool(finite):  # sync: log steps and checkpoints only
+        raise InputError(
+            f"{who}: its logits became NaN or infinite between steps {first_step} and {last_step}; what was saved is "
+            "from before. Use another teacher, or another precision"
+        )
 
 
 def require_finite(finite: Tensor, first_step: int, last_step: int) -> None:

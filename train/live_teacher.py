@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from configs.errors import InputError
 from data_pipes.batch import Batch
 from data_pipes.spec import DataSpec
-from models import artefact
+from models import artefact, state_dicts
 from models.adopt.normalisation import LUMINANCE
 from models.artefact import Card
 from models.networks import checks
@@ -73,6 +73,16 @@ class Resize(nn.Module):
 class Teacher(Protocol):
     """Anything that returns teacher logits for a batch: a live network or a cache."""
 
+    @property
+    def name(self) -> str:
+        """What messages call it, with its file."""
+        ...
+
+    @property
+    def finite(self) -> Tensor | bool:
+        """Whether all logits so far were finite numbers; on the device."""
+        ...
+
     def begin(self, epoch: int) -> None:
         """Prepare for an epoch. Every process calls it before the first batch."""
 
@@ -98,9 +108,11 @@ class LiveTeacher:
         *,
         layers: tuple[str, ...] = (),
         size: TeacherSize = "own",
+        name: str = "the teacher",
     ) -> None:
         """Raises InputError if the teacher takes other numbers of channels than one and three."""
-        self.card, self.net = card, net
+        self.card, self.net, self.name = card, net, name
+        self.finite: Tensor | bool = True
         self.input_CHW = (card.input_CHW[0], *_seen(card, data, size))
         resized = [Resize(self.input_CHW[1:])] if self.input_CHW[1:] != data.image_size else []
         self.model = nn.Sequential(Renormalise(data, card), *resized, net).eval().requires_grad_(False)
@@ -117,16 +129,18 @@ class LiveTeacher:
         layers: tuple[str, ...] = (),
         size: TeacherSize = "own",
     ) -> LiveTeacher:
-        """Load a teacher from its file. InputError: it was trained for other classes."""
+        """Load a teacher from its file. InputError: it was trained for other classes, or a weight is not finite."""
         net, card = artefact.load(path)
-        guards.require_classes(card.classes, classes, f"the teacher {path}")
+        state_dicts.require_finite(net, path)
+        name = f"the teacher {path}"
+        guards.require_classes(card.classes, classes, name)
         if card.input_CHW[1:] != data.image_size:
             sizes = [" x ".join(map(str, size)) for size in (card.input_CHW[1:], data.image_size)]
             if size == "own":
                 logger.info("the teacher sees its own %s pixels, resized from %s", *sizes)
             else:
                 logger.warning("the teacher was trained on %s pixels and will see %s", *sizes)
-        return cls(net, card, data, layers=layers, size=size)
+        return cls(net, card, data, layers=layers, size=size, name=name)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> LiveTeacher:
         """Move the teacher to a device and type; return it."""
@@ -145,6 +159,7 @@ class LiveTeacher:
         guards.require_frozen(self.model)
         with autocast:
             logits_BK = self.model(batch.image_BCHW)
+        self.finite = self.finite & (logits_BK.isfinite().all(dim=1) | (batch.weight_B == 0)).all()
         features = self._taps.take()
         return Signals(logits_BK=_wide(logits_BK), features_L=[_wide(features[name]) for name in self._layers])
 

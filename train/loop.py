@@ -214,9 +214,16 @@ class Loop:
         return Window(finite=finite, first_step=self.state.progress.total_steps)
 
     def _check(self, window: Window) -> None:
-        """NonFiniteError on all processes if a loss on any of them was not finite."""
-        bad = self.accelerator.reduce((~window.finite).float(), reduction="sum")
-        guards.require_finite(bad == 0, window.first_step, self.state.progress.total_steps)
+        """Raise on all processes if on any of them something was not finite.
+
+        InputError: logits of the teacher. NonFiniteError: a loss.
+        """
+        teacher, steps = self.step.teacher, (window.first_step, self.state.progress.total_steps)
+        taught = torch.as_tensor(True if teacher is None else teacher.finite, device=window.finite.device)
+        bad = self.accelerator.reduce((~torch.stack([taught, window.finite])).float(), reduction="sum")
+        if teacher is not None:
+            guards.require_finite_teacher(bad[0] == 0, teacher.name, *steps)
+        guards.require_finite(bad[1] == 0, *steps)
 
     def _log_window(self, window: Window) -> None:
         self._check(window)

@@ -43,11 +43,11 @@ def start_logging(main_process: bool) -> None:
 _said: set[str] = set()
 
 
-def say_once(to: logging.Logger, text: str, key: str | None = None) -> None:
+def say_once(to: logging.Logger, text: str, key: str | None = None, level: int = logging.INFO) -> None:
     """Log what holds for all stages of a chain with the first of them. key: what is compared; None: the text."""
     mark = key or text
     if mark not in _said:
-        to.info("%s", text)
+        to.log(level, "%s", text)
     _said.add(mark)
 
 

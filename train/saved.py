@@ -10,10 +10,9 @@ from typing import Any
 from torch import nn
 
 from configs import records
-from configs.errors import InputError
 from configs.home import expand
 from data_pipes.spec import DataSpec
-from models import artefact
+from models import artefact, state_dicts
 from models.artefact import Card
 from train.loss.config import TeacherSize
 from train.run_folder.run_dir import RunDir
@@ -26,7 +25,7 @@ def load(run_dir: str | None, weights: str | None, data: DataSpec) -> tuple[nn.M
     """
     path = weights_file(run_dir, weights)
     net, card = artefact.load(path)
-    require_finite(net, path)
+    state_dicts.require_finite(net, path)
     return net, card, shown(data, card)
 
 
@@ -41,13 +40,6 @@ def weights_file(run_dir: str | None, weights: str | None) -> Path:
         assert run_dir is not None, "the config requires one of the two"
         return RunDir.at(run_dir).weights
     return Path(weights)
-
-
-def require_finite(net: nn.Module, path: Path) -> None:
-    """InputError if a weight or statistic is NaN or infinite: every answer would be meaningless."""
-    for name, tensor in net.state_dict().items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise InputError(f"{path}: {name} has NaN or infinite entries, so its answers mean nothing; train it again")
 
 
 def teacher_size(run_dir: str | None) -> TeacherSize:

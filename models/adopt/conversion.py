@@ -59,6 +59,7 @@ def adopt(path: str | Path, wanted: Wanted) -> tuple[nn.Module, Card]:
     match = recognise(file, wanted.input_CHW, wanted.model, stem=wanted.stem)
     _announce(file, match)
     net = network(match, wanted)
+    state_dicts.require_finite(net, path)
     card = card_of(net, match.spec, match.channels, wanted, len(wanted.classes or range(match.num_classes)))
     lineage = {"stage": STAGE, ORIGIN: Path(path).name, ORIGIN_SHA: artefact.sha256(path)}
     return net, replace(card, lineage=lineage)

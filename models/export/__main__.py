@@ -86,10 +86,11 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _write_pytorch(options: argparse.Namespace) -> None:
-    from models import artefact  # torch is loaded only for a command line that holds
+    from models import artefact, state_dicts  # torch is loaded only for a command line that holds
     from models.export import pytorch_file
 
     net, card = artefact.load(options.model)
+    state_dicts.require_finite(net, options.model)
     written = pytorch_file.export(net, card, options.output, artefact_sha256=artefact.sha256(options.model))
     weights = str(Path(options.output).with_suffix(".pt"))
     if options.json:

@@ -23,7 +23,7 @@ from configs import resources
 from configs.errors import UsageError
 from configs.shown import printable
 from configs.tables import PlainConsole, plain_table
-from models import artefact, counting
+from models import artefact, counting, state_dicts
 from models.artefact import Card
 from models.counting import Cost
 from models.export import latency, onnx_file
@@ -176,6 +176,7 @@ def run(model: str, output: str, *, against: str | None, device: str, rounds: in
 def side(path: str, output: str | None) -> Side:
     """Load a saved network and convert it; with `output`, write its ONNX file."""
     net, card = artefact.load(path)
+    state_dicts.require_finite(net, path)
     sha256 = artefact.sha256(path)
     cost = counting.measure(net, card.input_CHW)
     if output is None:

@@ -16,11 +16,13 @@ from models.adopt import conversion
 from models.adopt.conversion import Wanted
 from models.adopt.options import Options
 from models.artefact import Card, Score
-from train import saved
+from train import guards, saved
 from train.evaluate.evaluation import evaluate
-from train.evaluate.metrics import wilson
+from train.evaluate.metrics import near_chance, wilson
+from train.evaluate.teacher_check import CHANCE
 from train.loaders import choose_executor, evaluation_loader
 from train.processes import main_first, start
+from train.progress import say_once
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ def write(asked: Options, data: DataSpec) -> Card:
     """Adopt what a command line names for a data set, measure it, and write it; return its card."""
     accelerator = start("float32")
     net, card = conversion.from_options(asked, wanted(data))
-    card = scored(net, card, data, accelerator)
+    card = scored(net, card, data, accelerator, asked.source)
     artefact.save(asked.output, net, card)
     return card
 
@@ -45,10 +47,11 @@ def wanted(data: DataSpec) -> Wanted:
     )
 
 
-def scored(net: nn.Module, card: Card, data: DataSpec, accelerator: Accelerator) -> Card:
+def scored(net: nn.Module, card: Card, data: DataSpec, accelerator: Accelerator, name: str) -> Card:
     """Return a card with the accuracy on validation, or on test where the data set has nothing else. Collective.
 
-    A warning is logged if it is no better than chance.
+    name: the weights, for messages. A warning is logged if they are no better than chance. InputError: logits are NaN
+    or infinite.
     """
     shown = saved.shown(data, card)
     split: source.Split = "validation" if "validation" in source.splits(data) else "test"
@@ -59,12 +62,13 @@ def scored(net: nn.Module, card: Card, data: DataSpec, accelerator: Accelerator)
     scores = evaluate(accelerator, net, loader.epoch(0), len(samples.classes))
     loader.close()
     net.to("cpu")
-    low, high = wilson(scores.correct, scores.count)
+    guards.require_defined(scores.undefined, scores.count, name)
     logger.info("%s of %s %s images are right", percent(scores.accuracy), f"{scores.count:,}", split)
-    if low <= 1 / len(samples.classes):
-        logger.warning(
-            "this is no better than chance (95 %% interval %.1f %% to %.1f %%): the order of the classes, mean, std, "
-            "size or stem may be others; python -m models.adopt has options for each",
-            *(100 * low, 100 * high),
+    if near_chance(scores.correct, scores.count, len(samples.classes)):
+        low, high = (percent(bound, 1) for bound in wilson(scores.correct, scores.count))
+        text = (
+            f"this is no better than chance (95 % interval {low} to {high}): the order of the classes, mean, std, size "
+            "or stem may be others; python -m models.adopt has options for each"
         )
+        say_once(logger, text, CHANCE, logging.WARNING)
     return replace(card, scores=dict(card.scores) | {split: Score(correct=scores.correct, total=scores.count)})

@@ -61,7 +61,7 @@ def adopted_teacher(name: str, data: DataSpec, accelerator: Accelerator, folder:
     net, card = artefact.load(path)
     if check and not card.scores:
         logger.info("teacher %s: measuring it on validation", name)
-        card = scored(net, card, data, accelerator)
+        card = scored(net, card, data, accelerator, name)
         if accelerator.is_main_process:
             artefact.save(path, net, card)
         accelerator.wait_for_everyone()

@@ -22,6 +22,7 @@ from train.adopt import on_the_fly
 from train.cache import teacher as cached_teacher
 from train.cache.config import CacheConfig
 from train.cache.filler import Difference, Filler, require_close
+from train.evaluate import teacher_check
 from train.live_teacher import LiveTeacher
 from train.loaders import choose_executor, load_splits, say, training_loader
 from train.processes import dtype_of, start
@@ -90,6 +91,7 @@ def prepare(config: CacheConfig, accelerator: Accelerator) -> Filler:
     teacher = LiveTeacher.load(config.teacher, config.data, train.classes, size=size)
     teacher.to(accelerator.device, dtype_of(config.precision))
     guards.require_frozen(teacher.model)
+    teacher_check.check(teacher, config, validation, accelerator)
     chosen = choose_executor(accelerator, config.data, train)
     micro = config.micro_batch_size or max(config.batch_size // accelerator.num_processes, 1)
     layout = Layout(batch_size=micro, micro_batch_size=micro)

@@ -18,7 +18,6 @@ from accelerate import Accelerator
 
 from configs import stopping
 from configs.errors import InputError
-from configs.stopping import StoppedError
 from data_pipes import plan
 from data_pipes.loader import PlanLoader
 from data_pipes.logits.cache import LogitCache
@@ -65,8 +64,7 @@ class Filler:
         while missing := self.cache.missing(view):
             before = done
             for block in missing:
-                if reason := stopping.requested():
-                    raise StoppedError(f"stopped: {reason}. The same command goes on from here")
+                stopping.heed()
                 with self.cache.claim(view, block) as ours:
                     if ours:
                         row_R = row_N[self.cache.blocks[block]]
@@ -94,7 +92,9 @@ class Filler:
         wrong = row_R[~np.isfinite(logits_RK).all(axis=1)]
         if len(wrong):
             key = self.loader.dataset.key_N[wrong[0]]
-            raise InputError(f"the teacher's logits are NaN or infinite for {len(wrong)} samples of view {view}: {key}")
+            raise InputError(
+                f"{self.teacher.name}: its logits are NaN or infinite for {len(wrong)} samples of view {view}: {key}"
+            )
         return logits_RK
 
     def compare(self, views: Sequence[int], count: int, *, seed: int) -> Difference:

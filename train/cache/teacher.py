@@ -83,6 +83,7 @@ class CachedTeacher:
         fill: Callable[[int], int] | None,
     ) -> None:
         """fill: computes a missing view; None: all `views` are in the cache."""
+        self.name, self.finite = f"the teacher's logits in {cache.folder}", True  # no others are ever stored
         self._cache, self._loader, self._device, self._views, self._fill = cache, loader, device, views, fill
         self._keep = cache.nbytes_per_view * len(views) <= MEMORY_SHARE * _free_memory(device)
         self._kept: dict[int, Future[Stored]] = {}

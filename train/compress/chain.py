@@ -86,7 +86,9 @@ def _adopted(config: CompressConfig, accelerator: Accelerator, folder: RunDir) -
         path = by_main(accelerator, lambda: on_the_fly.student(model, config.data, folder, seed=config.seed))
         config = replace(config, student=replace(config.student, model=ModelSpec(name=path)))
     if teacher is not None and foreign(teacher):
-        config = replace(config, teacher=on_the_fly.adopted_teacher(teacher, config.data, accelerator, folder))
+        check = config.student.distill.teacher_check > 0
+        made = on_the_fly.adopted_teacher(teacher, config.data, accelerator, folder, check=check)
+        config = replace(config, teacher=made)
     return config
 
 

@@ -22,8 +22,12 @@ def evaluate(
     classes: int,
     *,
     teacher: LiveTeacher | None = None,
+    who: str = "network",
 ) -> Scores:
-    """Return scores over all processes. Each sample counts exactly once; the network's mode is restored."""
+    """Return scores over all processes. Each sample counts exactly once; the network's mode is restored.
+
+    who: what messages call the network.
+    """
     tally = Tally(classes, accelerator.device)
     modes = {module: module.training for module in net.modules()}
     net.eval()
@@ -31,7 +35,7 @@ def evaluate(
         with accelerator.autocast():
             logits_BK = net(batch.image_BCHW)
         if number == 0:
-            guards.require_logits(logits_BK, "network")
+            guards.require_logits(logits_BK, who)
         taught = teacher(batch, accelerator.autocast()).logits_BK if teacher is not None else None
         tally.add(batch, logits_BK, taught)
     for module, mode in modes.items():

@@ -21,6 +21,11 @@ def wilson(correct: int, count: int, *, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def near_chance(correct: int, count: int, classes: int) -> bool:
+    """Whether a share of correct answers cannot be told from guessing, or is below it: by its 95 % interval."""
+    return wilson(correct, count)[0] <= 1 / classes
+
+
 class Tally:
     """Running counts of an evaluation, without padding rows. Confusion: a row per label, a column per prediction."""
 
@@ -28,6 +33,7 @@ class Tally:
         self.confusion_KK = torch.zeros(classes, classes, dtype=torch.int64, device=device)
         self.top5 = torch.zeros((), dtype=torch.int64, device=device)
         self.agreed = torch.zeros((), dtype=torch.int64, device=device)
+        self.undefined = torch.zeros((), dtype=torch.int64, device=device)
 
     def add(self, batch: Batch, logits_BK: Tensor, teacher_BK: Tensor | None = None) -> None:
         """Count a micro-batch; with the teacher's logits, also how often both predict the same class."""
@@ -38,22 +44,24 @@ class Tally:
         self.confusion_KK += torch.bincount(cell, minlength=classes * classes).view(classes, classes)
         best = logits_BK.topk(min(5, classes), dim=1).indices
         self.top5 += ((best == batch.label_B[:, None]).any(dim=1) & real).sum()
+        self.undefined += (~logits_BK.isfinite().all(dim=1) & real).sum()
         if teacher_BK is not None:
             self.agreed += ((teacher_BK.argmax(dim=1) == answer_B) & real).sum()
 
     def counts(self) -> Tensor:
         """Return all counts as one int64 vector, for one reduction."""
-        return torch.cat([self.confusion_KK.flatten(), self.top5[None], self.agreed[None]])
+        return torch.cat([self.confusion_KK.flatten(), self.top5[None], self.agreed[None], self.undefined[None]])
 
     def scores(self, counts: Tensor) -> Scores:
         """Return the scores of summed counts."""
         values = counts.cpu()  # sync: end of an evaluation
         classes = self.confusion_KK.shape[0]
-        confusion = values[:-2].view(classes, classes)
+        confusion, (top5, agreed, undefined) = values[:-3].view(classes, classes), values[-3:].tolist()
         return Scores(
             confusion=tuple(tuple(int(v) for v in row) for row in confusion),
-            top5=int(values[-2]),
-            agreed=int(values[-1]),
+            top5=top5,
+            agreed=agreed,
+            undefined=undefined,
         )
 
 
@@ -67,6 +75,8 @@ class Scores:
     """Samples whose label is among the five highest logits."""
     agreed: int
     """Samples for which model and teacher predict the same class."""
+    undefined: int = 0
+    """Samples with a logit that is NaN or infinite."""
 
     @property
     def count(self) -> int:

@@ -14,7 +14,7 @@ from rich.text import Text
 from configs.figures import percent
 from configs.tables import PlainConsole, plain_table
 from data_pipes.sources.samples import Samples
-from train import live_teacher, saved
+from train import guards, live_teacher, saved
 from train.adopt import on_the_fly
 from train.evaluate import subject
 from train.evaluate.config import EvaluateConfig
@@ -62,6 +62,7 @@ def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked
     loader = evaluation_loader(accelerator, samples, data, chosen, batch_size=config.batch_size)
     scores = evaluate(accelerator, net, loader.epoch(0), len(samples.classes), teacher=teacher)
     loader.close()
+    guards.require_defined(scores.undefined, scores.count, str(saved.weights_file(config.run_dir, config.weights)))
     if accelerator.is_main_process:
         path = subject.report_path(config, samples.split)
         write_json(path, record(scores, samples, teacher=config.teacher if teacher is not None else None))

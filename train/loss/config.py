@@ -38,7 +38,8 @@ class DistillSpec:
     layers: tuple[tuple[str, str], ...] = ()
     """Pairs [student module, teacher module] for hint and attention, for example [[stages.2, layer3]]."""
     teacher_check: int = 512
-    """Validation images on which the teacher must come near its recorded accuracy before training starts. 0: none."""
+    """Validation images on which the teacher is measured before training starts: it must come near the accuracy in its
+    file, and a warning says if it is no better than chance. 0: nothing is measured."""
     teacher_size: TeacherSize = "own"
     """Size of the images that the teacher sees. own: the student's views, resized to the size in the teacher's file
     where it is another (bilinear, with antialiasing). student: data.image_size, as the student."""

@@ -17,7 +17,7 @@ from configs.errors import InputError
 from configs.tables import plain_table
 from data_pipes.batch import Batch
 from data_pipes.sources import source
-from models import artefact
+from models import artefact, state_dicts
 from models.artefact import Card
 from models.counting import measure
 from models.networks import checks
@@ -101,6 +101,7 @@ def require_possible(config: PruneConfig) -> None:
     InputError: student, teacher and data do not fit together. UsageError: the budget cannot be met.
     """
     net, card = artefact.load(config.student.name)
+    state_dicts.require_finite(net, config.student.name)
     checks.require_takes(net, card.input_CHW, (card.input_CHW[0], *config.data.image_size), config.student.name)
     if config.teacher_file is not None:
         live_teacher.require_fit(config.teacher_file, config.data, config.distill.teacher_size)

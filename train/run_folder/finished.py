@@ -7,7 +7,7 @@ import logging
 from accelerate import Accelerator
 
 from configs.errors import InputError
-from models import artefact
+from models import artefact, state_dicts
 from train.processes import by_main
 from train.run_folder import result
 from train.run_folder.run_dir import RunDir
@@ -24,7 +24,7 @@ def announce(accelerator: Accelerator, folder: RunDir) -> None:
 def _require_whole(folder: RunDir) -> None:
     try:
         result.read(folder.path)
-        artefact.load(folder.weights)
+        state_dicts.require_finite(artefact.load(folder.weights)[0], folder.weights)
     except InputError as error:
         raise InputError(
             f"{folder.path} is marked as done, but {error}; put it back, or delete {folder.done}, and the same command "

@@ -13,7 +13,7 @@ from timm.utils import ModelEmaV3
 
 from configs import reader
 from configs.errors import InputError
-from configs.figures import counted, percent
+from configs.figures import counted
 from data_pipes.executors import choice
 from data_pipes.sources.samples import Samples
 from models import zoo
@@ -24,9 +24,9 @@ from train import guards, live_teacher
 from train.cache import teacher as cached_teacher
 from train.cache.filler import Filler
 from train.config import TeacherConfig, TrainConfig
-from train.evaluate.evaluation import evaluate
+from train.evaluate import teacher_check
 from train.live_teacher import LiveTeacher, Teacher
-from train.loaders import FEW_IMAGES, Data, evaluation_loader, training_data, training_layout
+from train.loaders import Data, training_data, training_layout
 from train.loop import Loop
 from train.loss.adapters import Adapters
 from train.loss.objective import Objective
@@ -175,33 +175,19 @@ def _require_same_images(progress: Progress, splits: Sequence[Samples], folder: 
 
 
 def _ready(live: LiveTeacher, config: TrainConfig, data: Data, accelerator: Accelerator, *, check: bool) -> Teacher:
-    """Move the teacher to the device, check its accuracy if asked to, and put the cache in front of it if there is one.
+    """Move the teacher to the device, put it to the test if asked to, and put the cache in front of it if there is one.
 
     Nothing keeps a live teacher that a cache replaces.
     """
     live.to(accelerator.device, dtype_of(config.precision))
     if check:
-        _check_teacher(live, config, data.validation, accelerator)
+        teacher_check.check(live, config, data.validation, accelerator)
     if config.loss.teacher_logits == "online":
         return live
     to_fill = config.loss.teacher_logits == "write_through"
     cache = cached_teacher.open_cache(config, data.train_loader, data.chosen, to_fill=to_fill)
     filler = Filler(cache, data.train_loader, live, accelerator)
     return cached_teacher.open_for_training(config, filler, config.view_numbers)
-
-
-def _check_teacher(teacher: LiveTeacher, config: TrainConfig, validation: Samples, accelerator: Accelerator) -> None:
-    """InputError if some validation images show a teacher far below the accuracy that its file records."""
-    recorded, count = teacher.card.scores.get("validation"), config.loss.teacher_check
-    if count == 0 or recorded is None:
-        return
-    few, dtype = validation.select(validation.spread(count)), dtype_of(config.precision)
-    loader = evaluation_loader(accelerator, few, config.data, FEW_IMAGES, dtype)
-    scores = evaluate(accelerator, teacher.model, loader.epoch(0), len(validation.classes))
-    loader.close()
-    guards.require_accuracy(scores.correct, scores.count, recorded.accuracy, "validation")
-    text = f"teacher: {percent(scores.accuracy)} of {scores.count} validation images are right"
-    say_once(logger, text)
 
 
 def _tracker(config: TrainConfig, state: TrainState, folder: RunDir, stage: str) -> Tracker:

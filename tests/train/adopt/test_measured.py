@@ -79,7 +79,7 @@ def test_the_command_records_the_accuracy_of_plain_torch(taught, tmp_path, capsy
 def test_another_normalisation_would_show(taught):
     """The control: the accuracy that is measured depends on the card."""
     net, card = conversion.adopt(taught[0], Wanted(input_CHW=(3, 8, 8), mean=(0.9,), std=(0.1,)))
-    measured = scored(net, card, DIGITS, make_accelerator("float32")).scores["validation"]
+    measured = scored(net, card, DIGITS, make_accelerator("float32"), "t.th").scores["validation"]
     assert measured.correct < taught[1]
 
 
@@ -89,7 +89,7 @@ def test_chance_is_said_aloud(caplog):
     nn.init.zeros_(net.fc.weight)
     card = Card(model=spec, classes=tiny_digits.CLASSES, input_CHW=(1, 8, 8), **own)
     with caplog.at_level(logging.WARNING, "train.adopt.measured"):
-        scored(net, card, DIGITS, make_accelerator("float32"))
+        scored(net, card, DIGITS, make_accelerator("float32"), "t.th")
     assert "no better than chance" in caplog.text
 
 
@@ -114,6 +114,6 @@ def test_a_resnet50_with_its_own_stem_scores_on_fashion_mnist_as_in_plain_torch(
     torch.save({"epoch": 1, "model_state_dict": course_files.prefixed("resnet50.", net.state_dict())}, path)
     adopted, card = conversion.adopt(path, Wanted(input_CHW=(3, 28, 28), mean=(0.5,), std=(0.5,)))
     assert card.model.stem == "keep"
-    score = scored(adopted, card, spec, make_accelerator("float32")).scores["validation"]
+    score = scored(adopted, card, spec, make_accelerator("float32"), "t.th").scores["validation"]
     assert abs(score.correct - right(net, image_NCHW, label_N)) <= 0.001 * score.total
     assert score.total == len(label_N) == 300

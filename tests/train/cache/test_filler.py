@@ -46,6 +46,8 @@ CARD = Card(model=MODEL, classes=tuple("abcde"), input_CHW=(1, 8, 8), **OWN)
 class Teacher:
     """A live one that notes which samples it was asked for; of some it does not know what to say."""
 
+    name = "the teacher t.safetensors"
+
     def __init__(self, *sick: int) -> None:
         self.live, self.sick, self.asked = LiveTeacher(NET, CARD, SPEC), torch.tensor(sick), []
 
@@ -154,7 +156,9 @@ def test_logits_that_are_not_finite_name_the_sample_and_are_not_written(tmp_path
     own = build(tmp_path)
     place = int(np.flatnonzero(own.rows(0) == 20)[0])
     sick = build(tmp_path, teacher=Teacher(20))
-    with pytest.raises(InputError, match=r"NaN or infinite for 1 samples of view 0: images/20\.png"):
+    with pytest.raises(
+        InputError, match=r"t\.safetensors: its logits are NaN or infinite for 1 samples of view 0: images/20\.png"
+    ):
         sick.fill(0)
     left = sick.cache.missing(0)
     assert left[0] == place // ROWS  # blocks before it were made

@@ -87,7 +87,7 @@ def test_a_teacher_that_keeps_its_promise_passes_and_is_told(tmp_path, taught, c
     monkeypatch.setattr(progress, "_said", set())  # what other tests of this process had logged
     net, correct, count = taught
     path = save(tmp_path / "t.safetensors", net, claims=correct / count)
-    with caplog.at_level(logging.INFO, "train.stage.assembly"):
+    with caplog.at_level(logging.INFO, "train.evaluate.teacher_check"):
         assembled(tmp_path, config(path))
     assert f"teacher: {100 * correct / count:.2f} % of {count} validation images are right" in caplog.text
 
@@ -109,12 +109,30 @@ def test_a_teacher_with_a_false_normalisation_is_refused(tmp_path, taught):
         assembled(tmp_path, config(path))
 
 
-def test_the_check_can_be_left_out_and_needs_a_record(tmp_path):
+def test_the_check_can_be_left_out(tmp_path):
     torch.manual_seed(0)
     ignorant = build(replace(TINY, widths=(8, 8, 8)), num_classes=10, input_CHW=(1, 8, 8))
     liar = save(tmp_path / "liar.safetensors", ignorant, claims=0.98)
     assembled(tmp_path, config(liar, distill=DistillSpec(teacher_check=0)))
-    assembled(tmp_path, config(save(tmp_path / "silent.safetensors", ignorant, claims=None)))
+
+
+def test_a_teacher_without_a_record_is_measured_and_one_that_guesses_is_warned_of(
+    tmp_path, taught, caplog, monkeypatch
+):
+    monkeypatch.setattr(progress, "_said", set())  # what other tests of this process had logged
+    net, correct, count = taught
+    torch.manual_seed(0)
+    ignorant = build(replace(TINY, widths=(8, 8, 8)), num_classes=10, input_CHW=(1, 8, 8))
+    for name, own in (("sound", net), ("silent", ignorant)):
+        path = save(tmp_path / f"{name}.safetensors", own, claims=None)
+        with caplog.at_level(logging.INFO, "train.evaluate.teacher_check"):
+            assembled(tmp_path, config(path, distill=DistillSpec(teacher_check=0)))
+            assert "validation images are right" not in caplog.text
+            assembled(tmp_path, config(path))
+        warned = "silent.safetensors is no better than chance on validation (95 % interval " in caplog.text
+        assert "validation images are right" in caplog.text and warned is (name == "silent")
+        assert f"{100 * correct / count:.2f} % of {count} validation" in caplog.text or name == "silent"
+        caplog.clear()
 
 
 def test_the_checked_images_are_spread_over_a_split_that_is_sorted_by_class(tmp_path, taught, monkeypatch):
@@ -156,7 +174,7 @@ def test_a_teacher_is_put_to_the_test_at_its_own_size(tmp_path, taught, caplog):
     large = replace(DATA, image_size=(24, 24))
     with pytest.raises(InputError, match="but its file records"):
         assembled(tmp_path, replace(config(path, distill=DistillSpec(teacher_size="student")), data=large))
-    with caplog.at_level(logging.INFO, "train.stage.assembly"):
+    with caplog.at_level(logging.INFO, "train.evaluate.teacher_check"):
         assembled(tmp_path, replace(config(path), data=large))
     assert f"of {count} validation images are right" in caplog.text
 
