@@ -11,7 +11,8 @@ what that run overrides KEY with. A run starts as soon as the one that it carrie
     python -m launch.submit --cluster C --folder runs/students --after runs/cache --sweep distill.yaml
     python -m launch.submit --cluster C --folder runs/cuts --after runs/students --sweep prune.yaml
 
---bash runs the same elements here, one after another. --dry_run shows everything and does nothing.
+--sweep FILE --epochs 2 sets an option for all points, except what the sweep varies. --bash runs the same elements here,
+one after another. --dry_run shows everything and does nothing.
 """
 
 from __future__ import annotations

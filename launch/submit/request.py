@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import reader
-from configs.arguments import Parser
+from configs.arguments import Parser, last_value
 from configs.errors import UsageError, require
 from launch import commands
 from launch.commands import COMMANDS, SUBMITTED
@@ -19,7 +20,7 @@ from launch.points.grid import Point
 from launch.slurm import cluster
 from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import PLAIN_PATH
-from launch.submit import chain
+from launch.submit import chain, fixed
 from launch.sweep_folder import Run, Submission, SweepFolder
 
 PROG = "python -m launch.submit"
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     """The options; what follows a command belongs to it."""
     made = Parser(
         prog=PROG,
-        usage=f"{PROG} --folder DIR (--cluster FILE | --bash) (--sweep FILE | COMMAND ...) [options]",
+        usage=f"{PROG} --folder DIR (--cluster FILE | --bash) (--sweep FILE [COMMAND] | COMMAND) [options]",
         description="Submit a sweep as a job array, or one run. Again: what is neither done nor queued.",
         allow_abbrev=False,
     )
@@ -66,13 +67,22 @@ def parser() -> argparse.ArgumentParser:
     add("--after", type=Path, metavar="DIR", help="carry on each run of the sweep there; {parent} is its folder")
     add("--retry", action="store_true", help="submit runs that failed, too")
     add("--dry_run", action="store_true", help="print what would be submitted, and write nothing")
-    add("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help=f"one run: {', '.join(SUBMITTED)}")
+    add(
+        "command",
+        nargs=argparse.REMAINDER,
+        metavar="COMMAND ...",
+        help=f"one run: {', '.join(SUBMITTED)}; with --sweep, options for all points",
+    )
     return made
 
 
 def options_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the options. --dry_run and --retry may stand after the command too, unless a value follows them."""
-    options = parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    swept = last_value(given, "--sweep") is not None
+    given, theirs = fixed.split(parser(), given) if swept else (given, [])
+    options = parser().parse_args(given)
+    options.command = [*options.command, *theirs]
     words: list[str] = []
     for word, following in pairwise([*options.command, "--"]):
         if word in TRAILING and following.startswith("--"):
@@ -90,8 +100,8 @@ def parse(argv: Sequence[str] | None = None) -> Request:
     valid = "a path of letters, digits and _ . , : = @ + / -, which is all that #SBATCH lines take"
     found = str(folder.path.absolute())
     require(options.bash or PLAIN_PATH.fullmatch(found) is not None, "--folder", found, valid)
-    if (options.sweep is None) == (not options.command):
-        raise UsageError(f"give either --sweep FILE or a command, {', '.join(SUBMITTED)}; see {PROG} --help")
+    if options.sweep is None and not options.command:
+        raise UsageError(f"give --sweep FILE or a command, {', '.join(SUBMITTED)}; see {PROG} --help")
     site = _cluster(options)
     read_points = _single if options.sweep is None else _sweep
     submission, points, places, notes = read_points(options)
@@ -121,7 +131,7 @@ Points = tuple[Submission, Sequence[Point], Mapping[str, str], tuple[str, ...]]
 
 
 def _sweep(options: argparse.Namespace) -> Points:
-    sweep = sweep_file.read(options.sweep)
+    sweep = fixed.apply(sweep_file.read(options.sweep), options.command)
     if "run_dir" in sweep.places:
         raise UsageError(f"{sweep.places['run_dir']}: run_dir is what launch.submit sets: a folder for each point")
     found = grid.expand(sweep, count=options.count, seed=options.seed)

@@ -18,8 +18,8 @@ def test_a_point_that_the_command_does_not_take_stops_all(site):
     ("words", "named"),
     [
         ("--folder sweep --sweep sweep.yaml", r"one of the arguments --cluster --bash is required"),
-        ("--folder sweep --bash", r"give either --sweep FILE or a command, train.teacher"),
-        ("--folder sweep --bash --sweep sweep.yaml train.distill", r"give either --sweep FILE or a command"),
+        ("--folder sweep --bash", r"give --sweep FILE or a command, train.teacher"),
+        ("--folder sweep --bash --sweep sweep.yaml train.teacher", r"is a sweep of train.distill"),
         ("--folder sweep --bash train.destill", r"train.destill is not a command; did you mean train.distill\?"),
         ("--folder sweep --bash --cluster.mem 4G train.distill", r"--cluster.mem=4G is for Slurm"),
         ("--folder sweep --cluster cluster.yaml --cluster.throttle 0 --sweep sweep.yaml", r"throttle is 0; it must be"),
