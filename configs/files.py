@@ -8,11 +8,15 @@ import os
 import re
 import secrets
 import stat
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 SMALL = 2**26
 """Bytes that no file of settings or results reaches."""
+ABANDONED = 86_400
+"""Seconds after which nobody writes to a temporary file any more."""
 PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 
 
@@ -45,6 +49,14 @@ def remove_partial(folder: Path) -> None:
     for path in folder.glob(".*.partial"):
         if PARTIAL.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left in a folder that others use: files that nobody has written to for a day."""
+    for path in folder.glob(".*.partial"):
+        with suppress(OSError):  # another process may have removed it
+            if PARTIAL.fullmatch(path.name) and time.time() - path.lstat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 def write_script(path: Path, text: str) -> None:

@@ -1,12 +1,11 @@
 """Requests to stop: a signal, Ctrl-C, the end of a time limit, the death of the launcher.
 
 Handlers only record the request; work checks `requested` wherever it can stop safely. A second Ctrl-C ends the process
-at once. Free of torch, and installed before torch is imported: until then a signal ends the process without a message.
+at once. Commands install them before they import anything else: until then a signal ends the process without a message.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -35,11 +34,19 @@ def install() -> None:
             signal.signal(getattr(signal, name), _note)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell ignores it in background jobs
         signal.signal(signal.SIGINT, _interrupt)
+    _mask("SIG_UNBLOCK")  # a signal that came while this process was being started is received now
     if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
+        import ctypes  # as long to import as all of this module
+
         # Without it, workers of a killed launcher train on as orphans.
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() == 1:
             _asked.append("the launcher is gone")
+
+
+def hold() -> None:
+    """Keep signals back while another program takes this process's place: its `install` lets them in."""
+    _mask("SIG_BLOCK")
 
 
 def limit(minutes: float | None) -> None:
@@ -52,6 +59,17 @@ def requested() -> str | None:
     if _asked:
         return _asked[0]
     return "max_minutes is over" if _deadline and time.monotonic() >= _deadline[0] else None
+
+
+def heed() -> None:
+    """Raise StoppedError if a stop was requested."""
+    if reason := requested():
+        raise StoppedError(f"stopped: {reason}. The same command goes on from here")
+
+
+def _mask(how: str) -> None:
+    if hasattr(signal, "pthread_sigmask"):  # Windows lacks it
+        signal.pthread_sigmask(getattr(signal, how), {getattr(signal, name) for name in SIGNALS})
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -13,6 +13,11 @@ An agent is signalled once, and forwards SIGTERM to its trial (--forward-signals
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before slower imports
+    from configs import stopping
+
+    stopping.install()
+
 import os
 import signal
 import subprocess
@@ -30,6 +35,7 @@ from train.run_folder import status
 
 End = tuple[status.Stored, dict[str, Any]]
 """The state that an agent ends in, and its exit code and reason."""
+EARLY = "told to stop before there was a trial"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     note(folder, "running", {"exit_code": None})
     words = [*agent_words(options.sweep), "--count", "1", "--term-timeout", str(options.seconds)]
     agents = Agents()
+    if stopping.requested():
+        state, end = _end("preempted", ExitCode.STOPPED, EARLY)
+        note(folder, state, end)
+        return int(end["exit_code"])
     agents.start(words, os.environ | {AGENT: str(folder.absolute())})
     (code,) = agents.wait()
     state, end = ending(folder, code, told=agents.told)
@@ -69,7 +79,7 @@ def ending(folder: Path, code: int, *, told: bool) -> End:
         trial = Path((folder / NOTE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         if told:
-            return _end("preempted", ExitCode.STOPPED, "told to stop before there was a trial")
+            return _end("preempted", ExitCode.STOPPED, EARLY)
         return (
             _end("failed", code, "the agent got no trial") if code else _end("done", 0, "the sweep had no trial left")
         )

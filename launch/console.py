@@ -9,10 +9,10 @@ import runpy
 import sys
 from pathlib import Path
 
-from configs import reader
-from configs.errors import UsageError
-from launch.commands import suggestion
+from configs import stopping
 
+STOPPABLE = ("train.teacher", "train.distill", "train.prune", "train.compress", "train.cache", "launch.run")
+"""Those that end well when they are told to stop: signals are recorded before slower imports."""
 MODULES = {
     "train.teacher": "train a network on labels",
     "train.distill": "distil a teacher into a student",
@@ -39,6 +39,10 @@ MODULES = {
 
 def main() -> None:
     """Run the command that the first word names; without one, list them all."""
+    if sys.argv[1:2] and sys.argv[1] in STOPPABLE:
+        stopping.install()
+    from configs import reader  # after that
+
     reader.command(_start)
 
 
@@ -49,6 +53,9 @@ def _start() -> None:
         sys.stdout.write(f"heartcut COMMAND [OPTIONS]; heartcut COMMAND --help says more\n\n{rows}\n")
         return
     if name not in MODULES:
+        from configs.errors import UsageError
+        from launch.commands import suggestion
+
         raise UsageError(f"{name} is not a command; {suggestion(name, MODULES)}")
     sys.argv = [name, *sys.argv[2:]]
     sys.path.append(str(Path.cwd()))  # where `python -m` finds modules of the user

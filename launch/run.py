@@ -11,6 +11,11 @@ Batch scripts start it with srun, so that Slurm's --signal reaches the processes
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before slower imports
+    from configs import stopping
+
+    stopping.install()
+
 import argparse
 import os
 import shutil
@@ -21,7 +26,7 @@ from pathlib import Path
 
 import yaml
 
-from configs import reader, resources
+from configs import reader, resources, stopping
 from configs.arguments import Parser, last_value
 from launch import commands
 from launch.commands import COMMANDS, Command
@@ -63,8 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     environment = {**os.environ, **start.environment}
     if start.by == "python" and (question or "SLURM_JOB_ID" not in os.environ):
+        if command.status and not question:  # it installs handlers, and others would never end
+            stopping.hold()
+        stopping.heed()
         os.execvpe(start.words[0], start.words, environment)
     code, run_dir = resolved(words)
+    stopping.heed()
     return code or supervise(start, environment, status_folder(command, words, run_dir))
 
 

@@ -42,10 +42,14 @@ def supervise(start: Start, environment: Mapping[str, str], folder: Path | None)
         start: The launcher.
         environment: All of its variables.
         folder: Where the run keeps its status. None: the launcher's own exit code counts.
+
+    Raises:
+        StoppedError: A signal came before there was a launcher.
     """
     before = _read(folder)
     messenger = Messenger(start.by)
     messenger.listen()
+    stopping.heed()  # a signal that came before
     with subprocess.Popen(
         start.words,
         env=environment,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before slower imports
+    from configs import stopping
+
+    stopping.install()
+
 from collections.abc import Sequence
 
-from configs import arguments, reader, stopping
+from configs import arguments, reader
 from train.config import DistillConfig
 
 
@@ -24,5 +29,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    stopping.install()
     reader.command(main)

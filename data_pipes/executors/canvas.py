@@ -19,7 +19,7 @@ import PIL
 import torch
 from numpy.typing import NDArray
 
-from configs import resources
+from configs import resources, stopping
 from configs.errors import UsageError
 from configs.figures import percent
 from configs.home import cache_folder
@@ -153,7 +153,8 @@ class _Filler:
         return time.monotonic() - self._started
 
     def fill(self, rows: slice) -> None:
-        """Decode these rows."""
+        """Decode these rows. StoppedError: a stop is requested."""
+        stopping.heed()
         block_RHWC = self._decode(np.arange(rows.start, rows.stop))
         target_RHWC = self.canvas_NHWC[rows]
         assert block_RHWC.dtype == torch.uint8 and block_RHWC.shape == target_RHWC.shape

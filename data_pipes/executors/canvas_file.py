@@ -32,7 +32,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from configs.files import read_regular, write_atomically
+from configs.files import read_regular, remove_abandoned, write_atomically
 from data_pipes.executors.render import Pixels
 
 logger = logging.getLogger(__name__)
@@ -173,6 +173,7 @@ class Writer:
         try:
             for leftover in target.pixels.parent.glob(f".{target.pixels.stem}.*.partial") if alone else ():
                 leftover.unlink(missing_ok=True)
+            remove_abandoned(target.pixels.parent)  # of other canvases, which may never be asked for again
             if shutil.disk_usage(target.pixels.parent).free < target.size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._file = self._partial.open("xb")

@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from configs import resources
+from configs import resources, stopping
 from configs.errors import InputError
-from configs.files import read_regular, write_atomically
+from configs.files import read_regular, remove_abandoned, write_atomically
 from configs.home import cache_folder
 from data_pipes.sources import jpeg_data, pillow_formats
 from data_pipes.sources.image_files import warn_once
@@ -93,7 +93,7 @@ def scan(root: Path, paths: Sequence[str], threads: int = 0) -> Index:
     """Check every file (`paths` are relative to `root`) by decoding it, or read the result from the cache.
 
     A single file is not worth a place in the cache. threads: 0 is one for each core. Raises InputError for a path that
-    is absolute or contains `..`.
+    is absolute or contains `..`, and StoppedError if a stop is requested.
     """
     for path in paths:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
@@ -127,7 +127,11 @@ def strict_pillow() -> Iterator[None]:
 def _examine_all(root: Path, paths: Sequence[str], threads: int) -> Iterator[Entry]:
     started = logged = time.monotonic()
     with ThreadPoolExecutor(threads or resources.cores()) as pool:
-        for done, entry in enumerate(pool.map(lambda path: examine(root / path), paths), start=1):
+        found = pool.map(lambda path: examine(root / path), paths)
+        for done, entry in enumerate(found, start=1):
+            if stopping.requested():
+                pool.shutdown(cancel_futures=True)
+                stopping.heed()
             now = time.monotonic()
             if now - logged > LOG_EVERY_SECONDS:
                 logged = now
@@ -267,5 +271,6 @@ def _write_cache(file: Path, index: Index) -> None:
         content = io.BytesIO()
         np.savez_compressed(content, **{name: getattr(index, name) for name in COLUMNS})
         write_atomically(file, content.getvalue())
+        remove_abandoned(file.parent)
     except OSError as error:
         warn_once(f"the index cannot be kept in {file.parent} ({error}); the files are checked again next time")

@@ -6,6 +6,7 @@ step, not this script, to stop (--signal without B:, and no trap), and the exit 
     0           it is done
     75          it stopped in an orderly way: the element is queued again, until `requeues` is reached; then, submit it
                 again
+    143         SIGTERM ended it before it could listen, in its first moments: likewise
     otherwise   it failed
 
 A launcher ends with 1 however well its processes ended; launch.run ends with the run's own exit code.
@@ -14,6 +15,7 @@ A launcher ends with 1 however well its processes ended; launch.run ends with th
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -163,7 +165,7 @@ def _step(cluster: Cluster) -> list[str]:
 def _ending(cluster: Cluster) -> list[str]:
     stopped, failed = int(ExitCode.STOPPED), "${words[*]}: exit code $code"
     return [
-        f"if ((code != {stopped})); then",
+        f"if ((code != {stopped} && code != {128 + signal.SIGTERM})); then",
         f'    if ((code)); then echo "$id: {failed}" >&2; fi',
         '    exit "$code"',
         "fi",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.files import read_regular, remove_partial, write_atomically, write_script
+from configs.files import ABANDONED, read_regular, remove_abandoned, remove_partial, write_atomically, write_script
 
 
 def test_writing_replaces_the_whole_file_and_leaves_nothing_beside(tmp_path):
@@ -98,3 +98,16 @@ def test_a_pipe_a_folder_and_a_file_that_is_too_large_are_named(tmp_path):
 def test_no_device_is_read():
     with pytest.raises(OSError, match="a pipe or a device"):
         read_regular(Path("/dev/zero"))
+
+
+def test_what_nobody_has_written_to_for_a_day_is_removed_and_nothing_else(tmp_path):
+    names = [".index-0a.npz.0123abcd.partial", ".theirs.partial", "whole.npz"]
+    for name in names:
+        (tmp_path / name).touch()
+    remove_abandoned(tmp_path)  # the control: somebody may be writing
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, path.stat().st_mtime - ABANDONED - 1))
+    remove_abandoned(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
+    remove_abandoned(tmp_path / "gone")

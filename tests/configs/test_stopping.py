@@ -11,6 +11,7 @@ import time
 import pytest
 
 from configs import stopping
+from launch.console import STOPPABLE
 
 LISTENING = """
 import os, signal, sys, time
@@ -90,3 +91,57 @@ def test_a_worker_hears_of_its_launchers_death(install: bool) -> None:
         assert said == "SIGTERM was received\n" and time.monotonic() - started < 10
     else:
         assert said in ("None\n", "")  # the control: it went on until its own end
+
+
+TAKES_THE_PLACE = """
+import os, signal, sys
+from configs import stopping
+if "hold" in sys.argv:
+    stopping.hold()
+os.kill(os.getpid(), signal.SIGTERM)
+os.execv(sys.executable, [sys.executable, "-c", '''
+from configs import stopping
+stopping.install()
+print(stopping.requested())
+'''])
+"""
+
+
+def test_a_signal_that_is_held_back_reaches_the_program_that_takes_the_place() -> None:
+    words = [sys.executable, "-c", TAKES_THE_PLACE]
+    held = subprocess.run([*words, "hold"], capture_output=True, text=True, check=False)
+    assert (held.returncode, held.stdout.strip()) == (0, "SIGTERM was received")
+    assert subprocess.run(words, capture_output=True, check=False).returncode == -signal.SIGTERM  # the control
+
+
+def test_a_request_is_heeded_and_without_one_work_goes_on(monkeypatch) -> None:
+    monkeypatch.setattr(stopping, "_asked", [])
+    stopping.heed()
+    stopping._asked.append("SIGTERM was received")
+    with pytest.raises(stopping.StoppedError, match=r"^stopped: SIGTERM was received\. The same command goes on"):
+        stopping.heed()
+
+
+# A signal arrives when a command imports its second module of ours.
+EARLY = """
+import os, runpy, signal, sys
+class Struck:
+    def find_spec(self, name, path=None, target=None):
+        if name == "configs.reader":
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Struck())
+module = sys.argv[1]
+if sys.argv[2] == "heartcut":
+    sys.argv = ["heartcut", module, "--help"]
+    from launch import console
+    console.main()
+sys.argv = [module, "--help"]
+runpy.run_module(module, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("by", ["python", "heartcut"])
+@pytest.mark.parametrize("module", [*STOPPABLE, "models.cost"])
+def test_commands_listen_before_they_import_anything_else(module: str, by: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", EARLY, module, by], capture_output=True, text=True, check=False)
+    assert ended.returncode == (0 if module in STOPPABLE else -signal.SIGTERM), ended.stderr

@@ -124,3 +124,11 @@ def test_a_preempted_trial_goes_on_with_another_agent(tmp_path):
         path for path in tmp_path.rglob("*") if path.is_file() and wandb_stub.KEY in path.read_text(errors="ignore")
     ]
     assert kept == []
+
+
+def test_an_agent_that_was_told_before_it_began_is_preempted(tmp_path, monkeypatch):
+    monkeypatch.setattr(agent.stopping, "requested", lambda: "SIGTERM was received")
+    monkeypatch.setattr(agent.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(agent.Agents, "start", None)  # nothing is started
+    assert agent.main(["e/p/s", str(tmp_path), "5"]) == 75
+    assert read(tmp_path / "status.json")["state"] == "preempted"

@@ -143,3 +143,14 @@ def test_the_programs_are_those_of_this_python(monkeypatch, activated):
     assert place.python == ("python" if activated else sys.executable)
     expected = ("accelerate", "launch") if activated else (sys.executable, "-m", "accelerate.commands.launch")
     assert place.accelerate == expected
+
+
+@pytest.mark.parametrize("job", [{}, {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}], ids=["a machine", "a step of Slurm"])
+def test_a_signal_before_anything_has_started_is_a_stop(tmp_path, job):
+    """While it looks for GPUs; its own handlers are for what it starts."""
+    tool(tmp_path / "bin", "nvidia-smi", "kill -TERM $PPID; sleep 0.1")
+    words = ("train.distill", "--config", CONFIG, "--run_dir", str(tmp_path / "run"))
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", **job}
+    done = launch(*words, **environment)
+    assert done.returncode == 75 and "stopped: SIGTERM was received" in done.stderr
+    assert not (tmp_path / "run").exists()

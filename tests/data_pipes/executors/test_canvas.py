@@ -22,8 +22,9 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as T
 
 import reference
-from configs import resources
+from configs import resources, stopping
 from configs.errors import InputError, UsageError
+from configs.stopping import StoppedError
 from data_pipes.executors import canvas, canvas_file, choice
 from data_pipes.sources import source
 from data_pipes.sources.images import FileImages
@@ -198,6 +199,18 @@ def test_the_second_load_decodes_nothing(samples, right, cache, caplog):
     assert torch.equal(again, right) and again.is_contiguous()
     assert f"canvas: 40 images of 14 x 11 read from {kept(cache)} in" in caplog.text
     assert {record.levelname for record in caplog.records} == {"INFO"}
+
+
+def test_a_load_ends_when_it_is_asked_to_stop_and_the_next_one_sweeps(samples, right, cache, monkeypatch):
+    old, young = cache / ".canvas-0a.pixels.0123abcd.partial", cache / ".canvas-0b.pixels.0123abcd.partial"
+    for path in (old, young):  # of other data sets
+        path.touch()
+    os.utime(old, (0, 0))
+    with monkeypatch.context() as patch, pytest.raises(StoppedError, match="SIGTERM was received"):
+        patch.setattr(stopping, "_asked", ["SIGTERM was received"])
+        load(PHOTO, samples, never)
+    assert [path.name for path in cache.glob(".*.partial")] == [young.name]
+    assert torch.equal(load(PHOTO, samples), right)  # the control
 
 
 def test_a_decoder_that_is_passed_in_decodes(samples, right):

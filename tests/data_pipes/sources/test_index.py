@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from configs import stopping
 from configs.errors import InputError
+from configs.stopping import StoppedError
 from data_pipes.sources import index
 from data_pipes.sources.index import examine, scan
 
@@ -308,3 +311,18 @@ def test_a_sparse_giant_and_a_pipe_are_bad_files(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     assert "it has 53,687,091,200 bytes" in examine(tmp_path / "giant.jpg").reason
     assert "a pipe or a device" in examine(tmp_path / "pipe.jpg").reason
+
+
+def test_a_pass_ends_when_it_is_asked_to_stop_and_keeps_nothing(tmp_path, cache, monkeypatch):
+    paths = [f"{number}.bmp" for number in range(40)]
+    for path in paths:
+        (tmp_path / path).write_bytes(encoded("BMP", (8, 8)))
+    looked: list[Path] = []
+    real = index.examine
+    monkeypatch.setattr(index, "examine", lambda path: looked.append(path) or time.sleep(0.01) or real(path))
+    monkeypatch.setattr(stopping, "_asked", ["SIGTERM was received"])
+    with pytest.raises(StoppedError, match="SIGTERM was received"):
+        scan(tmp_path, paths, threads=1)
+    assert len(looked) < len(paths) and not list(cache.iterdir())
+    monkeypatch.setattr(stopping, "_asked", [])  # the control
+    assert scan(tmp_path, paths, threads=1).ok.all() and list(cache.iterdir())

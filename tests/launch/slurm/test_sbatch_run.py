@@ -126,9 +126,16 @@ def states(site: Site, kind: str):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_stopped_is_queued_again_and_of_an_array_the_element_alone(site, kind):
-    done = states(site, kind)(code=75)
+@pytest.mark.parametrize("code", [75, 143], ids=["stopped", "ended by SIGTERM before it could listen"])
+def test_what_was_stopped_is_queued_again_and_of_an_array_the_element_alone(site, kind, code):
+    done = states(site, kind)(code=code)
     assert done.returncode == 75 and site.requeued == ["requeue 70_7"]
+
+
+@pytest.mark.parametrize("code", [1, 137, 138, 139])
+def test_what_failed_or_was_killed_otherwise_is_not(site, code):
+    done = states(site, "one process")(code=code)
+    assert done.returncode == code and not site.requeued
 
 
 def test_a_single_job_is_queued_again_by_its_number(site):
