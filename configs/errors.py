@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     NON_FINITE = 65
     INPUT = 66
     UNAVAILABLE = 69
-    """A service, such as Slurm or wandb, is not there, does not answer, or refuses."""
+    """A service, such as Slurm or wandb, or another process is not there, does not answer, or refuses."""
     LOCKED = 73
     IO = 74
     STOPPED = 75

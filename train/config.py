@@ -79,6 +79,10 @@ class TrackSpec:
             require(is_project(theirs), "WANDB_PROJECT", theirs, PROJECT_RULE)
 
 
+TIMEOUT_MINUTES = 120.0
+LONGEST_TIMEOUT = 10_000  # a week
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """Settings of a run that are not part of its recipe: folder, data, seeds, precision, logging."""
@@ -101,6 +105,9 @@ class RunSpec:
     """Read the test split once, when training is over. false: never, for runs by which settings are chosen."""
     max_minutes: float | None = None
     """Save and stop after so many minutes, as at a SIGTERM; the same command goes on. null: no limit."""
+    timeout_minutes: float = TIMEOUT_MINUTES
+    """How long the processes of a run wait for one of them, for example while the main one indexes the images. One that
+    gives no sign of life for 5 minutes, or for half of this time if that is less, is named, and the run ends."""
     track: TrackSpec = field(default_factory=TrackSpec)
     """Logging."""
 
@@ -112,6 +119,8 @@ class RunSpec:
             require(value is None or 0 <= value < MAX_SEED, key, value, "in [0, 2^63)")
         minutes = self.max_minutes
         require(minutes is None or minutes > 0, "max_minutes", minutes, "positive, or null")
+        timeout = self.timeout_minutes
+        require(0 < timeout <= LONGEST_TIMEOUT, "timeout_minutes", timeout, f"positive, at most {LONGEST_TIMEOUT:,}")
         require(self.checkpoint_steps >= 0, "checkpoint_steps", self.checkpoint_steps, "at least 0")
 
     @property

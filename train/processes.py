@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
 from configs import stopping
 from configs.errors import UsageError, UserError
 from configs.stopping import StoppedError
 from models.convolution import make_backward_safe
 from models.own import registry
+from train.config import TIMEOUT_MINUTES
 from train.progress import start_logging
+from train.run_folder import pulse
 
 T = TypeVar("T")
 
 
-def start(precision: str, max_minutes: float | None = None) -> Accelerator:
-    """Start a command: time limit, processes, log. UsageError as in `make_accelerator`."""
+def start(precision: str, max_minutes: float | None = None, timeout_minutes: float = TIMEOUT_MINUTES) -> Accelerator:
+    """Start a command: time limits, processes, log. UsageError as in `make_accelerator`."""
     stopping.limit(max_minutes)
+    pulse.limit(timeout_minutes)
     registry.forget()
-    accelerator = make_accelerator(precision)
+    accelerator = make_accelerator(precision, timeout_minutes)
     start_logging(accelerator.is_main_process)
     return accelerator
 
 
-def make_accelerator(precision: str) -> Accelerator:
+def make_accelerator(precision: str, timeout_minutes: float = TIMEOUT_MINUTES) -> Accelerator:
     """Make the Accelerator for CPU or GPU and any number of processes; a user's default_config.yaml has no effect.
+
+    timeout_minutes: how long a process waits for another one in a collective operation.
 
     UsageError: the device does not support this precision.
     """
@@ -39,7 +45,12 @@ def make_accelerator(precision: str) -> Accelerator:
     if AcceleratorState._shared_state.get("_mixed_precision", mixed) != mixed:
         AcceleratorState._reset_state()  # an earlier command of this process, such as a notebook, had another precision
     try:
-        made = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=mixed, dynamo_backend="no")
+        made = Accelerator(
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision=mixed,
+            dynamo_backend="no",
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(minutes=timeout_minutes))],
+        )
     except ValueError as error:
         if mixed == "no":
             raise

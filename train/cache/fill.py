@@ -45,7 +45,7 @@ def run(config: CacheConfig, status_folder: str | None = None) -> None:
         own_code.register(config, RunDir.at(config.run_dir))
         PlainConsole().print(estimate(config))
         return
-    accelerator = start(config.precision, config.max_minutes)
+    accelerator = start(config.precision, config.max_minutes, config.timeout_minutes)
     own_code.register(config, RunDir.at(config.run_dir))
     folder = None if status_folder is None or not accelerator.is_main_process else RunDir.at(status_folder)
     with _recorded(folder, config):

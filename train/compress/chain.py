@@ -49,7 +49,7 @@ def run(config: CompressConfig) -> None:
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if config.onnx and missing:
         raise UsageError(f"onnx is true, but {', '.join(missing)} not installed: pip install {' '.join(missing)}")
-    accelerator = start(config.precision, config.max_minutes)
+    accelerator = start(config.precision, config.max_minutes, config.timeout_minutes)
     folder = RunDir.at(config.run_dir)
     with occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
         own_code.keep(config, folder, accelerator)

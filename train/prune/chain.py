@@ -56,7 +56,7 @@ def run(config: PruneConfig) -> None:
         own_code.register(config, RunDir.at(config.run_dir))
         PlainConsole().print(cut.preview(config))
         return
-    accelerator = start(config.precision, config.max_minutes)
+    accelerator = start(config.precision, config.max_minutes, config.timeout_minutes)
     reached = carry_out_chain(config, accelerator)
     logger.info("%s", summary(reached))
     accelerator.end_training()

@@ -38,10 +38,15 @@ def witnessed(folder: Path, process: int) -> Iterator[None]:
     except StoppedError:
         raise
     except BaseException as error:
-        found = {"process": process, "exit_code": exit_code(error), "reason": str(error) or type(error).__name__}
-        text = json.dumps(found | {"at": time.time(), "ours": isinstance(error, UserError)}, indent=2)
-        write_atomically(folder / NAMES.replace("*", str(process)), text)
+        record(folder, process, error)
         raise
+
+
+def record(folder: Path, process: int, error: BaseException) -> None:
+    """Record the error with which a process other than the main one ends."""
+    found = {"process": process, "exit_code": exit_code(error), "reason": str(error) or type(error).__name__}
+    text = json.dumps(found | {"at": time.time(), "ours": isinstance(error, UserError)}, indent=2)
+    write_atomically(folder / NAMES.replace("*", str(process)), text)
 
 
 def forget(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs import locks
 from configs.files import remove_partial
-from train.run_folder import causes, status
+from train.run_folder import causes, pulse, status
 from train.run_folder.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -29,12 +29,17 @@ def occupied(
     `before` is called with the folder and the config on the main process, before the folder is opened.
     LockedError: another process works in it. InputError: it holds a run with another config.
     """
+    number, count = accelerator.process_index, accelerator.num_processes
     if not accelerator.is_main_process:
-        with causes.witnessed(folder.path, accelerator.process_index):
+        with causes.witnessed(folder.path, number), pulse.watched(folder.path, number, count, causes.record):
             accelerator.wait_for_everyone()
             yield
         return
-    with recorded(folder, config_yaml, before=before), _explained(accelerator, folder):
+    with (
+        recorded(folder, config_yaml, before=before),
+        _explained(accelerator, folder),
+        pulse.watched(folder.path, number, count, lambda path, _, error: status.end(path, error)),
+    ):
         accelerator.wait_for_everyone()
         yield
 

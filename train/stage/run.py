@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 def run(config: TrainConfig, stage: str) -> None:
     """Run a training command: train or resume, and log the result."""
-    accelerator = start(config.precision, config.max_minutes)
+    accelerator = start(config.precision, config.max_minutes, config.timeout_minutes)
     reached = carry_out(config, stage, accelerator)
     logger.info("%s", summary(reached))
     logger.info("%s holds the weights, the result and the metrics", config.run_dir)
