@@ -175,7 +175,8 @@ class DataSpec:
     """Evaluation takes a centred square of this share of the shorter side (0.875 is 224 of 256). 1 with equal sides:
     the whole image."""
     validation_fraction: float = 0.1
-    """Share of train that becomes the validation split, stratified, when the data set brings none."""
+    """Share of train that becomes the validation split when the data set brings none. Of files, each is chosen by what
+    it contains, so that the share is met roughly and images may come and go; an array is cut exactly, by class."""
     split_seed: int = 0
     """Fixes which samples of train become the validation split."""
     version: Literal["v4", "v6"] = "v6"

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from data_pipes.sources.images import ImageStore
+from data_pipes.sources.images import FileImages, ImageStore
 from data_pipes.sources.split import evenly_spaced
 
 UNLABELLED = -1
@@ -58,6 +58,11 @@ class Samples:
         if len(self) == 0 or (self.size_N2 != self.size_N2[0]).any():
             return None
         return int(self.size_N2[0, 0]), int(self.size_N2[0, 1])
+
+    def contents(self) -> list[tuple[int, int]]:
+        """Checksum and bytes of each image file, by which it is known wherever it lies; of an array, 0 bytes."""
+        byte_N = self.images.byte_N[self.row_N] if isinstance(self.images, FileImages) else np.zeros(len(self), int)
+        return list(zip(self.images.crc_N[self.row_N].tolist(), byte_N.tolist(), strict=True))
 
     def select(self, rows: NDArray[np.int64], *, split: str | None = None) -> Samples:
         """These rows, in this order, on the same store; `split` renames the split."""

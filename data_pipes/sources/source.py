@@ -14,9 +14,9 @@ from configs.home import expand
 from data_pipes.sources import arrays, folders, index
 from data_pipes.sources.food11 import food11
 from data_pipes.sources.image_files import some, warn_once
-from data_pipes.sources.images import ArrayImages
+from data_pipes.sources.images import ArrayImages, FileImages
 from data_pipes.sources.samples import UNLABELLED, Samples
-from data_pipes.sources.split import stratified
+from data_pipes.sources.split import by_content, stratified
 from data_pipes.spec import DataSpec
 
 Split = Literal["train", "validation", "test", "evaluation", "all"]
@@ -68,6 +68,22 @@ def load(spec: DataSpec, split: Split) -> Samples:
     return samples if split == "test" else _cut(samples, spec, split)
 
 
+def is_cut(spec: DataSpec) -> bool:
+    """Whether the validation split of a data set of files is cut from train, as files may come and go."""
+    return spec.facts.files and "validation" not in _listing(spec).files
+
+
+def whole(spec: DataSpec) -> Samples:
+    """The images of a data set of files that train and a validation split that is cut from it share. As `load`."""
+    return _file_samples(spec, _listing(spec), "train")
+
+
+def cut_by_position(spec: DataSpec) -> tuple[Samples, Samples]:
+    """Train and validation as they were cut from files before `by_content`, for networks of that time. As `load`."""
+    images = whole(spec)
+    return _cut(images, spec, "train", by_position=True), _cut(images, spec, "validation", by_position=True)
+
+
 def class_names(spec: DataSpec) -> tuple[str, ...]:
     """The classes that `load` gives, in the order of the labels; no image is read.
 
@@ -106,9 +122,13 @@ def _root(spec: DataSpec) -> Path:
     return expand(spec.root)
 
 
-def _cut(samples: Samples, spec: DataSpec, split: Split) -> Samples:
-    """The train or the validation part of the data set's train split."""
-    train_rows, validation_rows = stratified(samples.label_N, spec.validation_fraction, spec.split_seed)
+def _cut(samples: Samples, spec: DataSpec, split: Split, *, by_position: bool = False) -> Samples:
+    """The train or the validation part of the data set's train split: of files by content, of an array by position."""
+    fraction, seed = spec.validation_fraction, spec.split_seed
+    if by_position or not isinstance(samples.images, FileImages):
+        train_rows, validation_rows = stratified(samples.label_N, fraction, seed)
+    else:
+        train_rows, validation_rows = by_content(samples.label_N, samples.contents(), fraction, seed)
     if len(validation_rows) == 0:
         raise InputError(f"{len(samples)} training samples are too few to cut a validation split: no class has two")
     return samples.select(validation_rows if split == "validation" else train_rows, split=split)

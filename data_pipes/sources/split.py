@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +26,38 @@ def stratified(label_N: NDArray[np.int64], fraction: float, seed: int) -> tuple[
         count = min(max(int(len(row_M) * fraction + 0.5), 1), len(row_M) - 1)
         validation_N[row_M[np.argsort(bits[row_M], kind="stable")][:count]] = True
     return np.flatnonzero(~validation_N), np.flatnonzero(validation_N)
+
+
+def by_content(
+    label_N: NDArray[np.int64], content_N: Sequence[tuple[int, int]], fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cut rows into (train_rows, validation_rows) by what images contain, so that others may come and go.
+
+    An image's content is hashed with the seed; validation has about `fraction` of all hashes. Equal images are on one
+    side. A class of two different images or more has one in each part: where the hashes leave it none, those with its
+    lowest or highest hash change sides, which images that come or go can undo.
+
+    content_N: checksum and bytes of each image.
+    """
+    assert 0 < fraction < 1
+    hashes = {content: _hash(content, seed) for content in dict.fromkeys(content_N)}
+    hash_N = np.array([hashes[content] for content in content_N], np.uint64)
+    validation_N = hash_N < np.uint64(int(fraction * 2**64))
+    for label in np.unique(label_N):
+        row_M = np.flatnonzero(label_N == label)
+        own_M = hash_N[row_M]
+        if own_M.min() == own_M.max():
+            validation_N[row_M] = False
+        elif not validation_N[row_M].any():
+            validation_N[hash_N == own_M.min()] = True
+        elif validation_N[row_M].all():
+            validation_N[hash_N == own_M.max()] = False
+    return np.flatnonzero(~validation_N), np.flatnonzero(validation_N)
+
+
+def _hash(content: tuple[int, int], seed: int) -> int:
+    """Return 64 bits."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {content[0]} {content[1]}".encode()).digest()[:8], "big")
 
 
 def evenly_spaced(length: int, count: int) -> NDArray[np.int64]:

@@ -95,14 +95,15 @@ def _adopted(config: CompressConfig, accelerator: Accelerator, folder: RunDir) -
 def _train(config: CompressConfig, accelerator: Accelerator) -> list[Path]:
     """Train the teacher, the student and after the cuts; return their folders in order."""
     teaching, distillation, cuts = config.training(), config.distillation(), config.cutting()
+    unfinished = not RunDir.at(cuts.run_dir).done.exists()
     for line in stages.plan(config):
         logger.info("%s", line)
     if teaching is not None:
         logger.info("teacher: %s", teaching.run_dir)
-        carry_out(teaching, "teacher", accelerator)
+        carry_out(teaching, "teacher", accelerator, chained=unfinished)
         accelerator.free_memory()
     logger.info("student: %s", distillation.run_dir)
-    carry_out(distillation, "distill", accelerator)
+    carry_out(distillation, "distill", accelerator, chained=unfinished)
     accelerator.free_memory()
     logger.info("cut: %s", cuts.run_dir)
     carry_out_chain(cuts, accelerator)

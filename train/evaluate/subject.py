@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,10 @@ from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from train import guards, saved
 from train.evaluate.config import EvaluateConfig
+from train.run_folder import split_record
 from train.run_folder.run_dir import RunDir
+from train.run_folder.split_record import Content
+from train.stage.origin import was_trained_on
 
 logger = logging.getLogger(__name__)
 NAMED = (FASHION_CLASSES, CIFAR_CLASSES)
@@ -33,16 +36,29 @@ def samples(config: EvaluateConfig, data: DataSpec, known: Sequence[str], traine
     InputError: the images have no labels, or classes that the network does not know.
     """
     own = saved.own_data(config.run_dir, config.data) is True
-    found = labelled(data, config.split, own=own, trained_on=trained_on)
+    record = split_record.read(RunDir.at(config.run_dir).path) if own and config.run_dir is not None else None
+    found = labelled(data, config.split, own=own, trained_on=trained_on, record=record)
     found = by_name(found, known) if data.source == "folder" else by_number(found, known, data.source)
     logger.info("data: %s images (%s)", f"{len(found):,}", found.split)
     return found
 
 
-def labelled(data: DataSpec, split: str, *, own: bool, trained_on: str | None = None) -> Samples:
-    """Load a labelled split; auto chooses one. own: the data set is known to be the one of the training."""
+def labelled(
+    data: DataSpec,
+    split: str,
+    *,
+    own: bool,
+    trained_on: str | None = None,
+    record: Mapping[Content, str] | None = None,
+) -> Samples:
+    """Load a labelled split; auto chooses one.
+
+    own: the data set is known to be the one of the training. record: the split of each image in that training.
+    """
     if split == "auto":
         split = _best_split(data, own=own, trained_on=trained_on)
+    if split == "validation" and data.facts.files and source.is_cut(data):
+        return _validation(data, own=own, trained_on=trained_on, record=record)
     found = source.load(data, split)  # type: ignore[arg-type]
     if not found.labelled:
         raise InputError(f"the {split} split has no labels to compare with; train.predict writes predictions for it")
@@ -54,18 +70,43 @@ def _best_split(data: DataSpec, *, own: bool, trained_on: str | None) -> str:
         return "test"
     if own or not source.undivided(data):
         return "validation"
-    if trained_on is None or trained_on != _fingerprint(data):
+    if trained_on is None or not _is_of(data, trained_on):
         return "all"
     logger.info("the network was trained on this folder: its validation split is measured, unless --split all")
     return "validation"
 
 
-def _fingerprint(data: DataSpec) -> str | None:
-    """Of what would be the training split; None: there are too few images to cut one."""
+def _is_of(data: DataSpec, trained_on: str) -> bool:
+    """Whether a network was trained on images of a folder; no: there are too few images to cut a validation split."""
     try:
-        return source.load(data, "train").fingerprint
+        return was_trained_on(data, trained_on)
     except InputError:
-        return None
+        return False
+
+
+def _validation(data: DataSpec, *, own: bool, trained_on: str | None, record: Mapping[Content, str] | None) -> Samples:
+    """Load a validation split that is cut from files, without an image that the network was trained on."""
+    if record is not None:
+        return _recorded(source.whole(data), record)
+    found = source.load(data, "validation")
+    if not own or trained_on in (None, source.load(data, "train").fingerprint):
+        return found
+    before, validation = source.cut_by_position(data)
+    if trained_on == before.fingerprint:
+        return validation
+    logger.warning("other images than in the training are in %s: some of these may have been trained on", data.root)
+    return found
+
+
+def _recorded(images: Samples, record: Mapping[Content, str]) -> Samples:
+    """Return those that a run validated on. InputError: none is left."""
+    split_N = np.array([record.get(content, "new") for content in images.contents()])
+    rows = np.flatnonzero(split_N == "validation")
+    if len(rows) == 0:
+        raise InputError("none of the images that the run validated on is left in data.root; --split all measures all")
+    if new := int((split_N == "new").sum()):
+        logger.info("%s images that are newer than the run are left out; --split all measures all", f"{new:,}")
+    return images.select(rows, split="validation")
 
 
 def by_name(found: Samples, known: Sequence[str]) -> Samples:

@@ -104,7 +104,7 @@ class Chain:
                 require_going_on(self.accelerator)
                 self._cut(number)
                 self._measure(number)
-            reached = carry_out(self._training(number), "prune", self.accelerator)
+            reached = carry_out(self._training(number), "prune", self.accelerator, chained=True)
             self.accelerator.free_memory()
             epochs, seconds = epochs + reached["epochs"], seconds + reached["seconds"]
             entries.append(self._entry(number, reached))

@@ -15,7 +15,9 @@ from configs import reader
 from configs.errors import InputError
 from configs.figures import counted
 from data_pipes.executors import choice
+from data_pipes.sources import source
 from data_pipes.sources.samples import Samples
+from data_pipes.spec import DataSpec
 from models import zoo
 from models.artefact import Card
 from models.networks import skeletons
@@ -33,7 +35,7 @@ from train.loss.objective import Objective
 from train.optim import build_optimizer, build_schedule
 from train.processes import by_main, dtype_of, main_first
 from train.progress import say_once
-from train.run_folder import extension, own_code
+from train.run_folder import extension, own_code, split_record
 from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
 from train.stage import delivery, origin
@@ -59,10 +61,11 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     masks = Masks.of(state.student.net) if config.keep_zeros else None  # before a checkpoint is loaded
     extensions = extension.read(folder)
     schedule = _schedule(config, state, data, extensions)
-    resumed = _resume(state, data, extensions, folder, accelerator)
+    resumed = _resume(state, config.data, data, extensions, folder, accelerator)
     now = by_main(accelerator, lambda: origin.of(config, layout.micro_batch_size))
     origin.require_same(state.progress.origin, now, folder, extended=bool(extensions))
     state.progress.origin = now
+    by_main(accelerator, lambda: split_record.keep(folder.path, config.data, (data.train, data.validation)))
     card = by_main(accelerator, lambda: _card(config, state, data.train, folder, stage))
     step = _step(config, state, masks, accelerator)
     if teacher is not None:
@@ -126,14 +129,19 @@ def _schedule(config: TrainConfig, state: TrainState, data: Data, extensions: Se
 
 
 def _resume(
-    state: TrainState, data: Data, extensions: tuple[Extension, ...], folder: RunDir, accelerator: Accelerator
+    state: TrainState,
+    spec: DataSpec,
+    data: Data,
+    extensions: tuple[Extension, ...],
+    folder: RunDir,
+    accelerator: Accelerator,
 ) -> bool:
     """Load the newest checkpoint if there is one; InputError if the run cannot go on from it with these images."""
     resumed = main_first(
         accelerator, lambda: state.resume(folder.checkpoints)
     )  # it removes leftovers of a killed process
     extension.require_reached(extensions, state.progress.total_steps, folder)
-    _require_same_images(state.progress, (data.train, data.validation), folder)
+    _require_same_images(state.progress, spec, (data.train, data.validation), folder)
     return resumed
 
 
@@ -163,10 +171,15 @@ def _card(config: TrainConfig, state: TrainState, samples: Samples, folder: RunD
     return card
 
 
-def _require_same_images(progress: Progress, splits: Sequence[Samples], folder: RunDir) -> None:
+def _require_same_images(progress: Progress, spec: DataSpec, splits: Sequence[Samples], folder: RunDir) -> None:
     """InputError if the images are not those that the run began with, for example without files that were bad."""
     now = {samples.split: samples.fingerprint for samples in splits}
     if changed := [split for split, known in progress.data.items() if now[split] != known]:
+        if source.is_cut(spec) and source.cut_by_position(spec)[0].fingerprint == progress.data.get("train"):
+            raise InputError(
+                f"the run in {folder.path} began when a validation split was cut by the position of files; now it is "
+                "cut by their content. Finish it with the version that began it, or choose another --run_dir"
+            )
         raise InputError(
             f"{' and '.join(changed)} in data.root: other images, labels or classes than the run in {folder.path} "
             "began with. Put them back, or choose another --run_dir"

@@ -14,6 +14,7 @@ import yaml
 from configs import reader, records
 from configs.errors import InputError
 from data_pipes.sources import source
+from data_pipes.spec import DataSpec
 from models import artefact
 from models.adopt.conversion import ORIGIN_SHA
 from models.spec import names_file
@@ -58,19 +59,29 @@ def require_same(known: dict[str, Any], now: dict[str, Any], folder: RunDir, *, 
         )
 
 
-def require_finished_with(config: TrainConfig, folder: RunDir) -> None:
+def require_finished_with(config: TrainConfig, folder: RunDir, *, chained: bool = False) -> None:
     """InputError if a finished run was made with another teacher or other images than a config names now.
 
-    Images are only looked at where data.root is another one than before.
+    Images are only looked at where data.root is another one than before, or if the run is `chained`: what follows must
+    not validate on images that it was trained on.
     """
     lineage, changed = artefact.read_card(folder.weights).lineage, []
     before = records.from_yaml(folder.config)["data"].get("root")
     if _is_other_teacher(config.teacher_file, lineage, folder):
         changed.append(f"another teacher than {config.teacher_file}")
-    if config.data.root != before and source.load(config.data, "train").fingerprint != lineage.get("data"):
+    if config.data.root != before and not was_trained_on(config.data, lineage.get("data")):
         changed.append(f"other images than those of {config.data.root} (data.root was {before})")
+    elif chained and source.load(config.data, "train").fingerprint != lineage.get("data"):
+        changed.append("other images, or another cut of them, than data.root holds now")
     if changed:
         raise InputError(f"{folder.path} is finished, with {' and '.join(changed)}; choose another --run_dir")
+
+
+def was_trained_on(data: DataSpec, fingerprint: str | None) -> bool:
+    """Whether training images with this fingerprint are those of a data set; however its validation split was cut."""
+    if source.load(data, "train").fingerprint == fingerprint:
+        return True
+    return source.is_cut(data) and source.cut_by_position(data)[0].fingerprint == fingerprint
 
 
 def _is_other_teacher(teacher: str | None, lineage: Mapping[str, str], folder: RunDir) -> bool:

@@ -33,15 +33,18 @@ def run(config: TrainConfig, stage: str) -> None:
     accelerator.end_training()
 
 
-def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator) -> dict[str, Any]:
-    """Train, resume or extend a run unless it is finished; return its result."""
+def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator, *, chained: bool = False) -> dict[str, Any]:
+    """Train, resume or extend a run unless it is finished; return its result.
+
+    chained: other runs follow from it, which are not finished.
+    """
     folder = RunDir.at(config.run_dir)
     before = extension.begin if config.extend else None
     with occupied(accelerator, folder, reader.dump(config), before=before):
         own_code.keep(config, folder, accelerator)
         if folder.done.exists():
             finished.announce(accelerator, folder)
-            by_main(accelerator, lambda: origin.require_finished_with(config, folder))
+            by_main(accelerator, lambda: origin.require_finished_with(config, folder, chained=chained))
         else:
             loop = assemble(on_the_fly.adopted(config, accelerator, folder), accelerator, folder, stage)
             with loop.tracker or nullcontext():

@@ -19,6 +19,7 @@ from data_pipes.spec import DataSpec
 from train.evaluate import subject
 from train.evaluate.config import EvaluateConfig
 from train.evaluate.score_sheet import score
+from train.run_folder import split_record
 
 SPEC = {"image_size": (16, 16), "mean": (0.4,), "std": (0.25,), "threads": 1}
 KNOWN = ("cat", "cow", "dog")
@@ -58,6 +59,56 @@ def test_the_runs_own_folder_is_measured_on_the_validation_split(tmp_path):
     assert found(own).split == "validation"
     other = write(tmp_path / "other", "cat/1.png", "dog/1.png")
     assert found(replace(own, data=replace(own.data, root=str(other)))).split == "all"
+
+
+def owned(tmp_path: Path) -> tuple[EvaluateConfig, list]:
+    """A run's own folder of pets, and the images that it trained on and validated on."""
+    root = write(tmp_path / "pets", *(f"{name}/{i}.png" for name in KNOWN for i in range(12)))
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(f"data: {{source: folder, root: {root}}}")
+    own = config(root, run_dir=str(run), weights=None, split="validation")
+    return own, [source.load(own.data, split) for split in ("train", "validation")]
+
+
+def shown(made: EvaluateConfig, trained_on: str | None) -> set[str]:
+    return set(subject.samples(made, made.data, KNOWN, trained_on).key_N)
+
+
+def test_when_images_come_and_go_none_that_was_trained_on_is_validated_on(tmp_path, caplog):
+    own, (train, validation) = owned(tmp_path)
+    split_record.write(tmp_path / "run", (train, validation))
+    assert shown(own, train.fingerprint) == set(validation.key_N)
+    for key in (validation.key_N[0], *train.key_N[:8]):
+        (tmp_path / "pets" / key).unlink()
+    write(tmp_path / "pets", *(f"cat/new{i}.png" for i in range(3)))  # equal to the first three cats
+    for i in range(40):
+        cv2.imwrite(str(tmp_path / "pets" / "dog" / f"newer{i}.png"), reference.picture(16, 16, 1, seed=100 + i))
+    left = shown(own, train.fingerprint)
+    assert set(validation.key_N[1:]) <= left and not left & set(train.key_N) and not any("newer" in key for key in left)
+    (tmp_path / "run" / split_record.NAME).unlink()  # the control: today's cut alone knows less
+    with caplog.at_level("WARNING", "train.evaluate.subject"):
+        assert shown(own, train.fingerprint) != left
+    assert "some of these may have been trained on" in caplog.text
+    for key in validation.key_N[1:]:
+        (tmp_path / "pets" / key).unlink()
+    split_record.write(tmp_path / "run", (train, validation))
+    (tmp_path / "pets" / "cat" / "new0.png").unlink(missing_ok=True)
+    with pytest.raises(InputError, match="none of the images that the run validated on is left"):
+        for path in (tmp_path / "pets").rglob("new?.png"):
+            path.unlink()
+        shown(own, train.fingerprint)
+
+
+def test_a_run_of_before_is_measured_on_the_images_of_its_own_cut(tmp_path, caplog):
+    own, (now, _) = owned(tmp_path)
+    train, validation = source.cut_by_position(own.data)
+    assert train.fingerprint != now.fingerprint
+    with caplog.at_level("WARNING", "train.evaluate.subject"):
+        assert shown(own, train.fingerprint) == set(validation.key_N)
+    assert not caplog.records
+    moved = config(Path(own.data.root), split="auto")
+    assert subject.samples(moved, moved.data, KNOWN, train.fingerprint).split == "validation"
 
 
 def test_a_folder_that_the_network_was_trained_on_is_recognised_wherever_it_lies(tmp_path, caplog):
