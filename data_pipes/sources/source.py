@@ -130,7 +130,9 @@ def _cut(samples: Samples, spec: DataSpec, split: Split, *, by_position: bool = 
     else:
         train_rows, validation_rows = by_content(samples.label_N, samples.contents(), fraction, seed)
     if len(validation_rows) == 0:
-        raise InputError(f"{len(samples)} training samples are too few to cut a validation split: no class has two")
+        raise InputError(
+            f"{len(samples)} training samples are too few to cut a validation split: no class has two different ones"
+        )
     return samples.select(validation_rows if split == "validation" else train_rows, split=split)
 
 

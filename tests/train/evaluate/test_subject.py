@@ -48,7 +48,7 @@ def test_a_folder_without_splits_is_measured_whole(tmp_path):
     root = write(tmp_path / "pets", *(f"{name}/{i}.png" for name in KNOWN for i in range(12)))
     samples = found(config(root))
     assert samples.split == "all" and len(samples) == 36
-    assert len(found(config(root, split="validation"))) == 3  # a tenth, if asked for
+    assert 3 <= len(found(config(root, split="validation"))) < 12  # about a tenth, if asked for
 
 
 def test_the_runs_own_folder_is_measured_on_the_validation_split(tmp_path):
