@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -60,6 +62,15 @@ def exit_code(error: BaseException) -> ExitCode:
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     return ExitCode.IO if isinstance(error, OSError) else ExitCode.FAILED
+
+
+@contextmanager
+def under(key: str) -> Iterator[None]:
+    """Name the key of a config's section in the message of a UsageError."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{key}: {error}") from error
 
 
 def require(condition: bool, key: str, value: object, valid: str) -> None:

@@ -188,6 +188,11 @@ class TrainConfig(Recipe, RunSpec):
         raise NotImplementedError
 
     @property
+    def trained_key(self) -> str:
+        """The section of the config that says so."""
+        raise NotImplementedError
+
+    @property
     def loss(self) -> DistillSpec:
         """The loss: labels alone, unless a stage has a teacher."""
         return SUPERVISED
@@ -221,6 +226,11 @@ class TeacherConfig(TrainConfig):
         """The network that is trained."""
         return self.model
 
+    @property
+    def trained_key(self) -> str:
+        """The section of the config that says so."""
+        return "model"
+
     def starting_from(self, network: str, teacher: str | None) -> Self:
         """Return this config with the file that was made of the network that it names."""
         return replace(self, model=_from_file(self.model, network))
@@ -253,6 +263,11 @@ class DistillConfig(TrainConfig):
     def trained(self) -> ModelSpec:
         """The network that is trained."""
         return self.student
+
+    @property
+    def trained_key(self) -> str:
+        """The section of the config that says so."""
+        return "student"
 
     @property
     def loss(self) -> DistillSpec:

@@ -11,6 +11,7 @@ from configs.errors import (
     UserError,
     exit_code,
     require,
+    under,
 )
 from configs.locks import LockedError
 from configs.stopping import StoppedError
@@ -43,3 +44,10 @@ def test_require_names_key_value_and_what_is_valid():
     require(True, "steps", 1, "at least 1")
     with pytest.raises(UsageError, match=r"^steps is 'x'; it must be at least 1$"):
         require(False, "steps", "x", "at least 1")
+
+
+def test_a_usage_error_names_the_section_and_others_stay_as_they_are():
+    with pytest.raises(UsageError, match=r"^student: depth is 7$"), under("student"):
+        raise UsageError("depth is 7")
+    with pytest.raises(InputError, match=r"^damaged$"), under("student"):
+        raise InputError("damaged")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from configs.errors import under
 from data_pipes.sources import source
 from models import zoo
 from models.spec import ModelSpec
@@ -25,13 +26,15 @@ def require_possible(config: CompressConfig) -> None:
     if folder.started:
         return
     classes = source.load(config.data, "train").classes
-    student = _new(distillation.student, config, classes)
+    with under("student.model"):
+        student = _new(distillation.student, config, classes)
     losses = (distillation.distill, cuts.distill)
     for layers in {loss.student_layers for loss in losses}:
         Taps(student, layers).close()
     teaching = config.training()
     if teaching is not None and any(loss.needs_features for loss in losses):
-        teacher = _new(teaching.model, config, classes)
+        with under("teacher_training.model"):
+            teacher = _new(teaching.model, config, classes)
         for layers in {loss.teacher_layers for loss in losses}:
             Taps(teacher, layers).close()
     card = delivery.card(distillation, student, classes=classes)

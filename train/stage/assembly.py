@@ -12,7 +12,7 @@ from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 
 from configs import reader
-from configs.errors import InputError
+from configs.errors import InputError, under
 from configs.figures import counted
 from data_pipes.executors import choice
 from data_pipes.sources import source
@@ -25,7 +25,7 @@ from models.pruning.masks import Masks
 from train import guards, live_teacher
 from train.cache import teacher as cached_teacher
 from train.cache.filler import Filler
-from train.config import TeacherConfig, TrainConfig
+from train.config import TrainConfig
 from train.evaluate import teacher_check
 from train.live_teacher import LiveTeacher, Teacher
 from train.loaders import Data, training_data, training_layout
@@ -110,7 +110,8 @@ def _state(
 def _student(config: TrainConfig, classes: tuple[str, ...], teacher: LiveTeacher | None) -> Student:
     input_CHW = (config.data.channels, *config.data.image_size)
     torch.manual_seed(config.seed)
-    net = zoo.build(config.trained, num_classes=len(classes), input_CHW=input_CHW)
+    with under(config.trained_key):
+        net = zoo.build(config.trained, num_classes=len(classes), input_CHW=input_CHW)
     adapters = None
     if config.loss.adapted_layers:
         assert teacher is not None
@@ -211,7 +212,7 @@ def _tracker(config: TrainConfig, state: TrainState, folder: RunDir, stage: str)
 def _announce_stem(loop: Loop) -> None:
     if loop.accelerator.is_main_process:
         config, card = loop.config, loop.card
-        key = "model.stem" if isinstance(config, TeacherConfig) else "student.stem"
+        key = f"{config.trained_key}.stem"
         text = skeletons.stem_costs(config.trained, num_classes=len(card.classes), input_CHW=card.input_CHW, key=key)
         if text is not None:
             logger.info("%s", text)
