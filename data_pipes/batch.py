@@ -23,3 +23,5 @@ class Batch:
     """sum(loss_B * weight_B), averaged over the step's micro-batches and processes, is the mean over real samples."""
     view: int
     """Number of the view; -1 in evaluation."""
+    real: int
+    """Rows that are not padding, which come first: known to the host without a look at the device."""

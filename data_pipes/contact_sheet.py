@@ -54,7 +54,8 @@ def _column(worker: Executor, spec: DataSpec, needed: Rows, rows: Rows, plan_N: 
     plan_B = plan_N.take(both)
     image_BCHW = worker.submit(np.searchsorted(needed, both), plan_B).result()
     place_B = np.tile(np.arange(len(rows), 2 * len(rows)), 2)
-    return pixels.levels(pixels.finish(image_BCHW, plan_B, place_B, spec.augment)[: len(rows)], spec).numpy()
+    columns = pixels.Columns.of(plan_B, place_B, spec, image_BCHW.device)
+    return pixels.levels(pixels.finish(image_BCHW, columns)[: len(rows)], spec).numpy()
 
 
 def compose(columns: list[npt.NDArray[np.uint8]], titles: list[str], captions: list[str]) -> Image.Image:

@@ -23,11 +23,12 @@ from accelerate.state import GradientState
 from configs.errors import UsageError
 from data_pipes import pixels, plan
 from data_pipes.batch import Batch
-from data_pipes.executors.build import Executor, Pending
+from data_pipes.executors.build import Executor, Pending, Start
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.sources.samples import Samples
-from data_pipes.spec import AugmentSpec, DataSpec
+from data_pipes.spec import DataSpec
+from data_pipes.transfer import to_device
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,12 +70,26 @@ class Views:
         return (self.first + epoch) % self.count if self.count else self.first + epoch
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Epoch:
+    """The rows that this process shows of a view, in their order; on the device once, and not batch by batch."""
+
+    row_E: Rows
+    index_E: torch.Tensor
+    columns_E: pixels.Columns | None
+    start: Start
+
+    def columns(self, part: slice) -> pixels.Columns | None:
+        """What executors leave of the plan of a micro-batch."""
+        return None if self.columns_E is None else self.columns_E[part]
+
+
 @dataclass(frozen=True, slots=True)
 class _Ticket:
     """A micro-batch in an executor's queue."""
 
-    row_B: Rows
-    plan_B: Plan
+    epoch: _Epoch
+    part: slice
     real: int
     step_real: int
     last: bool
@@ -116,6 +131,7 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         self._dtype = dtype
         self.views = views or Views(seed=seed or 0)
         self._label_N = torch.from_numpy(samples.label_N).to(device)
+        self._class_K = torch.arange(len(samples.classes), device=device)
         self._executor = executor
 
     @property
@@ -143,11 +159,10 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         Rows that the view mixes must be in the order of `plan.pairs`.
         """
         size, plan_N = self._layout.micro_batch_size, self.plan(view)
-        padded = pad(row_R, -(-len(row_R) // size) * size, paired=len(row_R) > 1)
-        starts = range(0, len(padded), size)
+        epoch = self._begin(pad(row_R, -(-len(row_R) // size) * size, paired=len(row_R) > 1), plan_N)
         tickets = (
-            self._ticket(padded[i : i + size], plan_N, real=min(len(row_R) - i, size), step_real=1, last=False)
-            for i in starts
+            self._ticket(epoch, i, real=min(len(row_R) - i, size), step_real=1, last=False)
+            for i in range(0, len(epoch.row_E), size)
         )
         return (batch for _, batch in self._batches(tickets, view))
 
@@ -160,8 +175,9 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
             yield ticket, batch
 
     def close(self) -> None:
-        """End the executor's threads."""
+        """End the executor's threads and release what it keeps in memory."""
         self._executor.close()
+        self._label_N = self._label_N.new_empty(0)
 
     def plan(self, view: int) -> Plan:
         """The plan of the whole split for one view."""
@@ -176,38 +192,46 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         epoch = self.views.first + number
         order_N = own_N if self._seed is None else plan.order(self._seed, epoch, plan_N.partner_N)
         padded = pad(order_N, self.steps * layout.batch_size, paired=bool((plan_N.partner_N != own_N).any()))
+        shape = (self.steps, layout.accumulation, layout.world_size, layout.micro_batch_size)
+        shown = self._begin(padded.reshape(shape)[first_step:, :, layout.rank].reshape(-1), plan_N)
         for step in range(first_step, self.steps):
             step_real = min(layout.batch_size, len(plan_N) - step * layout.batch_size)
             for turn in range(layout.accumulation):
                 offset = (turn * layout.world_size + layout.rank) * layout.micro_batch_size
-                start = step * layout.batch_size + offset
-                row_B = padded[start : start + layout.micro_batch_size]
+                start = ((step - first_step) * layout.accumulation + turn) * layout.micro_batch_size
                 real = min(max(step_real - offset, 0), layout.micro_batch_size)
                 last = step == self.steps - 1 and turn == layout.accumulation - 1
-                yield self._ticket(row_B, plan_N, real=real, step_real=step_real, last=last)
+                yield self._ticket(shown, start, real=real, step_real=step_real, last=last)
 
-    def _ticket(self, row_B: Rows, plan_N: Plan, *, real: int, step_real: int, last: bool) -> _Ticket:
-        plan_B = plan_N.take(row_B)
-        return _Ticket(row_B, plan_B, real, step_real, last, self._executor.submit(row_B, plan_B))
+    def _begin(self, row_E: Rows, plan_N: Plan) -> _Epoch:
+        """Hand the rows of whole micro-batches to the executor and to the device."""
+        columns = None
+        if self._seed is not None and self._spec.augment.mixes:
+            plan_E = plan_N.take(row_E)
+            place_E = partner_places(row_E, plan_E.partner_N, self._layout.micro_batch_size)
+            columns = pixels.Columns.of(plan_E, place_E, self._spec, self._device)
+        index_E, start = to_device(row_E, self._device), self._executor.begin(row_E, plan_N)
+        return _Epoch(row_E=row_E, index_E=index_E, columns_E=columns, start=start)
+
+    def _ticket(self, epoch: _Epoch, start: int, *, real: int, step_real: int, last: bool) -> _Ticket:
+        part = slice(start, start + self._layout.micro_batch_size)
+        return _Ticket(epoch, part, real, step_real, last, epoch.start(part))
 
     def _finish(self, ticket: _Ticket, view: int) -> Batch:
-        layout, device = self._layout, self._device
-        image_BCHW = ticket.pending.result()
-        index_B = torch.from_numpy(ticket.row_B).to(device)
+        layout, columns = self._layout, ticket.epoch.columns(ticket.part)
+        image_BCHW = pixels.finish(ticket.pending.result(), columns)
+        index_B = ticket.epoch.index_E[ticket.part]
         label_B = self._label_N[index_B]
-        classes_K = torch.arange(len(self.dataset.classes), device=device)
-        target_BK = (label_B[:, None] == classes_K).to(self._dtype)
-        augment = AugmentSpec() if self._seed is None else self._spec.augment
-        place_B = partner_places(ticket.row_B, ticket.plan_B.partner_N)
-        image_BCHW = pixels.finish(image_BCHW, ticket.plan_B, place_B, augment)
-        if augment.mixes:
-            share_B1 = torch.from_numpy(plan.label_share(ticket.plan_B, self._spec.image_size)).to(target_BK)[:, None]
-            target_BK = share_B1 * target_BK + (1 - share_B1) * target_BK[torch.from_numpy(place_B).to(device)]
-        weight_B = torch.zeros(layout.micro_batch_size, dtype=self._dtype, device=device)
+        target_BK = (label_B[:, None] == self._class_K).to(self._dtype)
+        if columns is not None:
+            share_B1 = columns.share_B.to(target_BK)[:, None]
+            target_BK = share_B1 * target_BK + (1 - share_B1) * target_BK[columns.place_B]
+        weight_B = torch.zeros(layout.micro_batch_size, dtype=self._dtype, device=self._device)
         weight_B[: ticket.real] = layout.world_size * layout.accumulation / ticket.step_real
         return Batch(
-            image_BCHW=image_BCHW, target_BK=target_BK, label_B=label_B, index_B=index_B, weight_B=weight_B, view=view
-        )
+            image_BCHW=image_BCHW, target_BK=target_BK, label_B=label_B, index_B=index_B, weight_B=weight_B, view=view,
+            real=ticket.real,
+        )  # fmt: skip
 
 
 def pad(order_N: Rows, length: int, *, paired: bool) -> Rows:
@@ -218,9 +242,10 @@ def pad(order_N: Rows, length: int, *, paired: bool) -> Rows:
     return np.concatenate([order_N, bridge, np.resize(body, length - len(order_N) - len(bridge))])
 
 
-def partner_places(row_B: Rows, partner_B: Rows) -> Rows:
-    """Position of each row's partner in its micro-batch: the other one of an even-odd pair, or its own."""
-    position_B = np.arange(len(row_B), dtype=np.int64)
-    place_B = np.where(partner_B == row_B, position_B, position_B ^ 1)
-    assert np.array_equal(row_B[place_B], partner_B), "partners were separated"
-    return place_B
+def partner_places(row_E: Rows, partner_E: Rows, size: int) -> Rows:
+    """Position of each row's partner in its micro-batch of `size` rows: the other of an even-odd pair, or its own."""
+    row_TB, partner_TB = row_E.reshape(-1, size), partner_E.reshape(-1, size)
+    position_B = np.arange(size, dtype=np.int64)
+    place_TB = np.where(partner_TB == row_TB, position_B, position_B ^ 1)
+    assert np.array_equal(np.take_along_axis(row_TB, place_TB, axis=1), partner_TB), "partners were separated"
+    return place_TB.reshape(-1)

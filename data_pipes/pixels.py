@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -10,8 +11,9 @@ import numpy.typing as npt
 import torch
 
 from data_pipes.mixing import Rows
-from data_pipes.plan import Plan
-from data_pipes.spec import AugmentSpec, DataSpec
+from data_pipes.plan import Plan, label_share
+from data_pipes.spec import DataSpec
+from data_pipes.transfer import to_device
 
 
 def box_mask(box_B4: torch.Tensor, size_HW: tuple[int, int]) -> torch.Tensor:
@@ -23,9 +25,10 @@ def box_mask(box_B4: torch.Tensor, size_HW: tuple[int, int]) -> torch.Tensor:
     return rows[:, :, None] & columns[:, None, :]
 
 
-def erase(image_BHWC: torch.Tensor, box_B4: torch.Tensor, fill_C: torch.Tensor) -> None:
-    """Fill each image's box in place."""
-    image_BHWC[box_mask(box_B4, (image_BHWC.shape[1], image_BHWC.shape[2]))] = fill_C
+def erase(image_BHWC: torch.Tensor, box_B4: torch.Tensor, fill_C: torch.Tensor) -> torch.Tensor:
+    """Fill each image's box."""
+    mask_BHW = box_mask(box_B4, (image_BHWC.shape[1], image_BHWC.shape[2]))
+    return torch.where(mask_BHW[..., None], fill_C, image_BHWC)  # a boolean index would wait for the device to count
 
 
 class Normaliser:
@@ -64,16 +67,41 @@ def levels(image_BCHW: torch.Tensor, spec: DataSpec) -> torch.Tensor:
     return level_BHWC.round().clamp(0, 255).to(torch.uint8)
 
 
-def finish(image_BCHW: torch.Tensor, plan_B: Plan, place_B: Rows, augment: AugmentSpec) -> torch.Tensor:
-    """Carry out what executors leave of a plan: the operations on normalised images, of which mixing is the only one.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Columns:
+    """What executors leave of a plan, on the device: of all rows of an epoch, or of those of a micro-batch."""
 
-    place_B: position of each sample's partner in the batch. What is done depends on `augment` and not on the samples in
-    the batch, so that strides are always the same.
-    """
-    if not augment.mixes:
+    place_B: torch.Tensor
+    """Position of each row's partner in its micro-batch."""
+    blend_B: torch.Tensor
+    paste_B4: torch.Tensor
+    share_B: torch.Tensor
+    """Weight of each row's own label."""
+
+    @classmethod
+    def of(cls, plan_B: Plan, place_B: Rows, spec: DataSpec, device: torch.device) -> Self | None:
+        """Copy them to a device; None if nothing is left to do.
+
+        That depends on the spec and not on the samples, so that strides are always the same.
+        """
+        if not spec.augment.mixes:
+            return None
+        return cls(
+            place_B=to_device(place_B, device),
+            blend_B=to_device(plan_B.blend_N, device),
+            paste_B4=to_device(plan_B.paste_N4, device),
+            share_B=to_device(label_share(plan_B, spec.image_size), device),
+        )
+
+    def __getitem__(self, rows: slice) -> Self:
+        return type(self)(**{name: getattr(self, name)[rows] for name in self.__slots__})
+
+
+def finish(image_BCHW: torch.Tensor, columns: Columns | None) -> torch.Tensor:
+    """Carry out what executors leave of a plan: the operations on normalised images. Mixing is the only one."""
+    if columns is None:
         return image_BCHW
-    columns = (torch.from_numpy(column).to(image_BCHW.device) for column in (place_B, plan_B.blend_N, plan_B.paste_N4))
-    return mix(image_BCHW, *columns)
+    return mix(image_BCHW, columns.place_B, columns.blend_B, columns.paste_B4)
 
 
 def mix(image_BCHW: torch.Tensor, place_B: torch.Tensor, blend_B: torch.Tensor, paste_B4: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -27,8 +28,16 @@ class Pending(Protocol):
         ...
 
 
+Start = Callable[[slice], Pending]
+"""Starts a micro-batch: a part of the rows that `Executor.begin` was given."""
+
+
 class Executor(Protocol):
     """Renders rows of a split by their plan."""
+
+    def begin(self, row_E: Rows, plan_N: Plan) -> Start:
+        """Prepare for the micro-batches of an epoch, E rows of a view of the split; nothing is rendered yet."""
+        ...
 
     def submit(self, row_B: Rows, plan_B: Plan) -> Pending:
         """Start a micro-batch. Results may be taken in any order; the pixels of a row do not depend on its batch."""

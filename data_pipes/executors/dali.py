@@ -7,6 +7,7 @@ submission, several at a time where the device allows it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -83,6 +84,10 @@ class DaliExecutor:
         self._pipeline: Pipeline | None = None
         self._scheduled: deque[Ticket] = deque()
         self._closed = False
+
+    def begin(self, row_E: Rows, plan_N: Plan) -> Callable[[slice], Ticket]:
+        """See `Executor.begin`."""
+        return lambda part: self.submit(row_E[part], plan_N.take(row_E[part]))
 
     def submit(self, row_B: Rows, plan_B: Plan) -> Ticket:
         """See `Executor.submit`. Blocks only for a batch that is larger than all before it."""

@@ -22,6 +22,7 @@ from data_pipes.plan import Plan
 from data_pipes.sources.images import FileImages
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import AugmentSpec, DataSpec
+from data_pipes.transfer import to_device
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +116,7 @@ class CanvasFeed:
     def inputs(self, row_B: Rows, plan_B: Plan) -> dict[str, Any]:
         """Images and crops, in pixels of the canvas."""
         # feed_input() copies on the stream that wrote the rows, so that torch may reuse their memory at once.
-        index_B = torch.from_numpy(row_B).to(self._canvas_NHWC.device)
-        level_BHWC = self._canvas_NHWC.index_select(0, index_B)
+        level_BHWC = self._canvas_NHWC.index_select(0, to_device(row_B, self._canvas_NHWC.device))
         image_B = level_BHWC if level_BHWC.is_cuda else level_BHWC.numpy()
         scale_B2 = self._scale_N2[row_B]
         start_B2 = plan_B.crop_N4[:, :2] * scale_B2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +95,10 @@ class HostExecutor:
         self._normaliser = Normaliser(spec, device, dtype)
         self._buffers = Buffers()
         self._pool = ThreadPoolExecutor(spec.thread_count, thread_name_prefix="host")
+
+    def begin(self, row_E: Rows, plan_N: Plan) -> Callable[[slice], HostBatch]:
+        """See `Executor.begin`."""
+        return lambda part: self.submit(row_E[part], plan_N.take(row_E[part]))
 
     def submit(self, row_B: Rows, plan_B: Plan) -> HostBatch:
         """See `Executor.submit`. To a GPU go levels in page-locked memory: a quarter of the bytes."""

@@ -6,7 +6,9 @@ affine map make up one coordinate map. B samples, output H x W pixels, C channel
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
+from data_pipes.transfer import to_device
 
 
 def create(
@@ -37,6 +40,22 @@ def decoder(_: DataSpec) -> str:
     return canvas.DECODER
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """Rows of a split and their plan on the device: of an epoch, or of a micro-batch."""
+
+    index_B: torch.Tensor
+    matrix_B23: torch.Tensor
+    to_canvas_B22: torch.Tensor
+    erase_B4: torch.Tensor | None
+    """None: nothing is erased in the whole epoch."""
+
+    def part(self, rows: slice) -> View:
+        """Return some of the rows."""
+        erase_B4 = None if self.erase_B4 is None else self.erase_B4[rows]
+        return View(self.index_B[rows], self.matrix_B23[rows], self.to_canvas_B22[rows], erase_B4)
+
+
 class ResidentExecutor:
     """Keeps the whole split as uint8 on the device."""
 
@@ -50,23 +69,36 @@ class ResidentExecutor:
         self._normaliser = pixels.Normaliser(spec, device, dtype)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="resident")
 
+    def begin(self, row_E: Rows, plan_N: Plan) -> Callable[[slice], Future[torch.Tensor]]:
+        """See `Executor.begin`. The plan goes to the device once, and micro-batches are parts of it there."""
+        view = self._view(row_E, plan_N.take(row_E))
+        return lambda part: self._pool.submit(self._render, view.part(part))
+
     def submit(self, row_B: Rows, plan_B: Plan) -> Future[torch.Tensor]:
         """See `Executor.submit`."""
-        return self._pool.submit(self._render, row_B, plan_B)
+        return self._pool.submit(self._render, self._view(row_B, plan_B))
 
     def close(self) -> None:
         """Drop queued work and the canvas."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._canvas_NHWC = self._canvas_NHWC[:0]
+        self._canvas_NHWC = self._canvas_NHWC.new_empty(0)  # an empty part of it would keep all of its memory
+
+    def _view(self, row_E: Rows, plan_E: Plan) -> View:
+        """Copy a plan to the device."""
+        device, erases = self._canvas_NHWC.device, bool(plan_E.erase_N4[:, 2].any())
+        return View(
+            to_device(row_E, device),
+            to_device(plan_E.matrix_N23.astype(np.float32), device),
+            to_device(self._to_canvas(row_E, plan_E).astype(np.float32), device),
+            to_device(plan_E.erase_N4, device) if erases else None,
+        )
 
     @torch.no_grad()
-    def _render(self, row_B: Rows, plan_B: Plan) -> torch.Tensor:
-        device = self._canvas_NHWC.device
-        source_BCHW = self._canvas_NHWC[torch.from_numpy(row_B).to(device)].permute(0, 3, 1, 2).float()
-        matrix_B23 = torch.from_numpy(plan_B.matrix_N23.astype(np.float32)).to(device)
-        to_canvas_B22 = torch.from_numpy(self._to_canvas(row_B, plan_B).astype(np.float32)).to(device)
-        level_BHWC = warp(source_BCHW, matrix_B23, to_canvas_B22, self._output_HW)
-        pixels.erase(level_BHWC, torch.from_numpy(plan_B.erase_N4).to(device), self._fill_C)
+    def _render(self, view: View) -> torch.Tensor:
+        source_BCHW = self._canvas_NHWC[view.index_B].permute(0, 3, 1, 2).float()
+        level_BHWC = warp(source_BCHW, view.matrix_B23, view.to_canvas_B22, self._output_HW)
+        if view.erase_B4 is not None:
+            level_BHWC = pixels.erase(level_BHWC, view.erase_B4, self._fill_C)
         return self._normaliser(level_BHWC)
 
     def _to_canvas(self, row_B: Rows, plan_B: Plan) -> npt.NDArray[np.float64]:

@@ -263,9 +263,10 @@ def test_every_micro_batch_has_the_same_strides():
 
 
 def test_partners_are_found_and_separated_partners_refused():
-    assert partner_places(np.array([4, 9, 2, 2]), np.array([9, 4, 2, 2])).tolist() == [1, 0, 2, 3]
+    assert partner_places(np.array([4, 9, 2, 2]), np.array([9, 4, 2, 2]), 4).tolist() == [1, 0, 2, 3]
+    assert partner_places(np.array([4, 9, 2, 2]), np.array([9, 4, 2, 2]), 2).tolist() == [1, 0, 0, 1]
     with pytest.raises(AssertionError, match="partners were separated"):
-        partner_places(np.array([4, 2, 9, 2]), np.array([9, 2, 4, 2]))
+        partner_places(np.array([4, 2, 9, 2]), np.array([9, 2, 4, 2]), 4)
 
 
 def test_an_odd_micro_batch_cannot_be_mixed():

@@ -1,5 +1,7 @@
 """Whole-batch pixel arithmetic against plain loops. B samples, C channels, H x W pixels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,8 @@ def test_box_mask(box_B4):
 def test_erase_fills_the_box_and_nothing_else():
     image = torch.randint(0, 256, (2, 7, 10, 3), dtype=torch.uint8)
     before = image.clone()
-    pixels.erase(image, torch.tensor([[1, 2, 3, 4], [0, 0, 0, 0]]), torch.tensor([7, 8, 9], dtype=torch.uint8))
+    box_B4, fill_C = torch.tensor([[1, 2, 3, 4], [0, 0, 0, 0]]), torch.tensor([7, 8, 9], dtype=torch.uint8)
+    image = pixels.erase(image, box_B4, fill_C)
     assert (image[0, 1:4, 2:6] == torch.tensor([7, 8, 9])).all()
     outside = torch.ones(7, 10, dtype=torch.bool)
     outside[1:4, 2:6] = False
@@ -106,9 +109,14 @@ def test_what_is_finished_depends_on_the_config_and_not_on_the_batch():
     image = torch.randn(4, 3, 6, 6)
     plan_B = plan.training(0, 0, AugmentSpec(mixup=1.0), np.full((4, 2), 6, np.int32), (6, 6))
     untouched = plan.evaluation(np.full((4, 2), 6, np.int32), 1.0, (6, 6))
-    assert pixels.finish(image, plan_B, plan_B.partner_N, AugmentSpec(rotation=9)) is image
-    mixed = pixels.finish(image, plan_B, plan_B.partner_N, AugmentSpec(mixup=1.0))
+
+    def finished(plan_B: plan.Plan, augment: AugmentSpec) -> torch.Tensor:
+        left = replace(spec(3), augment=augment)
+        return pixels.finish(image, pixels.Columns.of(plan_B, plan_B.partner_N, left, torch.device("cpu")))
+
+    assert finished(plan_B, AugmentSpec(rotation=9)) is image
+    mixed = finished(plan_B, AugmentSpec(mixup=1.0))
     columns = (torch.from_numpy(column) for column in (plan_B.partner_N, plan_B.blend_N, plan_B.paste_N4))
     assert torch.equal(mixed, pixels.mix(image, *columns)) and not torch.equal(mixed, image)
-    whole = pixels.finish(image, untouched, untouched.partner_N, AugmentSpec(cutmix=1.0))
+    whole = finished(untouched, AugmentSpec(cutmix=1.0))
     assert torch.equal(whole, image) and whole is not image

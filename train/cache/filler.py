@@ -87,7 +87,7 @@ class Filler:
         parts: list[torch.Tensor] = []
         for batch in self.loader.part(view, row_R):
             logits_BK = self.teacher(batch, self.accelerator.autocast()).logits_BK
-            parts.append(logits_BK[batch.weight_B > 0].float())
+            parts.append(logits_BK[: batch.real].float())
         logits_RK = torch.cat(parts).cpu().numpy()
         wrong = row_R[~np.isfinite(logits_RK).all(axis=1)]
         if len(wrong):

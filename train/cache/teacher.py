@@ -32,6 +32,7 @@ from data_pipes.loader import PlanLoader
 from data_pipes.logits.cache import LogitCache
 from data_pipes.logits.codec import Codec, Encoded
 from data_pipes.sources.split import evenly_spaced
+from data_pipes.transfer import to_device
 from models import artefact
 from models.adopt.conversion import origin_of
 from models.artefact import Card
@@ -58,9 +59,9 @@ class Stored:
     @classmethod
     def of(cls, encoded: Encoded, device: torch.device) -> Stored:
         """Move encoded logits to a device."""
-        index = None if encoded.index_Nk is None else torch.from_numpy(encoded.index_Nk.astype(np.int32)).to(device)
-        tail = None if encoded.tail_N is None else torch.from_numpy(encoded.tail_N).to(device)
-        return cls(torch.from_numpy(encoded.value_Nk).to(device), index, tail, encoded.classes)
+        index = None if encoded.index_Nk is None else to_device(encoded.index_Nk.astype(np.int32), device)
+        tail = None if encoded.tail_N is None else to_device(encoded.tail_N, device)
+        return cls(to_device(encoded.value_Nk, device), index, tail, encoded.classes)
 
     def logits(self, index_B: Tensor) -> Tensor:
         """Return the logits of some samples, B x K. Classes that top_k left out share the tail evenly."""
@@ -108,8 +109,10 @@ class CachedTeacher:
         return Signals(logits_BK=self._current[1].logits(batch.index_B), features_L=[])
 
     def close(self) -> None:
-        """End the reading thread."""
+        """End the reading thread and release the logits."""
         self._pool.shutdown(cancel_futures=True)
+        self._kept.clear()
+        self._current = None
 
     def _request(self, view: int) -> Future[Stored]:
         if view not in self._kept:

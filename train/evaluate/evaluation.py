@@ -31,6 +31,8 @@ def evaluate(
     tally = Tally(classes, accelerator.device)
     modes = {module: module.training for module in net.modules()}
     net.eval()
+    if teacher is not None:
+        teacher.begin(0)
     for number, batch in enumerate(batches):
         with accelerator.autocast():
             logits_BK = net(batch.image_BCHW)

@@ -36,7 +36,7 @@ class Objective:
 
     def _inputs(self, student: Signals, adapted: list[Tensor], batch: Batch, teacher: Signals | None) -> Inputs:
         assert teacher is not None or not self.spec.needs_teacher, "the loss needs a teacher that was not built"
-        real_B = batch.weight_B > 0
+        real_B = batch.weight_B > 0 if batch.real < len(batch.weight_B) else None
         return Inputs(
             spec=self.spec,
             label_smoothing=self.label_smoothing,
@@ -49,6 +49,9 @@ class Objective:
         )
 
 
-def _rows(x: Tensor, real_B: Tensor) -> Tensor:
-    """Zero in padded rows. Their weight is 0, but 0 * inf is nan, in the sum and in every gradient behind it."""
-    return torch.where(real_B.view(-1, *(1,) * (x.ndim - 1)), x, 0)
+def _rows(x: Tensor, real_B: Tensor | None) -> Tensor:
+    """Zero in padded rows. Their weight is 0, but 0 * inf is nan, in the sum and in every gradient behind it.
+
+    real_B: None where no row is padded.
+    """
+    return x if real_B is None else torch.where(real_B.view(-1, *(1,) * (x.ndim - 1)), x, 0)

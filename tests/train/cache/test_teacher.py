@@ -228,7 +228,7 @@ def test_a_student_and_the_chain_of_its_cuts_go_on_through_the_views_of_one_cach
 
     def tickets(own: PlanLoader, number: int, first_step: int):
         if own._seed is not None:
-            rows = np.concatenate([ticket.row_B for ticket in real(own, number, first_step)])
+            rows = np.concatenate([ticket.epoch.row_E[ticket.part] for ticket in real(own, number, first_step)])
             shown.append((own.views.of(number), rows.tobytes()))
         return real(own, number, first_step)
 

@@ -19,7 +19,7 @@ def batch(label_B, real_B=None) -> Batch:
     empty = torch.zeros(len(label_B), 1)
     return Batch(
         image_BCHW=empty, target_BK=empty, label_B=label_B, index_B=torch.arange(len(label_B)), weight_B=weight_B,
-        view=-1,
+        view=-1, real=int((weight_B > 0).sum()),
     )  # fmt: skip
 
 

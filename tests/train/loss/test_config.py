@@ -83,7 +83,7 @@ def test_a_new_loss_is_a_row_and_a_function(monkeypatch):
     ones, rows = torch.ones(2, 3), torch.arange(2)
     batch = Batch(
         image_BCHW=torch.zeros(2, 1, 4, 4), target_BK=torch.eye(3)[:2], label_B=rows, index_B=rows,
-        weight_B=torch.full((2,), 0.5), view=0,
+        weight_B=torch.full((2,), 0.5), view=0, real=2,
     )  # fmt: skip
     student, teacher = (Signals(logits_BK=torch.zeros(2, 3), features_L=[x]) for x in (2 * ones, ones))
     loss, measured = Objective(spec)(student, [], batch, teacher)

@@ -26,10 +26,11 @@ def normal(*shape: int, seed: int) -> torch.Tensor:
 def batch(label_B, weight_B=None, classes=2) -> Batch:
     label_B = torch.as_tensor(label_B)
     mean_B = torch.full((len(label_B),), 1 / len(label_B), dtype=torch.float64)
+    weight_B = mean_B if weight_B is None else torch.as_tensor(weight_B).double()
     return Batch(
         image_BCHW=torch.zeros(len(label_B), 1, 1, 1), target_BK=F.one_hot(label_B, classes).double(), label_B=label_B,
-        index_B=torch.arange(len(label_B)), weight_B=mean_B if weight_B is None else torch.as_tensor(weight_B).double(),
-        view=0,
+        index_B=torch.arange(len(label_B)), weight_B=weight_B, view=0,
+        real=int((weight_B > 0).sum()),
     )  # fmt: skip
 
 
