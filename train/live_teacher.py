@@ -118,6 +118,7 @@ class LiveTeacher:
         self.model = nn.Sequential(Renormalise(data, card), *resized, net).eval().requires_grad_(False)
         self._layers = layers
         self._taps = Taps(net, layers)
+        self._checked = False
 
     @classmethod
     def load(
@@ -148,7 +149,9 @@ class LiveTeacher:
         return self
 
     def begin(self, epoch: int) -> None:
-        """Do nothing: a live teacher is ready for any view."""
+        """Check that nothing has woken the teacher. InputError as in `guards.require_frozen`."""
+        guards.require_frozen(self.model)
+        self._checked = True
 
     def close(self) -> None:
         """Do nothing: a live teacher has no threads."""
@@ -156,12 +159,13 @@ class LiveTeacher:
     @torch.no_grad()
     def __call__(self, batch: Batch, autocast: AbstractContextManager[Any]) -> Signals:
         """Return logits and tapped features."""
-        guards.require_frozen(self.model)
+        if not self._checked:
+            self.begin(0)
         with autocast:
             logits_BK = self.model(batch.image_BCHW)
         self.finite = self.finite & (logits_BK.isfinite().all(dim=1) | (batch.weight_B == 0)).all()
         features = self._taps.take()
-        return Signals(logits_BK=_wide(logits_BK), features_L=[_wide(features[name]) for name in self._layers])
+        return Signals(logits_BK=_wide(logits_BK), features_L=[features[name] for name in self._layers])
 
 
 def require_fit(path: str, data: DataSpec, size: TeacherSize, *, key: str = "distill.teacher_size") -> None:

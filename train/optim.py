@@ -19,15 +19,21 @@ NamedState = dict[str, dict[str, Tensor]]
 
 
 def build_optimizer(spec: OptimSpec, module: nn.Module) -> Optimizer:
-    """Build AdamW or SGD for the trained parameters of a module; biases, norms and other vectors are not decayed."""
+    """Build AdamW or SGD for the trained parameters of a module; biases, norms and other vectors are not decayed.
+
+    On an NVIDIA GPU the update is one fused kernel that reads the count of steps and, in fp16, whether gradients
+    overflowed on the device; other implementations have the host read both.
+    """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": spec.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    fused = True if all(parameter.is_cuda for parameter in trained) else None
     if spec.name == "sgd":
-        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.momentum > 0)
-    return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999))
+        momentum = spec.momentum
+        return torch.optim.SGD(groups, lr=spec.lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
+    return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999), fused=fused)
 
 
 def named_state(optimizer: Optimizer, module: nn.Module) -> NamedState:

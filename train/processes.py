@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, broadcast_object_list
 
 from configs import stopping
 from configs.errors import UsageError, UserError
@@ -41,6 +41,8 @@ def make_accelerator(precision: str, timeout_minutes: float = TIMEOUT_MINUTES) -
     UsageError: the device does not support this precision.
     """
     make_backward_safe()
+    # Training does not read BatchNorm's running statistics: evaluation broadcasts them, once an epoch.
+    own_buffers = DistributedDataParallelKwargs(broadcast_buffers=False)
     mixed = precision if precision in ("bf16", "fp16") else "no"
     if AcceleratorState._shared_state.get("_mixed_precision", mixed) != mixed:
         AcceleratorState._reset_state()  # an earlier command of this process, such as a notebook, had another precision
@@ -49,7 +51,7 @@ def make_accelerator(precision: str, timeout_minutes: float = TIMEOUT_MINUTES) -
             cpu=not torch.accelerator.is_available(),
             mixed_precision=mixed,
             dynamo_backend="no",
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(minutes=timeout_minutes))],
+            kwargs_handlers=[own_buffers, InitProcessGroupKwargs(timeout=timedelta(minutes=timeout_minutes))],
         )
     except ValueError as error:
         if mixed == "no":

@@ -11,7 +11,7 @@ from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
 
 from data_pipes.batch import Batch
-from models.pruning.masks import Masks
+from models.pruning.masks import Held
 from train.live_teacher import Teacher
 from train.loss.objective import Objective
 from train.student import Signals
@@ -29,9 +29,7 @@ class Step:
     optimizer: AcceleratedOptimizer
     clip_norm: float
     seed: int
-    net: nn.Module
-    """The network inside `model`."""
-    masks: Masks | None
+    held: Held | None
     """Weights that stay zero; None: all are free."""
 
     def __call__(self, batch: Batch, step: int, slot: int) -> tuple[dict[str, Tensor], Signals]:
@@ -40,7 +38,8 @@ class Step:
         `step` counts over the run, `slot` is the micro-batch's place in the global batch: dropout depends on them and
         on nothing else, so it is the same for any number of processes and after a resumption.
         """
-        torch.manual_seed(int(np.random.SeedSequence((self.seed, step, slot)).generate_state(1, np.uint64)[0]))
+        seed = int(np.random.SeedSequence((self.seed, step, slot)).generate_state(1, np.uint64)[0])
+        seed_generators(self.accelerator.device, seed)
         with self.accelerator.accumulate(self.model):
             taught = self.teacher(batch, self.accelerator.autocast()) if self.teacher is not None else None
             logits_BK, features_L, adapted_L = self.model(batch.image_BCHW)
@@ -50,15 +49,28 @@ class Step:
             if self.accelerator.sync_gradients:
                 self._prepare_gradients(measurements)
             self.optimizer.step()
-            if self.masks is not None:
-                self.masks.apply_(self.net)
+            if self.held is not None:
+                self.held.zero_()
             self.optimizer.zero_grad()
         return measurements, signals
 
     def _prepare_gradients(self, measurements: dict[str, Tensor]) -> None:
         """Mask and clip the gradients between the last backward of a step and its update."""
-        if self.masks is not None:
-            self.masks.apply_to_gradients_(self.net)
+        if self.held is not None:
+            self.held.zero_gradients_()
         if self.clip_norm > 0:
             norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip_norm)
             measurements["gradient_norm"] = torch.as_tensor(norm).detach()
+
+
+def seed_generators(device: torch.device, seed: int) -> None:
+    """Seed torch's generators of the CPU and of this process's device; `torch.manual_seed` seeds all that there are.
+
+    That takes a hundred times as long, most of it for devices that are not in use or not there.
+    """
+    if device.type not in ("cpu", "cuda"):
+        torch.manual_seed(seed)
+        return
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[torch.cuda.current_device()].manual_seed(seed)

@@ -22,14 +22,22 @@ class Signals:
     logits_BK: Tensor
     """Before any softmax."""
     features_L: list[Tensor]
-    """Outputs of the tapped layers, in the order of the layer pairs; empty if there are none."""
+    """Outputs of the tapped layers, in the order of the layer pairs; empty if no term needs them. A teacher's are in
+    the precision in which it computes."""
 
 
 class Student(nn.Module):
     """Network and adapters in one module, so that DistributedDataParallel reduces the gradients of both."""
 
-    def __init__(self, net: nn.Module, layers: tuple[str, ...], adapters: Adapters | None) -> None:
+    def __init__(
+        self, net: nn.Module, layers: tuple[str, ...], adapters: Adapters | None, *, own_features: bool = True
+    ) -> None:
+        """own_features: return the outputs of `layers` themselves, too, and not the adapted ones alone.
+
+        Accelerate converts to float32 whatever a forward in half precision returns.
+        """
         super().__init__()
+        self._own_features = own_features
         self.net = net
         self.adapters = adapters
         self._layers = layers
@@ -50,7 +58,8 @@ class Student(nn.Module):
         logits_BK = self.net(image_BCHW)
         features = self._taps.take()
         features_L = [features[name] for name in self._layers]
-        return logits_BK, features_L, self.adapters(features_L) if self.adapters is not None else []
+        adapted_L = self.adapters(features_L) if self.adapters is not None else []
+        return logits_BK, features_L if self._own_features else [], adapted_L
 
 
 @torch.no_grad()

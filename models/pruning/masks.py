@@ -12,12 +12,36 @@ those of a plain network.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from configs.errors import NonFiniteError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Parameters of one module with their masks, looked up once for all steps."""
+
+    pairs: tuple[tuple[nn.Parameter, Tensor], ...]
+
+    @torch.no_grad()
+    def zero_(self) -> None:
+        """Set the cut weights to zero. Call it after every optimizer step.
+
+        Momentum and weight decay may change a cut weight in a step; this sets it to 0.0 again, never -0.0 or NaN.
+        """
+        for parameter, cut in self.pairs:
+            parameter.masked_fill_(cut, 0)
+
+    @torch.no_grad()
+    def zero_gradients_(self) -> None:
+        """Set the gradients of cut weights to zero. Call it before clipping, whose norm includes them otherwise."""
+        for parameter, cut in self.pairs:
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(cut, 0)
 
 
 class Masks:
@@ -55,23 +79,19 @@ class Masks:
         """Return the masks of a network that is masked already, such as a loaded file: its zero weights are cut."""
         return cls({name: weight.detach() == 0 for name, weight in prunable(module).items()})
 
-    @torch.no_grad()
-    def apply_(self, module: nn.Module) -> None:
-        """Set the cut weights to zero. Call it after every optimizer step, and once on an EMA after each cut.
+    def on(self, module: nn.Module) -> Held:
+        """Find the parameters of a module, which must neither be replaced nor moved for as long as the result is used.
 
-        Momentum and weight decay may change a cut weight in a step; this sets it to 0.0 again, never -0.0 or NaN.
-        Parameters are looked up by name, so they may be replaced or moved between calls.
         UsageError: the module lacks such a parameter (pass the network, not its DDP wrapper), or its shape differs.
         """
-        for parameter, cut in self._pairs(module):
-            parameter.masked_fill_(cut, 0)
+        return Held(tuple(self._pairs(module)))
 
-    @torch.no_grad()
-    def apply_to_gradients_(self, module: nn.Module) -> None:
-        """Set the gradients of cut weights to zero. Call it before clipping, whose norm includes them otherwise."""
-        for parameter, cut in self._pairs(module):
-            if parameter.grad is not None:
-                parameter.grad.masked_fill_(cut, 0)
+    def apply_(self, module: nn.Module) -> None:
+        """Set the cut weights of a module to zero, as once on an EMA after each cut. UsageError as in `on`.
+
+        Parameters are looked up by name, so they may be replaced or moved between calls.
+        """
+        self.on(module).zero_()
 
     def free_entries(self, module: nn.Module) -> int:
         """Count the parameter entries that may be non-zero, as the budget does."""

@@ -66,7 +66,7 @@ def build(
     model, prepared = accelerator.prepare(student.train(), optimizer)
     return Step(
         accelerator=accelerator, model=model, teacher=taught, objective=objective or Objective(), optimizer=prepared,
-        clip_norm=clip_norm, seed=seed, net=net, masks=None,
+        clip_norm=clip_norm, seed=seed, held=None,
     )  # fmt: skip
 
 
@@ -197,9 +197,10 @@ def cut_after(steps: int, masked: bool, stepper, **kind) -> tuple[nn.Module, Mas
     step = build(plain_net(), stepper=stepper, lr=0.05, **kind)
     for number in range(steps):
         step(one(), number, 0)
-    masks = Masks.plan(step.net, FREE)
-    masks.apply_(step.net)
-    return step.net, masks, replace(step, masks=masks if masked else None)
+    net = step.model.net
+    masks = Masks.plan(net, FREE)
+    masks.apply_(net)
+    return net, masks, replace(step, held=masks.on(net) if masked else None)
 
 
 def revived(net: nn.Module, masks: Masks) -> int:

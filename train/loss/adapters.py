@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError, UsageError
@@ -67,6 +68,8 @@ def _adapted(layer: int, convolution: nn.Module, feature_BCHW: Tensor) -> Tensor
             f"student layer {layer} has {feature_BCHW.shape[1]} channels, its adapter was fitted to "
             f"{convolution.in_channels}; fit new adapters after the student was cut"
         )
-    # Hooks see half precision under autocast; outside of it, the convolution takes only its own precision.
-    adapted: Tensor = convolution(feature_BCHW.to(convolution.weight.dtype))
+    # Hooks see half precision under autocast, which converts float32 weights to it; the convolution itself does not.
+    kind, half = convolution.weight.dtype, feature_BCHW.dtype in (torch.float16, torch.bfloat16)
+    converted = half and kind == torch.float32 and torch.is_autocast_enabled(feature_BCHW.device.type)
+    adapted: Tensor = convolution(feature_BCHW if converted else feature_BCHW.to(kind))
     return adapted

@@ -14,7 +14,7 @@ from configs.errors import require
 TeacherSize = Literal["student", "own"]
 Need = Literal["teacher_logits", "features", "adapters"]
 """teacher_logits: the teacher's logits. features: outputs of the layer pairs, which need a live teacher. adapters: the
-student's features with the teacher's channels."""
+student's features with the teacher's channels, in place of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +96,11 @@ class DistillSpec:
     def teacher_layers(self) -> tuple[str, ...]:
         """Teacher modules whose outputs the loss needs."""
         return tuple(pair[1] for pair in self.layers) if self.needs_features else ()
+
+    @property
+    def needs_own_features(self) -> bool:
+        """Whether a term compares the student's features as they are, without adapters."""
+        return any("features" in term.needs and "adapters" not in term.needs for term, _ in self.terms)
 
     @property
     def adapted_layers(self) -> tuple[str, ...]:

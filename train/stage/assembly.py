@@ -61,13 +61,13 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     masks = Masks.of(state.student.net) if config.keep_zeros else None  # before a checkpoint is loaded
     extensions = extension.read(folder)
     schedule = _schedule(config, state, data, extensions)
+    step = _step(config, state, masks, accelerator)  # before loading: it moves all of an optimizer's state
     resumed = _resume(state, config.data, data, extensions, folder, accelerator)
     now = by_main(accelerator, lambda: origin.of(config, layout.micro_batch_size))
     origin.require_same(state.progress.origin, now, folder, extended=bool(extensions))
     state.progress.origin = now
     by_main(accelerator, lambda: split_record.keep(folder.path, config.data, (data.train, data.validation)))
     card = by_main(accelerator, lambda: _card(config, state, data.train, folder, stage))
-    step = _step(config, state, masks, accelerator)
     if teacher is not None:
         step = replace(step, teacher=_ready(teacher, config, data, accelerator, check=not resumed))
     loop = Loop(
@@ -118,7 +118,7 @@ def _student(config: TrainConfig, classes: tuple[str, ...], teacher: LiveTeacher
         theirs = example_features(teacher.net, config.loss.teacher_layers, torch.zeros(2, *teacher.input_CHW))
         ours = example_features(net, config.loss.adapted_layers, torch.zeros(2, *input_CHW))
         adapters = Adapters.fitting(ours, theirs)
-    return Student(net, config.loss.student_layers, adapters)
+    return Student(net, config.loss.student_layers, adapters, own_features=config.loss.needs_own_features)
 
 
 def _schedule(config: TrainConfig, state: TrainState, data: Data, extensions: Sequence[Extension]) -> Scheduler:
@@ -158,8 +158,7 @@ def _step(config: TrainConfig, state: TrainState, masks: Masks | None, accelerat
         optimizer=prepared,
         clip_norm=config.optim.clip_norm,
         seed=config.seed,
-        net=state.student.net,
-        masks=masks,
+        held=None if masks is None else masks.on(state.student.net),
     )
 
 

@@ -146,7 +146,7 @@ def chain(request: pytest.FixtureRequest, trained: Path, tmp_path_factory: pytes
     def watched(step: Step, *place: object) -> object:
         known = zeros(made.cut(2 if made.cut(2).exists() else 1))
         found = real(step, *place)
-        made.alive.append(alive(step.net, known))
+        made.alive.append(alive(step.model.net, known))
         return found
 
     with pytest.MonkeyPatch.context() as patch:
