@@ -87,7 +87,8 @@ class HostExecutor:
 
     def __init__(self, samples: Samples, spec: DataSpec, device: torch.device, dtype: torch.dtype) -> None:
         cv2.setNumThreads(1)  # the pool is the parallelism
-        self._samples = samples
+        self._samples: Samples | None = samples
+        self._size_N2 = samples.size_N2
         self._encoded = isinstance(samples.images, FileImages)
         self._channels = spec.channels
         self._output_HW = spec.image_size
@@ -108,19 +109,22 @@ class HostExecutor:
         else:
             pin = self._normaliser.device.type == "cuda"
             batch_BHWC = torch.empty(shape, dtype=torch.uint8, pin_memory=pin)
-        rendering_B = renderings(plan_B, self._samples.size_N2[row_B], self._output_HW, encoded=self._encoded)
+        rendering_B = renderings(plan_B, self._size_N2[row_B], self._output_HW, encoded=self._encoded)
         parts = [slice(start, start + IMAGES_PER_JOB) for start in range(0, len(row_B), IMAGES_PER_JOB)]
         batch = batch_BHWC.numpy()
         jobs = [self._pool.submit(self._render, batch[part], row_B[part].tolist(), rendering_B[part]) for part in parts]
         return HostBatch(batch_BHWC, jobs, self._normaliser)
 
     def close(self) -> None:
-        """Drop queued work and end the threads."""
+        """Drop queued work, end the threads and release the samples, which may be a canvas in memory."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._samples = None
 
     def _render(self, out_PHWC: npt.NDArray[Any], row_P: list[int], rendering_P: Sequence[Rendering]) -> None:
+        samples = self._samples
+        assert samples is not None
         for out_HWC, row, rendering in zip(out_PHWC, row_P, rendering_P, strict=True):
-            image_HWC = self._samples.read(row, channels=self._channels, reduce=rendering.reduce)
+            image_HWC = samples.read(row, channels=self._channels, reduce=rendering.reduce)
             level_HWC = render(image_HWC, rendering, self._output_HW)
             levels = out_HWC.dtype == np.uint8
             if levels:

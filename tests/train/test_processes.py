@@ -37,6 +37,11 @@ def test_a_users_default_config_does_not_compile_the_network(monkeypatch):
     assert make_accelerator("float32").prepare(module) is module
 
 
+def test_buffers_are_not_broadcast_before_each_forward_but_by_validation():
+    """69 small ones of a ResNet-18, of which training reads none."""
+    assert make_accelerator("float32").ddp_handler.broadcast_buffers is False
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="without a GPU")
 def test_fp16_on_a_cpu_is_refused_with_what_would_work():
     with pytest.raises(UsageError, match=r"precision is fp16, which needs a GPU, .* take bf16 or float32"):

@@ -16,6 +16,7 @@ from cpu_loader import cpu_loader
 from data_pipes.batch import Batch
 from data_pipes.loader import Layout, PlanLoader
 from data_pipes.spec import AugmentSpec, DataSpec
+from fake_gpu import CUDA, fake_gpu
 from models.artefact import Card
 from models.counting import measure
 from models.networks.resnet import resnet_small
@@ -25,7 +26,7 @@ from train.live_teacher import LiveTeacher
 from train.loss.adapters import Adapters
 from train.loss.config import DistillSpec
 from train.loss.objective import Objective
-from train.step import Step
+from train.step import Step, seed_generators
 from train.student import Student
 
 CPU = torch.device("cpu")
@@ -267,3 +268,23 @@ def test_the_teacher_is_not_changed_by_a_step():
     step = build(plain_net(), objective=Objective(DistillSpec(alpha=1.0)), taught=taught)
     step(one(), 0, 0)
     assert all(torch.equal(value, before[name]) for name, value in taught.model.state_dict().items())
+
+
+# ---- generators
+
+
+def test_a_step_seeds_what_torch_would_seed_for_its_device():
+    """Dropout on the CPU draws the same as after `torch.manual_seed`, whatever was drawn before."""
+    for seed in (0, 2**63 + 5, 2**64 - 1):
+        torch.manual_seed(seed)
+        expected = torch.rand(5)
+        torch.rand(3)
+        seed_generators(CPU, seed)
+        assert torch.equal(torch.rand(5), expected)
+
+
+def test_on_a_gpu_its_own_generator_and_the_hosts_are_seeded():
+    with fake_gpu():
+        seed_generators(CUDA, 7)
+        seeds = torch.cuda.default_generators[0].initial_seed(), torch.default_generator.initial_seed()
+    assert seeds == (7, 7)

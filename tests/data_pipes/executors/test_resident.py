@@ -1,5 +1,7 @@
 """One torch warp of a canvas against torchvision's crop, resize, warp. H x W pixels, N images."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -178,3 +180,25 @@ def test_a_gpu_shows_what_a_cpu_shows(cuda):
         worker.close()
     gap = reference.difference(*levels)
     assert gap.max() <= 1 and gap.mean() < 0.01
+
+
+@pytest.mark.parametrize("make", [by_torch, by_opencv])
+def test_closing_frees_the_canvas(monkeypatch, make):
+    """An empty part of a tensor keeps the memory of the whole."""
+    kept, real = [], canvas.load
+
+    def load(*arguments):
+        memory = real(*arguments).numpy().copy()
+        kept.append(weakref.ref(memory))
+        return torch.from_numpy(memory)
+
+    monkeypatch.setattr(canvas, "load", load)
+    samples, config = reference.in_memory([reference.noise(40, 40, 1, seed) for seed in range(4)]), spec()
+    worker = make(config, samples)
+    start = worker.begin(np.arange(4), plan.evaluation(samples.size_N2, 1.0, (28, 28)))
+    assert start(slice(0, 2)).result().shape == (2, 1, 28, 28)
+    gc.collect()
+    assert kept[0]() is not None  # control
+    worker.close()
+    gc.collect()
+    assert kept[0]() is None
