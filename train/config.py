@@ -97,6 +97,9 @@ class RunSpec:
     """Seeds the views instead of seed, so that runs with several seeds share a cache of teacher logits. null: seed."""
     precision: Literal["float32", "bf16", "fp16", "float64"] = "float32"
     """bf16 and fp16 are mixed precision; float64 is for checking equivalences."""
+    deterministic: bool = False
+    """The same bits from every run on one kind of GPU: deterministic algorithms only, and no TF32. Slower. An operator
+    that has none is refused. On a CPU, results are so in any case."""
     checkpoint_steps: int = 0
     """Checkpoint every so many optimizer steps, and at each end of an epoch. 0: only there."""
     network: Names = ()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar, cast
 
@@ -16,21 +19,87 @@ from configs.errors import UsageError, UserError
 from configs.stopping import StoppedError
 from models.convolution import make_backward_safe
 from models.own import registry
-from train.config import TIMEOUT_MINUTES
+from train.config import TIMEOUT_MINUTES, RunSpec
 from train.progress import start_logging
 from train.run_folder import pulse
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+HAS_TF32 = (8, 0)  # compute capability
 
 
-def start(precision: str, max_minutes: float | None = None, timeout_minutes: float = TIMEOUT_MINUTES) -> Accelerator:
-    """Start a command: time limits, processes, log. UsageError as in `make_accelerator`."""
+def start_run(config: RunSpec) -> Accelerator:
+    """Start the command of a run, as `start`."""
+    return start(
+        config.precision,
+        max_minutes=config.max_minutes,
+        timeout_minutes=config.timeout_minutes,
+        deterministic=config.deterministic,
+    )
+
+
+def start(
+    precision: str,
+    *,
+    max_minutes: float | None = None,
+    timeout_minutes: float = TIMEOUT_MINUTES,
+    deterministic: bool = False,
+) -> Accelerator:
+    """Start a command: time limits, arithmetic, processes, log. UsageError as in what it calls.
+
+    What an earlier command of this process has set is undone.
+    """
     stopping.limit(max_minutes)
     pulse.limit(timeout_minutes)
     registry.forget()
+    choose_algorithms(deterministic=deterministic)
     accelerator = make_accelerator(precision, timeout_minutes)
     start_logging(accelerator.is_main_process)
+    if precision == "float32" and computes_in_tf32(accelerator.device):
+        logger.info("float32 convolutions use TF32, with 10 bits of mantissa; deterministic true keeps all 23")
     return accelerator
+
+
+def choose_algorithms(*, deterministic: bool) -> None:
+    """Have torch use deterministic algorithms without TF32, or the fastest ones; an earlier command's choice is undone.
+
+    UsageError: it is too late to be deterministic, because this process has used a GPU already.
+    """
+    if deterministic and WORKSPACE not in os.environ:
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            raise UsageError(
+                f"deterministic is true, which needs the variable {WORKSPACE}=:4096:8 before a GPU is used; this "
+                "process has used one already. Restart it (in a notebook: the kernel), or set the variable beforehand"
+            )
+        os.environ[WORKSPACE] = ":4096:8"
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # batches written twice
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic  # shapes are static, so that the search is done once
+    torch.backends.cudnn.allow_tf32 = not deterministic
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def computes_in_tf32(device: torch.device) -> bool:
+    """Whether float32 convolutions on a device are computed in TF32."""
+    nvidia = device.type == "cuda" and torch.version.hip is None
+    return nvidia and torch.backends.cudnn.allow_tf32 and torch.cuda.get_device_capability(device) >= HAS_TF32
+
+
+@contextmanager
+def refusing_other_operators() -> Iterator[None]:
+    """UsageError in place of torch's error for an operator that has no deterministic implementation."""
+    try:
+        yield
+    except RuntimeError as error:
+        name, found, _ = str(error).partition(" does not have a deterministic implementation")
+        if not found:
+            raise
+        raise UsageError(
+            f"deterministic is true, and {name}, which the network uses, has no deterministic implementation on this "
+            "device: take another network, or deterministic false"
+        ) from error
 
 
 def make_accelerator(precision: str, timeout_minutes: float = TIMEOUT_MINUTES) -> Accelerator:

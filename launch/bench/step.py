@@ -25,7 +25,7 @@ from launch.bench.rounds import Goal, Lap, Stopwatch, Variant, measure, progress
 from launch.bench.work import CPU_CANVAS, LeftOut, settle, throwaway_cache
 from train.config import DistillConfig, TrackSpec
 from train.loop import Loop
-from train.processes import dtype_of, image_dtype_of, make_accelerator
+from train.processes import choose_algorithms, dtype_of, image_dtype_of, make_accelerator
 from train.run_folder.run_dir import RunDir
 from train.stage.assembly import assemble
 from train.step import Step
@@ -41,6 +41,7 @@ def run(config: StepConfig, show: Callable[[str], None]) -> Report:
     environment = surroundings()
     show("building the run")
     with tempfile.TemporaryDirectory(prefix="heartcut-bench-") as folder:
+        choose_algorithms(deterministic=config.deterministic)
         loop = assemble(quiet(config, folder), make_accelerator(config.precision), RunDir.at(folder), "bench")
         assert loop.tracker is not None, "one process"
         variants: dict[str, Variant] = {}

@@ -17,7 +17,7 @@ from train.live_teacher import LiveTeacher
 from train.loop import Loop
 from train.loss.config import SUPERVISED
 from train.loss.objective import Objective
-from train.processes import dtype_of, make_accelerator
+from train.processes import choose_algorithms, dtype_of, make_accelerator
 from train.run_folder.run_dir import RunDir
 from train.stage.assembly import assemble
 
@@ -38,6 +38,7 @@ def run(config: DistillStepConfig, show: Callable[[str], None]) -> Report:
     environment = surroundings()
     with tempfile.TemporaryDirectory(prefix="heartcut-bench-") as folder:
         show("building the run, and filling a cache with one view")
+        choose_algorithms(deterministic=config.deterministic)
         loop = assemble(with_cache(config, folder), make_accelerator(config.precision), RunDir.at(folder), "bench")
         assert loop.tracker is not None, "one process"
         try:

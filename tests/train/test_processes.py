@@ -1,11 +1,14 @@
 """The processes of a run: what a user's accelerate config cannot change, and how they end alike."""
 
+import os
+
 import pytest
 import torch
 from PIL import Image
 
 import forked
 from configs.errors import UsageError
+from fake_gpu import CUDA
 from train import processes
 from train.processes import dtype_of, make_accelerator
 
@@ -74,3 +77,65 @@ def test_all_processes_end_alike_where_the_main_one_finds_a_bad_file(tmp_path):
     assert all("test/a/9.png" in process.stderr and "Traceback" not in process.stderr for process in ended)
     ended = forked.run_world(2, "train.teacher", "--config", "c.yaml", "--data.bad_files", "skip", cwd=tmp_path)
     assert [process.code for process in ended] == [0, 0], ended[0].stderr[-3000:]
+
+
+# ---- arithmetic
+
+
+@pytest.fixture
+def arithmetic(monkeypatch):
+    """Settings of torch, as they are before a command and again afterwards."""
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.delenv(processes.WORKSPACE, raising=False)
+    yield
+    processes.choose_algorithms(deterministic=False)
+    torch.backends.cudnn.benchmark = False
+    os.environ.pop(processes.WORKSPACE, None)
+
+
+def settings() -> tuple[bool, ...]:
+    cudnn = torch.backends.cudnn
+    exact = not cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+    return torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, exact, not cudnn.benchmark
+
+
+def test_what_is_deterministic_is_so_until_the_next_command(arithmetic):
+    processes.start("float32", deterministic=True)
+    assert settings() == (True, True, True, True) and os.environ[processes.WORKSPACE] == ":4096:8"
+    processes.start("float32")
+    assert settings() == (False, False, False, False)
+
+
+def test_a_workspace_of_ones_own_is_kept(arithmetic, monkeypatch):
+    monkeypatch.setenv(processes.WORKSPACE, ":16:8")
+    processes.choose_algorithms(deterministic=True)
+    assert os.environ[processes.WORKSPACE] == ":16:8"
+
+
+def test_after_a_gpu_was_used_it_is_too_late(arithmetic, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with pytest.raises(UsageError, match="CUBLAS_WORKSPACE_CONFIG=:4096:8 before a GPU is used"):
+        processes.choose_algorithms(deterministic=True)
+    processes.choose_algorithms(deterministic=False)
+
+
+def test_an_operator_that_is_not_deterministic_is_named(arithmetic):
+    def put() -> None:
+        with processes.refusing_other_operators():
+            torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))
+
+    processes.choose_algorithms(deterministic=True)
+    with pytest.raises(UsageError, match="put_, which the network uses, has no deterministic implementation"):
+        put()
+    processes.choose_algorithms(deterministic=False)
+    put()  # control
+    with pytest.raises(RuntimeError, match="another"), processes.refusing_other_operators():
+        raise RuntimeError("another")
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_tf32_is_said_where_it_is_used(arithmetic, monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert processes.computes_in_tf32(CUDA) == expected and not processes.computes_in_tf32(torch.device("cpu"))
+    processes.choose_algorithms(deterministic=True)
+    assert not processes.computes_in_tf32(CUDA)

@@ -25,7 +25,7 @@ from train.cache.filler import Difference, Filler, require_close
 from train.evaluate import teacher_check
 from train.live_teacher import LiveTeacher
 from train.loaders import choose_executor, load_splits, say, training_loader
-from train.processes import dtype_of, start
+from train.processes import dtype_of, start_run
 from train.run_folder import own_code
 from train.run_folder.occupied import recorded
 from train.run_folder.run_dir import RunDir
@@ -45,7 +45,7 @@ def run(config: CacheConfig, status_folder: str | None = None) -> None:
         own_code.register(config, RunDir.at(config.run_dir))
         PlainConsole().print(estimate(config))
         return
-    accelerator = start(config.precision, config.max_minutes, config.timeout_minutes)
+    accelerator = start_run(config)
     own_code.register(config, RunDir.at(config.run_dir))
     folder = None if status_folder is None or not accelerator.is_main_process else RunDir.at(status_folder)
     with _recorded(folder, config):

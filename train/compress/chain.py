@@ -30,7 +30,7 @@ from train.compress import preflight, stages
 from train.compress.config import CompressConfig
 from train.evaluate import score_sheet
 from train.evaluate.config import EvaluateConfig
-from train.processes import by_main, require_going_on, start
+from train.processes import by_main, require_going_on, start_run
 from train.prune.chain import carry_out_chain
 from train.run_folder import finished, own_code, result
 from train.run_folder.occupied import occupied
@@ -49,7 +49,7 @@ def run(config: CompressConfig) -> None:
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if config.onnx and missing:
         raise UsageError(f"onnx is true, but {', '.join(missing)} not installed: pip install {' '.join(missing)}")
-    accelerator = start(config.precision, config.max_minutes, config.timeout_minutes)
+    accelerator = start_run(config)
     folder = RunDir.at(config.run_dir)
     with occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
         own_code.keep(config, folder, accelerator)

@@ -34,7 +34,7 @@ from train.adopt import on_the_fly
 from train.config import DistillConfig
 from train.evaluate.evaluation import evaluate
 from train.loaders import choose_executor, evaluation_loader, load_test
-from train.processes import by_main, dtype_of, require_going_on, start
+from train.processes import by_main, dtype_of, require_going_on, start_run
 from train.prune import cut, ledger
 from train.prune.carry_over import carry_over
 from train.prune.config import PruneConfig
@@ -56,7 +56,7 @@ def run(config: PruneConfig) -> None:
         own_code.register(config, RunDir.at(config.run_dir))
         PlainConsole().print(cut.preview(config))
         return
-    accelerator = start(config.precision, config.max_minutes, config.timeout_minutes)
+    accelerator = start_run(config)
     reached = carry_out_chain(config, accelerator)
     logger.info("%s", summary(reached))
     accelerator.end_training()

@@ -36,7 +36,7 @@ FREE_KEYS = (
 END_KEYS = ("test",)
 # Keys that are newer than some runs, and the behaviour of those runs.
 LATER: dict[str, Any] = {
-    **{"distill.teacher_size": "student", "data.class_depth": 1, "data.follow_links": False},
+    **{"distill.teacher_size": "student", "data.class_depth": 1, "data.follow_links": False, "deterministic": False},
     **{f"{section}.kwargs": {} for section in ("model", "student", "student.model", "teacher_training.model")},
 }
 ENVIRONMENT = "environment.json"

@@ -13,7 +13,7 @@ from configs import reader
 from configs.figures import percent
 from train.adopt import on_the_fly
 from train.config import TrainConfig
-from train.processes import by_main, start
+from train.processes import by_main, refusing_other_operators, start_run
 from train.run_folder import extension, finished, own_code, result
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 def run(config: TrainConfig, stage: str) -> None:
     """Run a training command: train or resume, and log the result."""
-    accelerator = start(config.precision, config.max_minutes, config.timeout_minutes)
+    accelerator = start_run(config)
     reached = carry_out(config, stage, accelerator)
     logger.info("%s", summary(reached))
     logger.info("%s holds the weights, the result and the metrics", config.run_dir)
@@ -47,7 +47,7 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator, *, chai
             by_main(accelerator, lambda: origin.require_finished_with(config, folder, chained=chained))
         else:
             loop = assemble(on_the_fly.adopted(config, accelerator, folder), accelerator, folder, stage)
-            with loop.tracker or nullcontext():
+            with loop.tracker or nullcontext(), refusing_other_operators():
                 loop.fit()
                 finish(loop)
         return result.read(folder.path)
