@@ -193,6 +193,23 @@ def test_prefetching_keeps_the_asked_number_of_micro_batches_under_way(monkeypat
         feed.close()
 
 
+def test_a_closed_loader_keeps_no_labels():
+    feed = loader(20, 2, 2)
+    labels = feed._label_N
+    assert len(labels) == 20  # control
+    feed.close()
+    assert feed._label_N.untyped_storage().nbytes() == 0 and feed._label_N.device == labels.device
+
+
+def test_the_host_knows_how_many_rows_are_real():
+    for world, rank in ((1, 0), (2, 1)):
+        feed = loader(21, 8, 4, world=world, rank=rank)
+        batches = list(feed.epoch(0))
+        assert [batch.real for batch in batches] == [int((batch.weight_B > 0).sum()) for batch in batches]
+        assert any(batch.real < 4 for batch in batches)
+        feed.close()
+
+
 # ---- pixels, targets, mixing
 
 

@@ -48,6 +48,14 @@ def test_adapters_and_the_layers_before_them_get_gradients():
     assert missing == {"net.fc.weight", "net.fc.bias"}
 
 
+def test_features_that_only_adapters_need_are_not_returned():
+    model = net()
+    adapters = Adapters([(8, 5)])
+    whole, spare = (Student(model, ("layer3",), adapters, own_features=own)(IMAGE_BCHW) for own in (True, False))
+    assert len(whole[1]) == 1 and spare[1] == []
+    assert torch.equal(whole[2][0], spare[2][0])
+
+
 def test_adapters_belong_to_the_student_and_not_to_the_network():
     model = net()
     student = Student(model, ("layer3",), Adapters([(8, 5)]))

@@ -69,6 +69,12 @@ def test_weights_and_needs_follow_from_the_config(spec, terms, needs):
     assert spec.needs_teacher == (spec.needs_logits or spec.needs_features)
 
 
+def test_the_students_own_features_are_needed_by_attention_but_not_by_a_hint():
+    hint, attention = DistillSpec(hint=1.0, layers=PAIR), DistillSpec(attention=1.0, layers=PAIR)
+    both = replace(hint, attention=1.0)
+    assert [spec.needs_own_features for spec in (DistillSpec(), hint, attention, both)] == [False, False, True, True]
+
+
 def test_a_new_loss_is_a_row_and_a_function(monkeypatch):
     """Nothing else is changed, and it is weighted, asks for the teacher's features, is checked and has a curve."""
     row = Term(name="gap", key="dkd_target", weight=lambda spec: spec.dkd_target, needs=frozenset({"features"}))

@@ -3,6 +3,7 @@
 # B batch, K classes, C channels, H W height and width, L layer pairs
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -154,6 +155,21 @@ def padded(soft: str, row: list[float]) -> tuple[torch.Tensor, torch.Tensor, tor
 @pytest.mark.parametrize("row", BROKEN.values(), ids=BROKEN)
 def test_padded_rows_of_any_kind_leave_the_sum_alone(soft, row):
     assert torch.equal(padded(soft, row)[0], padded(soft, [0.5, 1.0])[0])
+
+
+def test_looking_for_padding_where_there_is_none_changes_no_bit():
+    """Features are masked only in batches that the host knows to be padded."""
+    found = []
+    for real in (3, 2):
+        logits = normal(3, 2, seed=1).requires_grad_()
+        feature = normal(3, 4, 5, 5, seed=2).to(memory_format=torch.channels_last).requires_grad_()
+        teacher = signals(normal(3, 2, seed=3), normal(3, 4, 5, 5, seed=4))
+        objective = Objective(DistillSpec(hint=1.0, attention=1.0, layers=(("a", "b"),)))
+        shown = replace(batch([0, 1, 1]), real=real)
+        total, _ = objective(signals(logits, feature), [feature], shown, teacher)
+        total.backward()
+        found.append((total.detach(), logits.grad, feature.grad))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("soft", ["kd", "dkd"])
