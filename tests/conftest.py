@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from hypothesis import settings
+
+import hidden_gpus
+
+if TYPE_CHECKING:
+    import torch
 
 # No deadlines: a shared machine is slow now and then. The same examples every time where a failure blocks a change.
 settings.register_profile("heartcut", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("heartcut")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Only `pytest -m gpu` sees GPUs. The processes of xdist inherit what the first one does here."""
+    if not hidden_gpus.wanted(config.option.markexpr):
+        hidden_gpus.hide()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,6 +45,8 @@ def data_root(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture
 def cuda() -> torch.device:
     """The first NVIDIA GPU; skips without one."""
+    import torch
+
     if not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU here")
     return torch.device("cuda", 0)

@@ -13,7 +13,6 @@ from train import processes
 from train.processes import dtype_of, make_accelerator
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="without a GPU")
 @pytest.mark.parametrize(
     ("precision", "mixed", "dtype"),
     [("float32", "no", torch.float32), ("float64", "no", torch.float64), ("bf16", "bf16", torch.float32)],
@@ -45,7 +44,6 @@ def test_buffers_are_not_broadcast_before_each_forward_but_by_validation():
     assert make_accelerator("float32").ddp_handler.broadcast_buffers is False
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="without a GPU")
 def test_fp16_on_a_cpu_is_refused_with_what_would_work():
     with pytest.raises(UsageError, match=r"precision is fp16, which needs a GPU, .* take bf16 or float32"):
         make_accelerator("fp16")
