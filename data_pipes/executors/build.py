@@ -115,9 +115,11 @@ def _canvas(spec: DataSpec, samples: Samples, device: torch.device, size_HW: Siz
     on_gpu = device.type == "cuda" and choice.dali_installed() and isinstance(samples.images, FileImages)
     if not on_gpu:
         return canvas.load(spec, samples, size_HW)
-    from data_pipes.executors.dali import decoder, squash
+    from data_pipes.executors.dali import decoder
+    from data_pipes.executors.dali_squash import Squash
 
-    def decode(row_R: Rows) -> torch.Tensor:
-        return squash(samples, spec, device, size_HW, row_R)
-
-    return canvas.load(spec, samples, size_HW, decode, decoder(spec))
+    decode = Squash(samples, spec, device, size_HW)
+    try:
+        return canvas.load(spec, samples, size_HW, decode, decoder(spec))
+    finally:
+        decode.close()

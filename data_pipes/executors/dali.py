@@ -1,14 +1,14 @@
 """Executor for NVIDIA DALI, on a GPU or on a CPU. B samples, H x W pixels, C channels.
 
-Batches are pushed: a ticket feeds file names or pixels and its rows of the plan. DALI processes tickets in the order of
-submission, several at a time where the device allows it.
+Batches are pushed: a ticket feeds file names or pixels and its rows of the plan, once threads have looked at its files.
+DALI processes tickets in the order of submission, several at a time where the device allows it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -17,27 +17,22 @@ from nvidia.dali import Pipeline, __version__
 from torch.utils.dlpack import from_dlpack
 
 from configs.errors import InputError
-from data_pipes import plan
-from data_pipes.executors import dali_graph
+from data_pipes.executors import dali_errors, dali_graph
+from data_pipes.executors.dali_errors import DaliError
 from data_pipes.executors.dali_feed import CanvasFeed, FileFeed, plan_inputs
 from data_pipes.mixing import Rows
-from data_pipes.plan import Plan, SizeHW
+from data_pipes.plan import Plan
 from data_pipes.sources.images import READER
 from data_pipes.sources.samples import Samples
-from data_pipes.spec import AugmentSpec, DataSpec
-
-CANVAS_BATCH = 64  # images decoded at a time for a canvas
-
-
-class DaliError(RuntimeError):
-    """DALI failed for a reason other than a file."""
+from data_pipes.spec import DataSpec
 
 
 class Ticket:
-    """A micro-batch that DALI is working on or has finished."""
+    """A micro-batch whose files are looked at, that DALI is working on, or that is finished."""
 
-    def __init__(self, owner: DaliExecutor, row_B: Rows, plan_B: Plan) -> None:
-        self.row_B, self.plan_B = row_B, plan_B
+    def __init__(self, owner: DaliExecutor, row_B: Rows, plan_B: Plan, checks: Sequence[Future[None]]) -> None:
+        """checks: jobs that look at the files before DALI gets them."""
+        self.row_B, self.plan_B, self.checks = row_B, plan_B, checks
         self.image_BCHW: torch.Tensor | None = None
         self.failure: Exception | None = None
         self.event: torch.cuda.Event | None = None
@@ -82,6 +77,7 @@ class DaliExecutor:
         self._files = FileFeed(samples, spec) if canvas_NHWC is None else None
         self._canvas = None if canvas_NHWC is None else CanvasFeed(samples, canvas_NHWC)
         self._pipeline: Pipeline | None = None
+        self._unfed: deque[Ticket] = deque()
         self._scheduled: deque[Ticket] = deque()
         self._closed = False
 
@@ -96,21 +92,19 @@ class DaliExecutor:
         # Outside the image, DALI would read memory that does not belong to it.
         start_B2, stop_B2 = plan_B.crop_N4[:, :2], plan_B.crop_N4[:, :2] + plan_B.crop_N4[:, 2:]
         assert (start_B2 >= 0).all() and (start_B2 < stop_B2).all() and (stop_B2 <= self._size_N2[row_B]).all()
-        ticket = Ticket(self, row_B, plan_B)
-        try:
-            if self._files is not None:
-                self._files.check(row_B)
-        except InputError as error:
-            ticket.failure = error
-        else:
-            self._schedule(ticket)
+        ticket = Ticket(self, row_B, plan_B, [] if self._files is None else self._files.check(row_B))
+        self._unfed.append(ticket)
+        self._feed()
         return ticket
 
     def close(self) -> None:
         """End DALI's threads once their current work is done."""
         self._closed = True
+        self._unfed.clear()
         self._scheduled.clear()
         self._pipeline = self._canvas = None
+        if self._files is not None:
+            self._files.close()
 
     def finish(self, ticket: Ticket) -> torch.Tensor:
         """Wait for a ticket. InputError: a file cannot be read; it is named."""
@@ -122,13 +116,25 @@ class DaliExecutor:
         assert ticket.image_BCHW is not None
         return ticket.image_BCHW
 
+    def _feed(self, wanted: Ticket | None = None) -> None:
+        """Give DALI, in order, the tickets whose files have been looked at; up to `wanted`, wait for that."""
+        while self._unfed:
+            ticket = self._unfed[0]
+            if wanted not in self._unfed and not all(check.done() for check in ticket.checks):
+                return
+            try:
+                for check in ticket.checks:
+                    check.result()
+                self._schedule(ticket)
+            except Exception as error:  # of this ticket alone; after any other exception it is still the next one
+                ticket.failure = error
+            self._unfed.popleft()
+
     def _schedule(self, ticket: Ticket) -> None:
         row_B, plan_B = ticket.row_B, ticket.plan_B
         if self._pipeline is None or len(row_B) > self._pipeline.max_batch_size:
             self._collect_all()
-            self._pipeline = dali_graph.build(
-                self._spec, self._device_id(), self._dtype, len(row_B), canvas=self._canvas is not None
-            )
+            self._pipeline = self._built(len(row_B))
         source = self._canvas or self._files
         assert source is not None
         inputs = source.inputs(row_B, plan_B) | plan_inputs(self._spec.augment, plan_B)
@@ -146,11 +152,20 @@ class DaliExecutor:
             raise
         self._scheduled.append(ticket)
 
+    def _built(self, batch_size: int) -> Pipeline:
+        try:
+            return dali_graph.build(
+                self._spec, self._device_id(), self._dtype, batch_size, canvas=self._canvas is not None
+            )
+        except (RuntimeError, MemoryError) as error:
+            raise dali_errors.failure(error, batch_size, self._device) from error
+
     def _collect_all(self) -> None:
         while self._scheduled:
             self._collect()
 
     def _collect_until(self, ticket: Ticket) -> None:
+        self._feed(ticket)
         while not ticket.done:
             if not self._scheduled:
                 raise RuntimeError("DALI was shut down before this batch was done")
@@ -166,7 +181,7 @@ class DaliExecutor:
             self._pipeline.release_outputs()
             ticket.image_BCHW = self._as_torch(output.as_tensor(), stream).permute(0, 3, 1, 2)
         except Exception as error:
-            ticket.failure = DaliError(f"DALI failed on a batch of {len(ticket.row_B)} images: {_reason(error)}")
+            ticket.failure = dali_errors.failure(error, len(ticket.row_B), self._device)
         if stream is not None:
             ticket.event = stream.record_event()
 
@@ -215,35 +230,6 @@ class DaliExecutor:
         ticket = self.submit(row_B, plan_B)
         self._collect_until(ticket)
         return ticket
-
-
-def _reason(error: Exception) -> str:
-    """DALI's message without the trace of the graph's definition and without advice that does not apply here."""
-    return str(error).rpartition("encountered:")[2].partition("Current pipeline object")[0].strip()
-
-
-def squash(samples: Samples, spec: DataSpec, device: torch.device, size_HW: SizeHW, row_R: Rows) -> torch.Tensor:
-    """These files, whole, resized with antialias: uint8 R x H x W x C in host memory. InputError names a bad file."""
-    worker = DaliExecutor(samples, replace(spec, image_size=size_HW, augment=AugmentSpec()), device, torch.uint8)
-    canvas_RHWC = torch.empty((len(row_R), *size_HW, spec.channels), dtype=torch.uint8)
-    tickets: deque[tuple[slice, Ticket]] = deque()
-
-    def collect() -> None:
-        place, ticket = tickets.popleft()
-        canvas_RHWC[place] = ticket.result().permute(0, 2, 3, 1).cpu()
-
-    try:
-        for start in range(0, len(row_R), CANVAS_BATCH):
-            row_B = row_R[start : start + CANVAS_BATCH]
-            whole_B = plan.training(0, 0, AugmentSpec(), samples.size_N2[row_B], size_HW)
-            tickets.append((slice(start, start + len(row_B)), worker.submit(row_B, whole_B)))
-            if len(tickets) > spec.prefetch:
-                collect()
-        while tickets:
-            collect()
-    finally:
-        worker.close()
-    return canvas_RHWC
 
 
 def decoder(spec: DataSpec) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -25,6 +26,8 @@ from data_pipes.spec import AugmentSpec, DataSpec
 from data_pipes.transfer import to_device
 
 logger = logging.getLogger(__name__)
+FILES_PER_JOB = 8
+WAITING_THREADS = 16  # threads that look at files wait for the disk or the network most of the time
 
 
 class FileFeed:
@@ -33,24 +36,32 @@ class FileFeed:
     def __init__(self, samples: Samples, spec: DataSpec) -> None:
         assert isinstance(samples.images, FileImages) and samples.images.root.is_absolute()
         self._samples, self._images, self._channels = samples, samples.images, spec.channels
-        self._threads = spec.thread_count
+        self._pool = ThreadPoolExecutor(max(WAITING_THREADS, spec.thread_count), thread_name_prefix="files")
         self._root, self._stored = str(samples.images.root), samples.row_N.tolist()
         self._stamp_N = np.zeros(len(samples), np.int64)
         self._copies: dict[int, bytes] = {}
+        self._telling, self._told = Lock(), False
 
-    def check(self, row_B: Rows) -> None:
-        """InputError for the first file that is missing or is not the one that the index saw.
+    def check(self, row_B: Rows) -> list[Future[None]]:
+        """Start to look at files in threads. The first job that fails raises InputError for the first file that is
+        missing or is not the one that the index saw.
 
-        Checksums are compared before a file's first use and whenever its modification time has changed (2 us to check).
+        Checksums are compared before a file's first use and whenever its modification time has changed (2 us to check,
+        a millisecond or more on a network file system).
         DALI must never get a file that it cannot parse: version 2.4 reports it and later dies of a segmentation fault.
         """
-        known_B = self._stamp_N[row_B].tolist()
-        fresh = {row for row, known in zip(row_B.tolist(), known_B, strict=True) if _stamp(self._path(row)) != known}
-        if fresh:
-            with ThreadPoolExecutor(self._threads) as pool:
-                for row, alike in zip(sorted(fresh), pool.map(self._examine, sorted(fresh)), strict=True):
-                    if not alike:
-                        self.replace(row)
+        rows = np.unique(row_B).tolist()
+        parts = [rows[start : start + FILES_PER_JOB] for start in range(0, len(rows), FILES_PER_JOB)]
+        return [self._pool.submit(self._check, part) for part in parts]
+
+    def close(self) -> None:
+        """Drop queued work and end the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _check(self, rows: list[int]) -> None:
+        for row in rows:
+            if _stamp(self._path(row)) != self._stamp_N[row] and not self._examine(row):
+                self.replace(row)
 
     def _examine(self, row: int) -> bool:
         """Whether DALI reads a file as our reader does. InputError if it is not the one that the index saw."""
@@ -77,7 +88,9 @@ class FileFeed:
         self._images.content(self._stored[row])
         path, pixel_HWC = self._path(row), self._samples.read(row, channels=self._channels)
         copy = cache_folder() / "dali" / f"{self._key(row)}.png"
-        if not self._copies:
+        with self._telling:
+            first, self._told = not self._told, True
+        if first:
             logger.warning(
                 "%s: DALI cannot read this kind of file correctly; it gets PNG copies, which are kept in %s",
                 path,

@@ -19,6 +19,9 @@ from nvidia.dali.data_node import DataNode
 from data_pipes.plan import SizeHW
 from data_pipes.spec import AugmentSpec, DataSpec
 
+# Results of an operator that may wait for the next one. With 1, a GPU gets no work for a batch until it has finished
+# the batch before, and is idle in between.
+QUEUE_DEPTH = 2
 DALI_TYPES = {torch.float16: types.FLOAT16, torch.float32: types.FLOAT, torch.float64: types.FLOAT}
 
 
@@ -27,14 +30,15 @@ def build(spec: DataSpec, device_id: int | None, dtype: torch.dtype, batch_size:
 
     dtype: uint8 leaves out the normalisation. device_id: None is the CPU.
     """
-    # Only with the dynamic executor do outputs belong to the caller. Its prefetch depth is the number of runs that the
-    # first schedule_run() starts: with more than 1, it would wait for batches that have not been fed.
+    # Only with the dynamic executor do outputs belong to the caller. It ignores exec_pipelined; false lets the first
+    # schedule_run() start one run, where true starts as many as the queue is deep, of which one has been fed.
     pipeline = Pipeline(
         batch_size=batch_size,
         num_threads=spec.thread_count,
         device_id=device_id,
         seed=0,
-        prefetch_queue_depth=1,
+        prefetch_queue_depth=QUEUE_DEPTH,
+        exec_pipelined=False,
         exec_dynamic=True,
     )
     device = "cpu" if device_id is None else "gpu"

@@ -4,8 +4,11 @@ The same tests run on a GPU where there is one, with the bounds of another JPEG 
 """
 
 import io
+import resource
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,10 +23,11 @@ from PIL import Image
 pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed")
 
 import reference
-from configs.errors import InputError
+from configs.errors import InputError, UsageError
 from data_pipes import plan
-from data_pipes.executors import dali, dali_feed
-from data_pipes.executors.dali import DaliError, DaliExecutor
+from data_pipes.executors import dali, dali_feed, dali_squash
+from data_pipes.executors.dali import DaliExecutor
+from data_pipes.executors.dali_errors import DaliError
 from data_pipes.pixels import levels
 from data_pipes.sources.index import scan
 from data_pipes.spec import AugmentSpec, DaliSpec, DataSpec
@@ -167,7 +171,7 @@ def test_a_squashed_canvas_costs_what_any_bilinear_view_of_it_costs(data_root, f
     From the textbook's view of the canvas DALI is 0.2 levels away where it reduces (with antialias), 0 in evaluation.
     """
     samples = indexed(data_root, food_paths)
-    canvas = dali.squash(samples, spec(), torch.device(device), (255, 255), np.arange(32))
+    canvas = dali_squash.squash(samples, spec(), torch.device(device), (255, 255), np.arange(32))
     assert canvas.shape == (32, 255, 255, 3) and canvas.dtype == torch.uint8 and canvas.device == CPU
     for name, bound in {"recipe": 43, "flipped": 40, "evaluation": 39}.items():
         config, view = spec((224, 224), VIEWS[name]), food_view(name, samples)
@@ -233,7 +237,7 @@ def running(request, tmp_path_factory) -> Iterator:
     view = plan.training(0, 0, EVERY, samples.size_N2, (45, 37))
     canvas = None
     if feed == "canvas":
-        canvas = dali.squash(samples, config, torch.device(device), (51, 42), np.arange(24)).to(device)
+        canvas = dali_squash.squash(samples, config, torch.device(device), (51, 42), np.arange(24)).to(device)
 
     rows = np.arange(24)
 
@@ -412,6 +416,56 @@ def test_a_failure_that_is_no_files_fault_says_what_dali_says(tmp_path, monkeypa
     worker.close()
 
 
+@contextmanager
+def only(spare: int) -> Iterator[None]:
+    """This process may allocate so many bytes more, and nothing beyond."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + spare, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_a_batch_without_memory_is_named_at_once_and_no_file_is_blamed(tmp_path, own_cache, monkeypatch):
+    samples, side = photographs(tmp_path), 6000
+    rows, view = np.arange(6), plan.evaluation(samples.size_N2, 1.0, (side, side))
+    worker, alone = DaliExecutor(samples, spec((side, side)), CPU, torch.float32), []
+    monkeypatch.setattr(DaliExecutor, "_alone", lambda self, row_B, plan_B: alone.append(row_B))
+    pending = worker.submit(rows, view)
+    with only(spare=400 << 20):  # the images are 648 MB
+        for _ in range(2):
+            with pytest.raises(
+                UsageError, match=r"ran out of host memory, .* 6 images \(std::bad_alloc\): lower micro_b"
+            ):
+                pending.result()
+    assert not alone and not (own_cache / "dali").exists()
+    (tmp_path / "2.jpg").write_bytes((tmp_path / "2.jpg").read_bytes()[:-20])  # control: a bad file is still named
+    with pytest.raises(InputError, match=r"2\.jpg: the file has \d+ bytes"):
+        worker.submit(rows, view).result()
+    worker.close()
+
+
+def test_files_are_looked_at_in_threads_and_ahead(tmp_path, monkeypatch):
+    """Where a look takes a millisecond, as on a network file system, the thread that trains does not wait for it."""
+    samples, stamp, where, go = photographs(tmp_path), dali_feed._stamp, set(), threading.Event()
+
+    def slow(name):
+        where.add(threading.current_thread())
+        assert go.wait(60)
+        return stamp(name)
+
+    monkeypatch.setattr(dali_feed, "_stamp", slow)
+    rows, view = np.arange(6), plan.evaluation(samples.size_N2, 1.0, (28, 28))
+    worker = DaliExecutor(samples, spec(), CPU, torch.float32)
+    tickets = [worker.submit(rows, view) for _ in range(3)]  # none of them waits for a file
+    go.set()
+    assert all(torch.equal(ticket.result(), tickets[0].result()) for ticket in tickets)
+    assert len(where) >= 3 and threading.current_thread() not in where
+    worker.close()
+
+
 def test_a_failure_that_does_not_come_again_is_forgiven(tmp_path, monkeypatch):
     samples = photographs(tmp_path)
     rows, view = np.arange(6), plan.evaluation(samples.size_N2, 1.0, (28, 28))
@@ -439,7 +493,7 @@ def test_a_batch_that_was_fed_by_half_spoils_no_other(tmp_path, monkeypatch):
 
     monkeypatch.setattr(dali.Pipeline, "feed_input", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        worker.submit(rows[::-1].copy(), view.take(rows[::-1]))
+        worker.submit(rows[::-1].copy(), view.take(rows[::-1])).result()
     monkeypatch.undo()
     assert len(fed) > 1  # control: something was fed
     assert torch.equal(worker.submit(rows, view).result(), whole) and torch.equal(before.result(), whole[:3])
@@ -508,19 +562,6 @@ def test_a_larger_batch_than_any_before_loses_no_ticket(tmp_path):
 
 
 # ---- the canvas
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_squashing_keeps_the_order_and_names_a_bad_file(tmp_path, monkeypatch, device):
-    monkeypatch.setattr(dali, "CANVAS_BATCH", 2)
-    samples = photographs(tmp_path, 7)
-    row_R = np.array([6, 0, 3, 3, 1])
-    canvas = dali.squash(samples, spec(prefetch=1), torch.device(device), (40, 50), row_R)
-    one_by_one = [dali.squash(samples, spec(), torch.device(device), (40, 50), row_R[i : i + 1]) for i in range(5)]
-    assert torch.equal(canvas, torch.cat(one_by_one)) and not torch.equal(canvas[0], canvas[1])
-    (tmp_path / "3.jpg").write_bytes(b"x" * (tmp_path / "3.jpg").stat().st_size)
-    with pytest.raises(InputError, match=r"3\.jpg: its content has changed"):
-        dali.squash(samples, spec(), torch.device(device), (40, 50), row_R)
 
 
 def test_the_decoder_is_told_apart_by_what_changes_pixels():

@@ -12,7 +12,7 @@ pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed")
 import reference
 from configs.errors import InputError
 from data_pipes import plan
-from data_pipes.executors import dali
+from data_pipes.executors import dali_squash
 from data_pipes.executors.dali import DaliExecutor
 from data_pipes.executors.dali_kinds import read_alike
 from data_pipes.pixels import levels
@@ -69,7 +69,9 @@ def test_odd_files_are_read_as_by_our_own_reader(tmp_path, own_cache, device, ch
     for row, name in enumerate(files):
         expected = samples.read(row, channels=channels)
         size_HW = expected.shape[:2]
-        ours = dali.squash(samples, spec(channels=channels), torch.device(device), size_HW, np.array([row]))[0].numpy()
+        ours = dali_squash.squash(samples, spec(channels=channels), torch.device(device), size_HW, np.array([row]))[
+            0
+        ].numpy()
         gap = reference.difference(ours, expected)
         limit = 1 if channels == 1 or name.startswith(("deep", "palette.tif")) else 0
         assert gap.mean() <= 2 if device == "cuda" else gap.max() <= limit, name
@@ -117,7 +119,7 @@ def test_files_that_dali_reads_otherwise_become_our_own_pixels(tmp_path):
     samples = stored(tmp_path, files)
     for row, name in enumerate(files):
         expected = samples.read(row, channels=3)
-        ours = dali.squash(samples, spec(), CPU, expected.shape[:2], np.array([row]))[0].numpy()
+        ours = dali_squash.squash(samples, spec(), CPU, expected.shape[:2], np.array([row]))[0].numpy()
         assert np.array_equal(ours, expected), name
 
 

@@ -1,5 +1,6 @@
 """Which operators the graph is made of."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -45,3 +46,29 @@ def test_files_are_not_mapped_into_memory():
     assert "dont_use_mmap" in serialized(AugmentSpec()) and "dont_use_mmap" not in serialized(
         AugmentSpec(), canvas=True
     )
+
+
+def one_after_another() -> list[list[int]]:
+    """Two batches of a canvas; the second is fed when the first has been taken."""
+    config = DataSpec(source="digits", image_size=(8, 8), mean=(0.5,), std=(0.2,), threads=1)
+    pipeline = dali_graph.build(config, None, torch.uint8, 1, canvas=True)
+    assert pipeline.exec_dynamic and pipeline.prefetch_queue_depth == dali_graph.QUEUE_DEPTH
+    corner, taken = np.zeros((1, 2), np.float32), []
+    for level in (3, 5):
+        pipeline.feed_input("image_B", np.full((1, 8, 8, 1), level, np.uint8))
+        pipeline.feed_input("start_B2", corner)
+        pipeline.feed_input("stop_B2", corner + 8)
+        pipeline.schedule_run()
+        (output,) = pipeline.share_outputs()
+        pipeline.release_outputs()
+        taken.append(torch.from_dlpack(output.as_tensor()).unique().tolist())
+    return taken
+
+
+def test_two_batches_may_be_in_work_and_the_first_waits_for_no_second(monkeypatch):
+    assert dali_graph.QUEUE_DEPTH == 2
+    assert one_after_another() == [[3], [5]]
+    real = dali_graph.Pipeline
+    monkeypatch.setattr(dali_graph, "Pipeline", lambda **options: real(**options | {"exec_pipelined": True}))
+    with pytest.raises(IndexError, match="peek"):  # negative control
+        one_after_another()
