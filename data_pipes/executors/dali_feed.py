@@ -20,14 +20,13 @@ from configs.home import cache_folder
 from data_pipes.executors import dali_kinds
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
-from data_pipes.sources.images import FileImages
+from data_pipes.sources.images import WAITING_THREADS, FileImages
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import AugmentSpec, DataSpec
 from data_pipes.transfer import to_device
 
 logger = logging.getLogger(__name__)
 FILES_PER_JOB = 8
-WAITING_THREADS = 16  # threads that look at files wait for the disk or the network most of the time
 
 
 class FileFeed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +19,11 @@ import numpy.typing as npt
 import torch
 
 from data_pipes.executors import canvas
-from data_pipes.executors.render import Rendering, render, renderings
+from data_pipes.executors.render import Pixels, Rendering, render, renderings
 from data_pipes.mixing import Rows
 from data_pipes.pixels import Normaliser
 from data_pipes.plan import Plan
-from data_pipes.sources.images import FileImages
+from data_pipes.sources.images import WAITING_THREADS, FileImages
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 
@@ -88,14 +88,13 @@ class HostExecutor:
     def __init__(self, samples: Samples, spec: DataSpec, device: torch.device, dtype: torch.dtype) -> None:
         cv2.setNumThreads(1)  # the pool is the parallelism
         self._samples: Samples | None = samples
-        self._size_N2 = samples.size_N2
-        self._encoded = isinstance(samples.images, FileImages)
         self._channels = spec.channels
         self._output_HW = spec.image_size
         self._fill_C = np.array(spec.fill_colour, dtype=np.uint8)
         self._normaliser = Normaliser(spec, device, dtype)
         self._buffers = Buffers()
         self._pool = ThreadPoolExecutor(spec.thread_count, thread_name_prefix="host")
+        self._readers = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="files")
 
     def begin(self, row_E: Rows, plan_N: Plan) -> Callable[[slice], HostBatch]:
         """See `Executor.begin`."""
@@ -109,22 +108,46 @@ class HostExecutor:
         else:
             pin = self._normaliser.device.type == "cuda"
             batch_BHWC = torch.empty(shape, dtype=torch.uint8, pin_memory=pin)
-        rendering_B = renderings(plan_B, self._size_N2[row_B], self._output_HW, encoded=self._encoded)
+        samples = self._samples
+        assert samples is not None
+        encoded = isinstance(samples.images, FileImages)
+        rendering_B = renderings(plan_B, samples.size_N2[row_B], self._output_HW, encoded=encoded)
         parts = [slice(start, start + IMAGES_PER_JOB) for start in range(0, len(row_B), IMAGES_PER_JOB)]
         batch = batch_BHWC.numpy()
-        jobs = [self._pool.submit(self._render, batch[part], row_B[part].tolist(), rendering_B[part]) for part in parts]
+        jobs = [self._start(samples, batch[part], row_B[part].tolist(), rendering_B[part]) for part in parts]
         return HostBatch(batch_BHWC, jobs, self._normaliser)
 
     def close(self) -> None:
         """Drop queued work, end the threads and release the samples, which may be a canvas in memory."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._readers, self._pool):  # in this order: rendering waits for what is read
+            pool.shutdown(wait=True, cancel_futures=True)
         self._samples = None
 
-    def _render(self, out_PHWC: npt.NDArray[Any], row_P: list[int], rendering_P: Sequence[Rendering]) -> None:
-        samples = self._samples
-        assert samples is not None
-        for out_HWC, row, rendering in zip(out_PHWC, row_P, rendering_P, strict=True):
-            image_HWC = samples.read(row, channels=self._channels, reduce=rendering.reduce)
+    def _start(
+        self, samples: Samples, out_PHWC: npt.NDArray[Any], row_P: list[int], rendering_P: Sequence[Rendering]
+    ) -> Future[None]:
+        """Read files in threads of their own, so that no core is idle while a network file system is slow to answer."""
+        files = samples.images
+        if not isinstance(files, FileImages):
+            return self._pool.submit(self._render, out_PHWC, rendering_P, self._kept(samples, row_P, rendering_P))
+        stored_P = samples.row_N[row_P].tolist()
+        data_P = self._readers.submit(lambda: [files.content(row) for row in stored_P])
+        return self._pool.submit(self._render, out_PHWC, rendering_P, self._read(files, stored_P, rendering_P, data_P))
+
+    def _kept(self, samples: Samples, row_P: list[int], rendering_P: Sequence[Rendering]) -> Iterator[Pixels]:
+        """Images that are in memory."""
+        for row, rendering in zip(row_P, rendering_P, strict=True):
+            yield samples.read(row, channels=self._channels, reduce=rendering.reduce)
+
+    def _read(
+        self, files: FileImages, stored_P: list[int], rendering_P: Sequence[Rendering], data_P: Future[list[bytes]]
+    ) -> Iterator[Pixels]:
+        """Images of files, decoded."""
+        for row, data, rendering in zip(stored_P, data_P.result(), rendering_P, strict=True):
+            yield files.decoded(row, data, channels=self._channels, reduce=rendering.reduce)
+
+    def _render(self, out_PHWC: npt.NDArray[Any], rendering_P: Sequence[Rendering], image_P: Iterator[Pixels]) -> None:
+        for out_HWC, image_HWC, rendering in zip(out_PHWC, image_P, rendering_P, strict=True):
             level_HWC = render(image_HWC, rendering, self._output_HW)
             levels = out_HWC.dtype == np.uint8
             if levels:

@@ -24,6 +24,7 @@ OPENCV = 5
 OPENCV_REMEDY = (
     "pip uninstall opencv-python opencv-contrib-python; pip install --force-reinstall 'opencv-python-headless>=5'"
 )
+WAITING_THREADS = 16  # threads that look at files or read them wait for the disk or the network most of the time
 JPEG_MAGIC = b"\xff\xd8"
 # With IMREAD_COLOR_RGB these flags set the scale only; the REDUCED_COLOR ones would select BGR as well.
 REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
@@ -96,7 +97,11 @@ class FileImages:
 
         InputError names a file that is missing or no longer the one that the index saw.
         """
-        pixel_HWC = decode(self.content(row), reduce)
+        return self.decoded(row, self.content(row), channels=channels, reduce=reduce)
+
+    def decoded(self, row: int, data: bytes, *, channels: int, reduce: int = 1) -> NDArray[np.uint8]:
+        """`read` from what `content` returned."""
+        pixel_HWC = decode(data, reduce)
         if pixel_HWC is None:
             raise InputError(f"{self.path(row)}: this file cannot be decoded; save it anew, for example as PNG")
         return as_channels(orient(pixel_HWC, int(self.orientation_N[row])), channels)

@@ -1,6 +1,7 @@
 """OpenCV and torch on the host against torchvision: one level at most, and almost never that. H x W pixels."""
 
 import io
+import threading
 from dataclasses import replace
 
 import cv2
@@ -14,6 +15,7 @@ import reference
 from data_pipes import pixels, plan
 from data_pipes.executors.host import Buffers, HostExecutor
 from data_pipes.executors.render import renderings
+from data_pipes.sources.images import FileImages
 from data_pipes.sources.index import scan
 from data_pipes.spec import AugmentSpec, DataSpec
 
@@ -139,6 +141,30 @@ def test_decoding_at_a_reduced_scale_costs_little(tmp_path, size_HW):
         ours, expected = carry_out(config, samples, view), rendered(config, [image], view)
         assert reference.difference(ours, expected).mean() < 0.6 and reference.psnr(ours, expected) > 49
     assert min(reduced) > 1  # control: the reduced path was taken
+
+
+def test_files_are_read_ahead_in_threads_that_do_not_render(tmp_path, monkeypatch):
+    """Where a file takes milliseconds to open, as on a network file system, the cores go on."""
+    for i in range(12):
+        Image.fromarray(reference.noise(20, 20, 3, i)).save(tmp_path / f"{i}.png")
+    table = scan(tmp_path, tuple(f"{i}.png" for i in range(12)))
+    samples = replace(reference.in_memory([reference.noise(20, 20)] * 12), images=table.images())
+    config, where, both, content = spec((20, 20)), set(), threading.Barrier(4), FileImages.content
+
+    def slow(self, row):
+        where.add(threading.current_thread().name.partition("_")[0])
+        if row in (0, 8):
+            both.wait(60)  # all four parts of two batches are being read at once, by one rendering thread
+        return content(self, row)
+
+    monkeypatch.setattr(FileImages, "content", slow)
+    worker, rows = HostExecutor(samples, config, torch.device("cpu"), torch.float32), np.arange(12)
+    view = plan.evaluation(samples.size_N2, 1.0, (20, 20))
+    first, second = worker.submit(rows, view), worker.submit(rows, view)
+    ours = pixels.levels(first.result(), config).numpy()
+    assert np.array_equal(ours, np.stack([reference.noise(20, 20, 3, i) for i in range(12)]))
+    assert torch.equal(first.result(), second.result()) and where == {"files"}
+    worker.close()
 
 
 def test_evaluation_of_a_large_image_is_almost_the_reference(tmp_path):
