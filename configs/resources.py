@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from configs import cgroup
 
 MEMINFO = Path("/proc/meminfo")
+_alone: ContextVar[bool] = ContextVar("_alone", default=False)
 
 
 def cpu_model() -> str:
@@ -30,6 +34,27 @@ def cores() -> int:
     """Cores worth starting threads for: the visible ones, or the container's quota where that is lower."""
     quota = cgroup.cpu_limit()
     return visible_cores() if quota is None else max(1, min(visible_cores(), int(quota)))
+
+
+def local_processes() -> int:
+    """Processes of this run on this machine, as torchrun and accelerate say; they share its cores and memory."""
+    count = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, int(count)) if count.isdigit() else 1
+
+
+@contextmanager
+def working_alone() -> Iterator[None]:
+    """While the other processes of this machine wait for this one, it takes their cores too."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
+def thread_share() -> int:
+    """Threads for this process: its share of the cores; all of them in `working_alone`."""
+    return cores() if _alone.get() else max(1, cores() // local_processes())
 
 
 def machine_memory(meminfo: Path = MEMINFO) -> int | None:

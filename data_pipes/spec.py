@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, NamedTuple
@@ -199,7 +198,7 @@ class DataSpec:
     """Photographs that are decoded once are kept squashed to image_size times this; 1.5 to 2 for crop scales under
     0.5."""
     threads: int = 0
-    """Decoding threads of each process. 0: as many as it has cores."""
+    """Decoding threads of each process. 0: its share of the machine's cores."""
     prefetch: int = 3
     """Micro-batches prepared ahead."""
     augment: AugmentSpec = field(default_factory=AugmentSpec)
@@ -248,4 +247,4 @@ class DataSpec:
     @property
     def thread_count(self) -> int:
         """Threads of this process: data.threads, or its share of the available cores."""
-        return self.threads or max(1, resources.cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        return self.threads or resources.thread_share()

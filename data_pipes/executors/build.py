@@ -59,7 +59,7 @@ class _Module(Protocol):
         dtype: torch.dtype,
         canvas_NHWC: torch.Tensor | None,
     ) -> Executor:
-        """The executor. canvas_NHWC: the canvas of the samples on the host; None where `Choice.feed` is files."""
+        """The executor. canvas_NHWC: the canvas of the samples on the device; None where `Choice.feed` is files."""
         ...
 
     def decoder(self, spec: DataSpec) -> str:
@@ -114,12 +114,12 @@ def _module(chosen: Choice) -> _Module:
 def _canvas(spec: DataSpec, samples: Samples, device: torch.device, size_HW: SizeHW) -> torch.Tensor:
     on_gpu = device.type == "cuda" and choice.dali_installed() and isinstance(samples.images, FileImages)
     if not on_gpu:
-        return canvas.load(spec, samples, size_HW)
+        return canvas.load(spec, samples, size_HW, device=device)
     from data_pipes.executors.dali import decoder
     from data_pipes.executors.dali_squash import Squash
 
     decode = Squash(samples, spec, device, size_HW)
     try:
-        return canvas.load(spec, samples, size_HW, decode, decoder(spec))
+        return canvas.load(spec, samples, size_HW, decode, decoder(spec), device)
     finally:
         decode.close()

@@ -6,9 +6,6 @@ pixels, C channels.
 
 from __future__ import annotations
 
-import logging
-import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,24 +16,21 @@ import PIL
 import torch
 from numpy.typing import NDArray
 
-from configs import resources, stopping
+from configs import resources
 from configs.errors import UsageError
 from configs.figures import percent
 from configs.home import cache_folder
 from data_pipes.executors import canvas_file
-from data_pipes.executors.canvas_file import CanvasFile, Writer
+from data_pipes.executors.canvas_file import CanvasFile
+from data_pipes.executors.canvas_keeper import Blocks, Decode, keep
 from data_pipes.executors.render import RESIZED_MARGIN, Pixels, reduction, resize
 from data_pipes.mixing import Rows
 from data_pipes.plan import SizeHW
 from data_pipes.sources.images import READER, ArrayImages, FileImages, as_channels
-from data_pipes.sources.index import LOG_EVERY_SECONDS
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 
-logger = logging.getLogger(__name__)
-
-Decode = Callable[[Rows], torch.Tensor]
-"""Rows of a split to uint8 R x H x W x C."""
+HOST = torch.device("cpu")
 # All that the pixels of `squash` depend on besides the files. Pillow reads TIFF.
 DECODER = (
     f"reader {READER}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}, torch {torch.__version__.partition('+')[0]}"
@@ -52,29 +46,44 @@ def load(
     size_HW: SizeHW,
     decode: Decode | None = None,
     decoder: str = DECODER,
+    device: torch.device = HOST,
 ) -> torch.Tensor:
-    """The canvas: uint8 N x H x W x C on the host, row i for sample i. It may share the samples' memory: only read it.
+    """The canvas: uint8 N x H x W x C on a device, row i for sample i.
+
+    On the host it may be the samples' memory, or a file that the processes of the machine share: only read it. Other
+    devices get it block by block; the host never holds more than one.
 
     size_HW: `choice.canvas_size` of the whole split. decode: None is `squash`. decoder: all that the pixels depend on
     besides the files. From KEPT_FROM files on, the canvas is kept in the cache; an array of images is used as it is.
 
-    Raises UsageError when memory is too small for it, and InputError naming a file that is gone or has changed.
+    Raises UsageError when host memory is too small for it, and InputError naming a file that is gone or has changed.
     """
-    if isinstance(samples.images, ArrayImages) and samples.images.pixel_NHWC.shape[1:3] == size_HW:
-        return _gather(samples.images.pixel_NHWC, samples.row_N, spec.channels)
     shape = (len(samples), *size_HW, spec.channels)
-    _require_memory(shape)
-    canvas_NHWC = torch.empty(shape, dtype=torch.uint8)
+    if isinstance(samples.images, ArrayImages) and samples.images.pixel_NHWC.shape[1:3] == size_HW:
+        pixel_NHWC, row_N = samples.images.pixel_NHWC, samples.row_N
+        if device.type == "cpu":
+            return _gather(pixel_NHWC, row_N, spec.channels)
+        return _streamed(shape, lambda rows: _gather(pixel_NHWC, row_N[rows], spec.channels), device)
     decode = decode or (lambda row_R: squash(spec, samples, row_R, size_HW))
     if isinstance(samples.images, FileImages) and len(samples) >= KEPT_FROM:
         origin = {"samples": samples.fingerprint, "decoder": decoder, "resize": RESIZE}
         note = {"split": samples.split, "root": str(samples.images.root), "first image": samples.key_N[0]}
-        filler = _Filler(canvas_NHWC, _checked(decode, samples, samples.images, spec.thread_count))
-        _keep(CanvasFile(cache_folder(), shape, origin), filler, note, spec.thread_count)
-    else:
-        filler = _Filler(canvas_NHWC, decode)
-        for rows in canvas_file.blocks(shape):
-            filler.fill(rows)
+        blocks = Blocks(shape, _checked(decode, samples, samples.images, spec))
+        if device.type == "cpu":
+            require_memory(shape, 1)
+        kept_NHWC = keep(CanvasFile(cache_folder(), shape, origin), blocks, note, spec)
+        if kept_NHWC is not None:
+            kept = torch.from_numpy(kept_NHWC)
+            return kept if device.type == "cpu" else _streamed(shape, lambda rows: kept[rows], device)
+    if device.type == "cpu":
+        require_memory(shape, resources.local_processes())
+    return _streamed(shape, Blocks(shape, decode), device)
+
+
+def _streamed(shape: tuple[int, ...], block: Callable[[slice], torch.Tensor], device: torch.device) -> torch.Tensor:
+    canvas_NHWC = torch.empty(shape, dtype=torch.uint8, device=device)
+    for rows in canvas_file.blocks(shape):
+        canvas_NHWC[rows].copy_(block(rows))
     return canvas_NHWC
 
 
@@ -115,14 +124,14 @@ def resident(samples: Samples, canvas_NHWC: torch.Tensor) -> Samples:
     return replace(samples, row_N=np.arange(len(samples)), images=CanvasImages(canvas_NHWC, crc_N))
 
 
-def _require_memory(shape: tuple[int, ...]) -> None:
-    """UsageError, before the kernel kills the process. The processes of a machine share its memory."""
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+def require_memory(shape: tuple[int, ...], copies: int) -> None:
+    """UsageError, before the kernel kills the process. copies: of the canvas on this machine, one where a file is
+    shared, otherwise one in each process."""
     count, height, width, channels = shape
     need, available = count * height * width * channels, resources.available_memory()
-    if available is None or need * processes <= MEMORY_SHARE * available:
+    if available is None or need * copies <= MEMORY_SHARE * available:
         return
-    shared = f" in each of {processes} processes" if processes > 1 else ""
+    shared = f" in each of {copies} processes" if copies > 1 else ""
     raise UsageError(
         f"{count:,} images decoded to {height} x {width} take {need:,} bytes of memory{shared}, more than "
         f"{percent(MEMORY_SHARE, 0)} of the {available:,} bytes that are available: decode them for each batch "
@@ -135,76 +144,18 @@ def _gather(pixel_NHWC: Pixels, row_N: Rows, channels: int) -> torch.Tensor:
     count, height, width, own = pixel_NHWC.shape
     if own == channels and pixel_NHWC.flags.writeable and np.array_equal(row_N, np.arange(count)):
         return torch.from_numpy(pixel_NHWC)
-    _require_memory((len(row_N), height, width, channels))
+    require_memory((len(row_N), height, width, channels), resources.local_processes())
     tall = as_channels(pixel_NHWC[row_N].reshape(-1, width, own), channels)  # all images as one
     return torch.from_numpy(tall.reshape(len(row_N), height, width, channels))
 
 
-class _Filler:
-    """Decodes blocks of rows into a canvas and logs its progress."""
-
-    def __init__(self, canvas_NHWC: torch.Tensor, decode: Decode) -> None:
-        self.canvas_NHWC, self.decoded, self._decode = canvas_NHWC, 0, decode
-        self._started = self._logged = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._started
-
-    def fill(self, rows: slice) -> None:
-        """Decode these rows. StoppedError: a stop is requested."""
-        stopping.heed()
-        block_RHWC = self._decode(np.arange(rows.start, rows.stop))
-        target_RHWC = self.canvas_NHWC[rows]
-        assert block_RHWC.dtype == torch.uint8 and block_RHWC.shape == target_RHWC.shape
-        target_RHWC.copy_(block_RHWC)
-        self.decoded += rows.stop - rows.start
-        if time.monotonic() - self._logged > LOG_EVERY_SECONDS:
-            self._logged = time.monotonic()
-            logger.info("canvas: decoded %s in %.0f s", self, self.seconds)
-
-    def __str__(self) -> str:
-        count, height, width, _ = self.canvas_NHWC.shape
-        some = "" if self.decoded in (0, count) else f"{self.decoded:,} of "
-        return f"{some}{count:,} images of {height} x {width}"
-
-
-def _checked(decode: Decode, samples: Samples, images: FileImages, threads: int) -> Decode:
+def _checked(decode: Decode, samples: Samples, images: FileImages, spec: DataSpec) -> Decode:
     """`decode`, then InputError for a file that does not match the fingerprint: the canvas outlives the run."""
 
     def decode_and_check(row_R: Rows) -> torch.Tensor:
         block_RHWC = decode(row_R)
-        with ThreadPoolExecutor(threads, thread_name_prefix="canvas") as pool:
+        with ThreadPoolExecutor(spec.thread_count, thread_name_prefix="canvas") as pool:
             list(pool.map(images.content, samples.row_N[row_R].tolist()))  # in the page cache: just read
         return block_RHWC
 
     return decode_and_check
-
-
-def _keep(file: CanvasFile, filler: _Filler, note: dict[str, str], threads: int) -> None:
-    """Fill the canvas from its file; decode the blocks that the file lacks and complete it."""
-    pixel_NHWC = filler.canvas_NHWC.numpy()
-    size = f"{file.size / 1e9:.2f} GB"
-    if file.read(pixel_NHWC, threads).lacking:
-        with file.lock() as alone:
-            # Another process may have written or repaired blocks meanwhile: warn only of what is still wrong.
-            finding = file.read(pixel_NHWC, threads)
-            if finding.damage:
-                logger.warning("canvas: %s. Damaged blocks are decoded again", finding.damage)
-            if finding.lacking:
-                kept = _write(file, finding.lacking, filler, note, alone=alone)
-                where = f"kept in {file.pixels}" if kept else "not kept"
-                logger.info("canvas: %s decoded in %.1f s, %s (%s)", filler, filler.seconds, where, size)
-                return
-    logger.info("canvas: %s read from %s in %.1f s (%s)", filler, file.pixels, filler.seconds, size)
-
-
-def _write(file: CanvasFile, lacking: frozenset[int], filler: _Filler, note: dict[str, str], *, alone: bool) -> bool:
-    """Decode some blocks and write all of them; whether they are kept."""
-    with Writer(file, alone=alone) as writer:
-        for number, rows in enumerate(file.blocks):
-            if number in lacking:
-                filler.fill(rows)
-            writer.append(filler.canvas_NHWC[rows].numpy())
-        return writer.keep(note)

@@ -5,34 +5,33 @@
     canvas-KEY.lock     locked by the process that writes; the kernel releases it however that process ends
 
 Files are replaced atomically, the manifest last. Only blocks that match the manifest are used: after a crash, a disk
-error or a second writer, pixels are decoded again and never wrong.
+error or a second writer, pixels are decoded again and never wrong. A whole canvas is mapped into memory, of which the
+processes of a machine then share one copy, the kernel's file cache.
 
 N images, R of them in a block, H x W pixels, C channels.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
 import math
 import os
-import platform
-import secrets
-import shutil
+import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 
-from configs.files import read_regular, remove_abandoned, write_atomically
+from configs.files import read_regular
+from configs.heartbeat import Heartbeat
 from data_pipes.executors.render import Pixels
 
 logger = logging.getLogger(__name__)
@@ -41,17 +40,21 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 BLOCK_BYTES = 64 << 20
 BLOCK_ROWS = 1024
+CHUNK_BYTES = 4 << 20
 NAMED_BLOCKS = 3
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of reading a canvas."""
+    """Result of opening a canvas."""
 
     lacking: frozenset[int]
-    """Blocks that must be decoded; empty if the whole canvas was read."""
+    """Blocks that must be decoded; empty if the whole canvas is there."""
     damage: str = ""
     """What is wrong, with file and blocks; empty if the canvas is intact or was never written."""
+    pixel_NHWC: Pixels | None = field(default=None, compare=False)
+    """The canvas if it is whole: its file mapped into memory. What is written into it stays in this process."""
 
 
 class CanvasFile:
@@ -76,19 +79,49 @@ class CanvasFile:
         """Bytes of the pixels."""
         return math.prod(self.shape)
 
-    def read(self, pixel_NHWC: Pixels, threads: int = 1) -> Finding:
-        """Fill `pixel_NHWC` with the blocks that match the manifest; the content of the others is undefined."""
-        assert pixel_NHWC.shape == self.shape and pixel_NHWC.dtype == np.uint8 and pixel_NHWC.flags.c_contiguous
+    def open(self, threads: int = 1) -> Finding:
+        """Compare every block with the manifest, and map the file if all match."""
+        every = range(len(self.blocks))
         try:
             crcs = self._checksums()
         except ValueError as damage:
-            return Finding(frozenset(range(len(self.blocks))), str(damage))
+            return Finding(frozenset(every), str(damage))
         if crcs is None:
-            return Finding(frozenset(range(len(self.blocks))))
-        with ThreadPoolExecutor(threads, thread_name_prefix="canvas") as pool:
-            parts = [pixel_NHWC[rows] for rows in self.blocks]
-            faults = {i: fault for i, fault in enumerate(pool.map(self._read_block, self.blocks, parts, crcs)) if fault}
-        return Finding(frozenset(faults), self._named(faults) if faults else "")
+            return Finding(frozenset(every))
+        try:
+            with self.pixels.open("rb") as file:  # replaced meanwhile, it is still the one that was checked
+                check = partial(self._fault, file.fileno())
+                with ThreadPoolExecutor(threads, thread_name_prefix="canvas") as pool:
+                    found = pool.map(check, every, crcs)
+                    faults = {block: fault for block, fault in zip(every, found, strict=True) if fault}
+                if not faults:
+                    return Finding(frozenset(), pixel_NHWC=self._mapped(file))
+        except OSError as error:
+            faults = dict.fromkeys(every, _named_error(error))
+        return Finding(frozenset(faults), self._named(faults))
+
+    def block(self, number: int) -> Pixels | None:
+        """A copy of one block; None if it does not match the manifest."""
+        rows = self.blocks[number]
+        try:
+            crcs = self._checksums()
+            with self.pixels.open("rb") as file:
+                data = os.pread(file.fileno(), self._bytes(rows), self._bytes(slice(0, rows.start)))
+        except (OSError, ValueError):
+            return None
+        if crcs is None or len(data) < self._bytes(rows) or zlib.crc32(data) != crcs[number]:
+            return None
+        return np.frombuffer(data, np.uint8).reshape(-1, *self.shape[1:])
+
+    def _mapped(self, file: IO[bytes]) -> Pixels:
+        try:
+            return np.memmap(file, np.uint8, mode="c", shape=self.shape).view(np.ndarray)
+        except (OSError, ValueError):  # a file system that cannot map files: a copy for each process
+            return np.fromfile(file, np.uint8, self.size).reshape(self.shape)
+
+    def _bytes(self, rows: slice) -> int:
+        count: int = rows.stop - rows.start
+        return count * math.prod(self.shape[1:])
 
     def _checksums(self) -> list[int] | None:
         """CRC-32 of every block; None if no canvas was ever written. ValueError: the manifest is damaged."""
@@ -110,18 +143,18 @@ class CanvasFile:
                 )
         return crcs
 
-    def _read_block(self, rows: slice, pixel_RHWC: Pixels, crc: object) -> str:
-        """What is wrong with a block; empty if it is intact."""
-        target = pixel_RHWC.reshape(-1).data
+    def _fault(self, descriptor: int, block: int, right: object) -> str:
+        """What is wrong with a block; empty if it is intact. Mapped, a disk error would be a signal that kills."""
+        rows, crc, done = self.blocks[block], 0, 0
+        start, size = self._bytes(slice(0, rows.start)), self._bytes(rows)
         try:
-            with self.pixels.open("rb") as file:  # each thread its own: they share no position
-                file.seek(rows.start * math.prod(self.shape[1:]))
-                count = file.readinto(target)
+            while data := os.pread(descriptor, min(CHUNK_BYTES, size - done), start + done):
+                crc, done = zlib.crc32(data, crc), done + len(data)
         except OSError as error:
-            return error.strerror or type(error).__name__
-        if count < len(target):
-            return f"{len(target) - count} bytes are missing"
-        return "" if zlib.crc32(target) == crc else "the checksum differs"
+            return _named_error(error)
+        if done < size:
+            return f"{size - done} bytes are missing"
+        return "" if crc == right else "the checksum differs"
 
     def _named(self, faults: dict[int, str]) -> str:
         named = []
@@ -151,91 +184,31 @@ class CanvasFile:
     def _wait(self, file: IO[bytes]) -> None:
         import fcntl  # Windows has none
 
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("canvas: another process is writing %s; waiting for it", self.pixels)
-            fcntl.flock(file, fcntl.LOCK_EX)
+        heartbeat, written = None, 0
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if heartbeat is None:
+                    logger.info("canvas: another process is writing %s; waiting for it", self.pixels)
+                    heartbeat = Heartbeat(logger, "canvas: another process wrote", self.shape[0])
+                written = max(written, self._written())  # at the end, the file gets another name
+                heartbeat.beat(written)
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+
+    def _written(self) -> int:
+        """Images that a writer at work has written."""
+        sizes = [0]
+        for partial_file in self.pixels.parent.glob(f".{self.pixels.name}.*.partial"):
+            with suppress(OSError):
+                sizes.append(partial_file.stat().st_size)
+        return max(sizes) // max(1, math.prod(self.shape[1:]))
 
 
-class Writer:
-    """Writes a canvas block by block under a temporary name; `keep` moves it into place.
-
-    A run can do without the file: the first OSError is logged as a warning, and nothing is written after it.
-    """
-
-    def __init__(self, target: CanvasFile, *, alone: bool) -> None:
-        """alone: the lock is held, so that other temporary files belong to writers that died."""
-        self._target = target
-        self._crc: list[int] = []
-        self._file: IO[bytes] | None = None
-        self._partial = target.pixels.with_name(f".{target.pixels.name}.{secrets.token_hex(4)}.partial")
-        try:
-            for leftover in target.pixels.parent.glob(f".{target.pixels.stem}.*.partial") if alone else ():
-                leftover.unlink(missing_ok=True)
-            remove_abandoned(target.pixels.parent)  # of other canvases, which may never be asked for again
-            if shutil.disk_usage(target.pixels.parent).free < target.size:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._file = self._partial.open("xb")
-        except OSError as error:
-            self._give_up(error)
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._discard()
-
-    def append(self, pixel_RHWC: Pixels) -> None:
-        """Write the next block."""
-        if self._file is None:
-            return
-        data = np.ascontiguousarray(pixel_RHWC).reshape(-1).data
-        try:
-            self._file.write(data)
-        except OSError as error:
-            self._give_up(error)
-        else:
-            self._crc.append(zlib.crc32(data))
-
-    def keep(self, note: Mapping[str, str]) -> bool:
-        """Move the canvas into place once all blocks are written; whether it is kept. `note` is informative only."""
-        if self._file is None:
-            return False
-        assert len(self._crc) == len(self._target.blocks)
-        made_by = {"python": platform.python_version(), "numpy": np.__version__, "host": platform.node()}
-        content = {"identity": self._target.identity, "note": {**note, **made_by}, "crc_32": self._crc}
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._partial.replace(self._target.pixels)
-            write_atomically(self._target.manifest, json.dumps(content, indent=1) + "\n")
-        except OSError as error:
-            self._give_up(error)
-            return False
-        return True
-
-    def _give_up(self, error: OSError) -> None:
-        self._discard()
-        target = self._target
-        try:
-            free = f"{shutil.disk_usage(target.pixels.parent).free / 1e9:.2f} GB are free"
-        except OSError:
-            free = "the free space is unknown"
-        logger.warning(
-            "canvas: %s cannot be kept (%s): it takes %.2f GB and %s; the images stay in memory and are decoded again "
-            "by the next run",
-            *(target.pixels, error.strerror or error, target.size / 1e9, free),
-        )
-
-    def _discard(self) -> None:
-        if self._file is None:
-            return
-        with suppress(OSError):  # the buffer need not reach the disk
-            self._file.close()
-        self._file = None
-        with suppress(OSError):
-            self._partial.unlink(missing_ok=True)
+def _named_error(error: OSError) -> str:
+    return error.strerror or type(error).__name__
 
 
 def blocks(shape: Sequence[int]) -> list[slice]:

@@ -12,6 +12,8 @@ from data_pipes.spec import DataSpec
 
 RAW_SIDE = 64  # images up to this side are kept decoded: their cost is per image rather than per pixel
 DEVICE_SHARE = 0.4  # share of the free device memory for images; the rest is for weights and activations
+HOST_SHARE = 0.6  # of the available host memory, by the training images of all processes; validation and batches follow
+STREAMED = 256 << 20  # bytes that a process needs on the host for a canvas on a device, which it gets block by block
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +39,12 @@ class Device:
     """Free device memory; ignored on a CPU."""
     dali: bool = True
     """Whether NVIDIA DALI is installed."""
+    host_bytes: int | None = None
+    """Host memory that the processes of this machine can still allocate; None: unknown."""
+    processes: int = 1
+    """Processes of the run on this machine, which share its memory."""
+    cache_bytes: int | None = None
+    """Free space in the cache folder; None: unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,16 +92,18 @@ def choose(spec: DataSpec, images: Images, device: Device) -> Choice:
         return Choice(name="host", feed="files", reason="data.executor asks for it")
     if spec.executor == "resident":
         return Choice(name="resident", feed="canvas", reason="data.executor asks for it")
-    if images.largest_side <= RAW_SIDE:
+    obstacle = _obstacle(spec, images, device)
+    if images.largest_side <= RAW_SIDE and obstacle is None:
         kept = f"images of at most {images.largest_side} pixels are small enough to keep"
         return Choice(name="resident", feed="canvas", reason=kept)
     # Photographs on an NVIDIA GPU have gone to DALI by now, unless it is not installed.
     lacking = " (NVIDIA DALI is not installed: pip install nvidia-dali-cuda120)" if device.kind == "nvidia" else ""
-    if device.kind != "cpu" and _fits(spec, images, device):
+    if device.kind != "cpu" and obstacle is None:
         kept = f"{_gigabytes(spec, images)} of images fit in the device's memory"
         return Choice(name="resident", feed="canvas", reason=kept + lacking)
+    why = f"; {obstacle}" if obstacle and (device.kind != "cpu" or images.largest_side <= RAW_SIDE) else ""
     reason = f"images of up to {images.largest_side} pixels are decoded for each batch"
-    return Choice(name="host", feed="files", reason=reason + lacking)
+    return Choice(name="host", feed="files", reason=reason + why + lacking)
 
 
 def _suits_dali(images: Images, device: Device) -> bool:
@@ -117,18 +127,37 @@ def _dali(spec: DataSpec, images: Images, device: Device) -> Choice:
         return Choice(name="dali", feed=spec.dali.feed, reason=f"{asked}; data.dali.feed is {spec.dali.feed}")
     if device.kind != "nvidia":  # DALI then works on the CPU
         return Choice(name="dali", feed="files", reason=f"{asked}; files are decoded for each batch")
-    if _fits(spec, images, device):
+    obstacle = _obstacle(spec, images, device)
+    if obstacle is None:
         return Choice(
             name="dali", feed="canvas", reason=f"{asked}, in whose memory {_gigabytes(spec, images)} of images fit"
         )
-    reason = (
-        f"{asked}; {_gigabytes(spec, images)} of images are more than {percent(DEVICE_SHARE, 0)} of its free memory"
-    )
-    return Choice(name="dali", feed="files", reason=f"{reason}, so files are decoded for each batch")
+    return Choice(name="dali", feed="files", reason=f"{asked}; {obstacle}, so files are decoded for each batch")
 
 
-def _fits(spec: DataSpec, images: Images, device: Device) -> bool:
-    return canvas_bytes(spec, images) <= DEVICE_SHARE * device.free_bytes
+def _obstacle(spec: DataSpec, images: Images, device: Device) -> str | None:
+    """Why the images cannot be kept decoded; None if they can. A device of unknown memory takes small images."""
+    need = canvas_bytes(spec, images)
+    if device.kind != "cpu" and not device.free_bytes and images.largest_side > RAW_SIDE:
+        return "the device does not report its free memory"
+    if device.kind != "cpu" and device.free_bytes and need > DEVICE_SHARE * device.free_bytes:
+        share = percent(DEVICE_SHARE, 0)
+        return f"{_gigabytes(spec, images)} of images are more than {share} of the device's free memory"
+    on_host, copies = _on_host(need, images, device)
+    if device.host_bytes is None or on_host <= HOST_SHARE * device.host_bytes:
+        return None
+    each = f"{on_host / copies / 1e9:.2f} GB in each of {copies} processes" if copies > 1 else f"{on_host / 1e9:.2f} GB"
+    available = f"{percent(HOST_SHARE, 0)} of the {device.host_bytes / 1e9:.2f} GB of host memory that are available"
+    return f"keeping {_gigabytes(spec, images)} of images takes {each}, more than {available}"
+
+
+def _on_host(need: int, images: Images, device: Device) -> tuple[int, int]:
+    """Bytes of host memory that keeping the images takes on this machine, and the number of copies in it."""
+    if device.kind != "cpu":
+        return min(need, STREAMED) * device.processes, device.processes
+    in_cache = images.encoded and (device.cache_bytes is None or need <= device.cache_bytes)
+    copies = 1 if in_cache else device.processes  # a file in the cache is mapped by all of them
+    return need * copies, copies
 
 
 def _gigabytes(spec: DataSpec, images: Images) -> str:

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import stat
-import time
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from configs import resources, stopping
 from configs.errors import InputError
 from configs.files import read_regular, remove_abandoned, write_atomically
+from configs.heartbeat import Heartbeat
 from configs.home import cache_folder
 from data_pipes.sources import jpeg_data, pillow_formats
 from data_pipes.sources.image_files import warn_once
@@ -45,7 +45,6 @@ MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;1
 PNG_END = b"IEND\xaeB`\x82"
 UNREADABLE = "cannot be read"
 ORIENTATION_TAG = 0x0112
-LOG_EVERY_SECONDS = 2.0
 
 
 class Entry(NamedTuple):
@@ -92,8 +91,8 @@ def formats() -> tuple[str, ...]:
 def scan(root: Path, paths: Sequence[str], threads: int = 0) -> Index:
     """Check every file (`paths` are relative to `root`) by decoding it, or read the result from the cache.
 
-    A single file is not worth a place in the cache. threads: 0 is one for each core. Raises InputError for a path that
-    is absolute or contains `..`, and StoppedError if a stop is requested.
+    A single file is not worth a place in the cache. threads: 0 is this process's share of the cores. Raises InputError
+    for a path that is absolute or contains `..`, and StoppedError if a stop is requested.
     """
     for path in paths:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
@@ -125,17 +124,13 @@ def strict_pillow() -> Iterator[None]:
 
 
 def _examine_all(root: Path, paths: Sequence[str], threads: int) -> Iterator[Entry]:
-    started = logged = time.monotonic()
-    with ThreadPoolExecutor(threads or resources.cores()) as pool:
-        found = pool.map(lambda path: examine(root / path), paths)
-        for done, entry in enumerate(found, start=1):
+    heartbeat = Heartbeat(logger, f"{root}: checked", len(paths))
+    with ThreadPoolExecutor(threads or resources.thread_share()) as pool:
+        for done, entry in enumerate(pool.map(lambda path: examine(root / path), paths)):
             if stopping.requested():
                 pool.shutdown(cancel_futures=True)
                 stopping.heed()
-            now = time.monotonic()
-            if now - logged > LOG_EVERY_SECONDS:
-                logged = now
-                logger.info("%s: checked %d of %d files in %.0f s", root, done, len(paths), now - started)
+            heartbeat.beat(done)
             yield entry
 
 

@@ -45,3 +45,22 @@ def test_memory_that_nobody_knows_of_is_none(monkeypatch):
 
 def test_the_processor_has_a_name():
     assert resources.cpu_model()
+
+
+@pytest.mark.parametrize(("said", "processes"), [(None, 1), ("5", 5), ("0", 1), ("many", 1)])
+def test_processes_of_this_machine_are_those_that_the_launcher_says(monkeypatch, said, processes):
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if said is not None:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", said)
+    assert resources.local_processes() == processes
+
+
+def test_threads_are_shared_out_unless_the_others_wait(monkeypatch):
+    monkeypatch.setattr(resources, "cores", lambda: 12)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "5")
+    assert resources.thread_share() == 2
+    with resources.working_alone():
+        assert resources.thread_share() == 12
+    assert resources.thread_share() == 2
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "64")
+    assert resources.thread_share() == 1

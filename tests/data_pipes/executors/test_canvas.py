@@ -22,10 +22,10 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as T
 
 import reference
-from configs import resources, stopping
+from configs import heartbeat, resources, stopping
 from configs.errors import InputError, UsageError
 from configs.stopping import StoppedError
-from data_pipes.executors import canvas, canvas_file, choice
+from data_pipes.executors import canvas, canvas_file, canvas_writer, choice
 from data_pipes.sources import source
 from data_pipes.sources.images import FileImages
 from data_pipes.sources.index import scan
@@ -395,7 +395,7 @@ def build(samples: Samples, right: torch.Tensor, pause: float, stop: str, workin
     elif stop == "fsync":
         os.fsync = die
     elif stop == "manifest":
-        canvas_file.write_atomically = die
+        canvas_writer.write_atomically = die
     load(PHOTO, samples, slow)
 
 
@@ -494,10 +494,59 @@ def test_a_canvas_that_does_not_fit_is_refused_before_it_is_made(samples, monkey
     monkeypatch.setattr(resources, "available_memory", lambda: int(need / canvas.MEMORY_SHARE) + 1)  # negative control
     load(PHOTO, samples)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    load(PHOTO, samples, never)  # two processes share the file
+    monkeypatch.setattr(canvas, "KEPT_FROM", COUNT + 1)
     with pytest.raises(UsageError, match="in each of 2 processes"):
         load(PHOTO, samples, never)
     monkeypatch.setattr(resources, "available_memory", lambda: None)
-    load(PHOTO, samples, never)
+    load(PHOTO, samples)
+
+
+def mapped_from(tensor: torch.Tensor) -> str:
+    """The file that a tensor's memory is mapped from; empty for memory of the process alone."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        start, end = (int(address, 16) for address in line.split()[0].split("-"))
+        if start <= tensor.data_ptr() < end:
+            return " ".join(line.split()[5:])
+    raise AssertionError("not in memory")
+
+
+@pytest.mark.filterwarnings("error")
+def test_processes_share_the_file_and_none_can_write_into_it(samples, right, cache, monkeypatch):
+    first, second = load(PHOTO, samples), load(PHOTO, samples, never)
+    file = kept(cache)
+    assert mapped_from(first) == mapped_from(second) == str(file)
+    second[3] = 0
+    assert torch.equal(first, right) and torch.equal(load(PHOTO, samples, never), right) and not second[3].any()
+    file.unlink()  # a map outlives its name
+    assert torch.equal(first, right)
+    monkeypatch.setattr(canvas, "KEPT_FROM", COUNT + 1)
+    assert "canvas" not in mapped_from(load(PHOTO, samples))  # negative control
+
+
+@pytest.mark.parametrize("kept_from", [COUNT, COUNT + 1])
+def test_a_device_gets_the_canvas_block_by_block(samples, right, monkeypatch, kept_from):
+    """The device is one without memory, so that only what passes through the host is looked at."""
+    monkeypatch.setattr(canvas, "KEPT_FROM", kept_from)
+    monkeypatch.setattr(resources, "available_memory", lambda: 10)  # far less than the canvas
+    moved, real = [], torch.Tensor.copy_
+    monkeypatch.setattr(torch.Tensor, "copy_", lambda self, block: moved.append(block.clone()) or real(self, block))
+    ours = load(PHOTO, samples, device=torch.device("meta"))
+    assert ours.device.type == "meta" and ours.shape == right.shape and ours.dtype == torch.uint8
+    blocks = [block for block in moved if block.ndim == 4]
+    assert [len(block) for block in blocks] == [7, 7, 7, 7, 7, 5] and torch.equal(torch.cat(blocks), right)
+
+
+def test_an_array_goes_to_a_device_block_by_block(monkeypatch):
+    images = np.stack([reference.noise(8, 8, 1, seed) for seed in range(9)])
+    samples = reference.in_memory(images).select(np.array([7, 0, 3, 3, 1]))
+    monkeypatch.setattr(canvas_file, "BLOCK_ROWS", 2)
+    monkeypatch.setattr(resources, "available_memory", lambda: 800)  # two RGB images are 384 bytes, five are 960
+    moved, real = [], torch.Tensor.copy_
+    monkeypatch.setattr(torch.Tensor, "copy_", lambda self, block: moved.append(block.clone()) or real(self, block))
+    assert load(spec((8, 8), 3), samples, device=torch.device("meta")).shape == (5, 8, 8, 3)
+    assert [len(block) for block in moved] == [2, 2, 1]
+    assert np.array_equal(torch.cat(moved)[..., :1], images[[7, 0, 3, 3, 1]])
 
 
 def test_an_array_is_refused_only_where_it_is_copied(monkeypatch):
@@ -536,10 +585,10 @@ def test_writing_into_what_was_read_does_not_touch_the_canvas(samples, right):
 def test_a_long_decode_says_how_far_it_is(samples, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     load(PHOTO, samples)
-    assert "canvas: decoded 7 of" not in caplog.text  # negative control: a short one does not
-    monkeypatch.setattr(canvas, "LOG_EVERY_SECONDS", -1.0)
+    assert "canvas: decoded 0 of" not in caplog.text  # negative control: a short one does not
+    monkeypatch.setattr(heartbeat, "FIRST_SECONDS", 0.0)
     load(PHOTO, samples, decoder="another")
-    assert "canvas: decoded 7 of 40 images of 14 x 11 in 0 s" in caplog.text
+    assert "canvas: decoded 0 of 40 images, 0.0 images/s, no progress yet" in caplog.text
 
 
 @pytest.mark.data("food10")

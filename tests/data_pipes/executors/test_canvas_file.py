@@ -6,18 +6,16 @@ import json
 import multiprocessing
 import os
 import re
-import resource
-import shutil
 import signal
 import threading
-from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data_pipes.executors import canvas_file
-from data_pipes.executors.canvas_file import CanvasFile, Writer
+from data_pipes.executors.canvas_file import CanvasFile
+from data_pipes.executors.canvas_writer import Writer
 
 SHAPE = (40, 9, 11, 3)
 ORIGIN = {"samples": "ab12", "decoder": "a decoder"}
@@ -42,8 +40,15 @@ def write(file: CanvasFile, pixels: np.ndarray) -> bool:
 
 
 def read(file: CanvasFile, threads: int = 2) -> tuple[np.ndarray, canvas_file.Finding]:
-    found = np.full(file.shape, 77, np.uint8)
-    return found, file.read(found, threads)
+    """What is there of a canvas: the map, or else the blocks that are intact."""
+    finding, found = file.open(threads), np.full(file.shape, 77, np.uint8)
+    for number, rows in enumerate(file.blocks):
+        block = file.block(number)
+        assert (block is None) == (number in finding.lacking)
+        if block is not None:
+            found[rows] = block
+    assert (finding.pixel_NHWC is None) == bool(finding.lacking)
+    return found if finding.pixel_NHWC is None else finding.pixel_NHWC, finding
 
 
 def names(folder: Path) -> list[str]:
@@ -216,92 +221,6 @@ def test_a_manifest_that_is_damaged_or_foreign_vouches_for_nothing(tmp_path, pix
     assert finding.lacking == set(range(BLOCKS)) and expected in finding.damage
     file.manifest.write_text(json.dumps(manifest))  # negative control
     assert read(file)[1].lacking == set()
-
-
-def test_what_a_dead_writer_left_is_removed_by_the_next(tmp_path, pixels):
-    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
-    left = [tmp_path / f".{file.pixels.name}.0123.partial", tmp_path / f".{file.manifest.name}.0123.partial"]
-    foreign = tmp_path / f".{CanvasFile(tmp_path, SHAPE, {}).pixels.name}.0123.partial"
-    for path in (*left, foreign):
-        path.write_bytes(b"half")
-    with Writer(file, alone=False):
-        assert left[0].exists(), "it may be at work: without a lock nobody knows"
-    assert write(file, pixels)
-    assert not any(path.exists() for path in left) and foreign.exists()
-
-
-def test_an_error_while_decoding_leaves_nothing(tmp_path, pixels):
-    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
-    with pytest.raises(KeyboardInterrupt), file.lock() as alone, Writer(file, alone=alone) as writer:
-        writer.append(pixels[file.blocks[0]])
-        raise KeyboardInterrupt
-    assert names(tmp_path) == [".lock"] and read(file)[1].damage == ""
-
-
-# ---- disks
-
-
-def write_limited(folder: Path, pixels: np.ndarray, connection) -> None:
-    records = []
-    canvas_file.logger.warning = lambda text, *values: records.append(text % values)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    connection.send((write(CanvasFile(folder, SHAPE, ORIGIN), pixels), records))
-
-
-def test_a_file_that_cannot_grow_is_one_warning(tmp_path, pixels):
-    """The limit of the kernel, so that the real write fails: EFBIG, as ENOSPC and EDQUOT would."""
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-    child = context.Process(target=write_limited, args=(tmp_path, pixels, theirs))
-    child.start()
-    theirs.close()  # so that a child that fails is an error here and not a wait
-    kept, (warning,) = ours.recv()
-    child.join()
-    assert child.exitcode == 0 and not kept
-    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
-    assert (
-        f"{file.pixels} cannot be kept (File too large): it takes 0.00 GB and" in warning and "GB are free" in warning
-    )
-    assert names(tmp_path) == [".lock"]
-    assert write(file, pixels)  # negative control
-
-
-def test_a_disk_that_is_too_small_is_not_filled_first(tmp_path, pixels, monkeypatch, caplog):
-    usage = namedtuple("usage", "total used free")
-    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, pixels.size - 1))
-    assert not write(file, pixels)
-    assert caplog.text.count("cannot be kept (No space left on device)") == 1 and names(tmp_path) == [".lock"]
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, pixels.size))  # negative control
-    assert write(file, pixels)
-
-
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_disk_that_fails_at_the_end_is_one_warning(tmp_path, pixels, monkeypatch, caplog, call):
-    def fail(*_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
-    with monkeypatch.context() as patch:
-        patch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), fail)
-        assert not write(file, pixels)
-    assert caplog.text.count("cannot be kept (Input/output error)") == 1 and names(tmp_path) == [".lock"]
-
-
-def test_an_old_canvas_outlives_a_failed_mending(tmp_path, pixels, monkeypatch):
-    file = CanvasFile(tmp_path, SHAPE, ORIGIN)
-    write(file, pixels)
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 1))
-    assert not write(file, pixels) and np.array_equal(read(file)[0], pixels)
-
-
-def test_a_folder_that_cannot_be_made_is_one_warning(tmp_path, pixels, caplog):
-    (tmp_path / "file").write_text("")
-    file = CanvasFile(tmp_path / "file" / "below", SHAPE, ORIGIN)
-    assert read(file)[1].damage == "" and not write(file, pixels)
-    assert len(caplog.records) == 1 and "the free space is unknown" in caplog.text
 
 
 # ---- several at once

@@ -75,6 +75,49 @@ def test_images_may_take_their_share_of_the_free_memory_and_not_an_image_more(de
     assert label(spec(), replace(PHOTOGRAPHS, count=most + 1), device) == else_
 
 
+MANY = Images(count=4_000_000, largest_side=40, common_size=None, encoded=True)  # small files, of 1,000 bytes each
+NODE = {"processes": 8, "host_bytes": 10_000_000_000}
+
+
+def with_host(device: Device, needed: float, **changes) -> list[str]:
+    """The labels where the host has just enough memory, and where it has a byte less."""
+    enough = round(needed / choice.HOST_SHARE)
+    asked = [replace(device, host_bytes=size, **changes) for size in (enough + 1, enough - 1)]
+    return [label(spec(), MANY if device.kind == "cpu" else PHOTOGRAPHS, one) for one in asked]
+
+
+@pytest.mark.parametrize("processes", [1, 8])
+def test_processes_of_a_machine_share_a_canvas_that_the_cache_holds(processes):
+    assert with_host(CPU, 4e9, processes=processes) == ["resident", "host"]
+    assert with_host(CPU, 4e9, processes=processes, cache_bytes=4_000_000_000) == ["resident", "host"]
+    each = with_host(CPU, 4e9 * processes, processes=processes, cache_bytes=3_999_999_999)
+    assert each == ["resident", "host"], "each process decodes its own where the cache has no room"
+
+
+@pytest.mark.parametrize("processes", [1, 8])
+def test_a_canvas_on_a_gpu_goes_through_little_host_memory(processes):
+    assert with_host(BIG, choice.STREAMED * processes, processes=processes) == ["dali (canvas)", "dali (files)"]
+    assert with_host(OTHER, choice.STREAMED * processes, processes=processes) == ["resident", "host"]
+
+
+def test_an_array_that_has_to_be_copied_counts_in_each_process():
+    grey = replace(MANY, encoded=False)
+    assert label(spec(), grey, replace(CPU, **NODE)) == "host"
+    assert label(spec(), grey, replace(CPU, **NODE | {"processes": 1})) == "resident"
+
+
+def test_the_reason_names_the_memory_that_is_too_small():
+    reason = choose(spec(), MANY, replace(CPU, cache_bytes=0, **NODE)).reason
+    assert "; keeping 4.00 GB of images takes 4.00 GB in each of 8 processes, more than 60 % of the 10.00 GB" in reason
+    assert "takes 4.00 GB, more than 60 % of the 1.00 GB" in choose(spec(), MANY, replace(CPU, host_bytes=10**9)).reason
+    assert (
+        "takes 0.27 GB in each of 8 processes"
+        in choose(spec(), PHOTOGRAPHS, replace(BIG, host_bytes=10**9, processes=8)).reason
+    )
+    assert "does not report" in choose(spec(), PHOTOGRAPHS, replace(OTHER, free_bytes=0)).reason
+    assert choose(spec("resident"), MANY, replace(CPU, cache_bytes=0, **NODE)).name == "resident", "asked for"
+
+
 @pytest.mark.parametrize("device", [CPU, BIG, SMALL, OTHER, replace(BIG, dali=False)])
 @pytest.mark.parametrize("images", [PHOTOGRAPHS, DIGITS])
 @pytest.mark.parametrize("name", ["host", "resident"])

@@ -1,8 +1,12 @@
 """What the choice of an executor is told about a device: maker, free memory, DALI."""
 
+import shutil
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from configs import resources
 from data_pipes.executors import choice, devices
 
 FREE = 30_000_000_000
@@ -22,9 +26,27 @@ def gpu(monkeypatch):
     return asked
 
 
+@pytest.fixture(autouse=True)
+def host(monkeypatch, tmp_path):
+    """A machine with two processes of the run and a cache folder that nobody made yet."""
+    monkeypatch.setattr(resources, "available_memory", lambda: 7)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("HEARTCUT_CACHE", str(tmp_path / "cache" / "below"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=9 if path == tmp_path else 0))
+
+
 def test_a_cpu_has_no_device_memory_and_is_never_asked_for_it(gpu):
-    assert devices.describe(torch.device("cpu")) == choice.Device(kind="cpu", dali=choice.dali_installed())
+    found = devices.describe(torch.device("cpu"))
+    assert found == choice.Device(kind="cpu", dali=choice.dali_installed(), host_bytes=7, processes=2, cache_bytes=9)
     assert gpu == []
+
+
+def test_a_cache_folder_that_cannot_be_looked_at_has_unknown_space(monkeypatch):
+    def fail(path):
+        raise OSError("stale")
+
+    monkeypatch.setattr(shutil, "disk_usage", fail)
+    assert devices.describe(torch.device("cpu")).cache_bytes is None
 
 
 def test_an_nvidia_gpu_tells_what_is_free_on_that_very_device(gpu):
@@ -49,7 +71,7 @@ def test_dali_is_reported_as_it_is(gpu, monkeypatch, name, installed):
 def test_another_accelerator_tells_its_free_memory_or_none(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda device: (FREE, 2 * FREE))
     assert devices.describe(torch.device("mps")) == choice.Device(
-        kind="other", free_bytes=FREE, dali=choice.dali_installed()
+        kind="other", free_bytes=FREE, dali=choice.dali_installed(), host_bytes=7, processes=2, cache_bytes=9
     )
 
     def silent(device):

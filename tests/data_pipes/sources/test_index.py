@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from configs import stopping
+from configs import heartbeat, stopping
 from configs.errors import InputError
 from configs.stopping import StoppedError
 from data_pipes.sources import index
@@ -293,9 +293,12 @@ def test_no_files_at_all(tmp_path):
 def test_a_long_scan_says_how_far_it_is(tmp_path, monkeypatch, caplog):
     root, paths = folder_of(tmp_path)
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(index, "LOG_EVERY_SECONDS", 0.0)
     scan(root, paths)
-    assert "checked 6 of 6 files" in caplog.text
+    assert "checked" not in caplog.text  # negative control: a short one does not
+    monkeypatch.setattr(heartbeat, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(heartbeat, "SECONDS", 0.0)
+    scan(root, [*paths, *paths])
+    assert re.search(r"checked 11 of 12 images, [\d.,]+ images/s, 0 s left", caplog.text)
 
 
 @pytest.mark.data("food10")
