@@ -17,7 +17,7 @@ from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from train import guards
 from train.config import TrainConfig
-from train.processes import by_main, dtype_of, image_dtype_of, main_first
+from train.processes import builders_first, by_main, dtype_of, image_dtype_of
 from train.progress import say_once
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def load_splits(accelerator: Accelerator, spec: DataSpec) -> tuple[Samples, Samp
         source.require_classes_to_tell_apart(spec)
         return source.load(spec, "train"), source.load(spec, "validation")
 
-    return main_first(accelerator, load)  # the others then find its index
+    return builders_first(accelerator, load)  # the others then find its index
 
 
 def say(*splits: Samples | None) -> None:
@@ -62,7 +62,7 @@ def say(*splits: Samples | None) -> None:
 
 def load_test(accelerator: Accelerator, spec: DataSpec) -> Samples | None:
     """Load the test split and check its files; None if the data set has none."""
-    return main_first(accelerator, lambda: source.load(spec, "test") if "test" in source.splits(spec) else None)
+    return builders_first(accelerator, lambda: source.load(spec, "test") if "test" in source.splits(spec) else None)
 
 
 def choose_executor(accelerator: Accelerator, spec: DataSpec, samples: Samples) -> Choice:

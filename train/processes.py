@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, broadcast_object_list
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    InitProcessGroupKwargs,
+    broadcast_object_list,
+    gather_object,
+)
 
-from configs import stopping
+from configs import resources, stopping
 from configs.errors import UsageError, UserError
+from configs.home import cache_folder
 from configs.stopping import StoppedError
 from models.convolution import make_backward_safe
 from models.own import registry
@@ -184,3 +191,43 @@ def main_first(accelerator: Accelerator, work: Callable[[], T]) -> T:
     own: list[T] = []
     by_main(accelerator, lambda: own.append(work()))
     return own[0] if own else work()
+
+
+def builders_first(accelerator: Accelerator, work: Callable[[], T]) -> T:
+    """Do work that fills the cache on one process of those that share the cache, then on the others. Collective.
+
+    That is the main process where all nodes see one cache folder, and the first process of each node otherwise. It
+    takes the cores of those that wait. Each process returns its own result; a UserError of one is raised on all.
+    """
+    builds = accelerator.is_main_process
+    if not _one_cache(accelerator):
+        builds = accelerator.is_local_main_process
+    own: list[T] = []
+    error: UserError | None = None
+    if builds:
+        try:
+            with resources.working_alone():
+                own.append(work())
+        except UserError as refusal:
+            error = refusal
+    for found in gather_object([error]):
+        if found is not None:
+            raise found
+    return own[0] if own else work()
+
+
+def _one_cache(accelerator: Accelerator) -> bool:
+    """Whether all processes see the cache folder of the main one: a file that it puts there."""
+    if accelerator.num_processes == resources.local_processes():
+        return True
+    name = by_main(accelerator, lambda: f".seen-{secrets.token_hex(8)}")
+    mark = cache_folder() / name
+    if accelerator.is_main_process:
+        with suppress(OSError):  # nothing can be kept there: every node looks for itself
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+    accelerator.wait_for_everyone()
+    seen = all(gather_object([mark.exists()]))
+    if accelerator.is_main_process:
+        mark.unlink(missing_ok=True)
+    return seen

@@ -137,3 +137,52 @@ def test_tf32_is_said_where_it_is_used(arithmetic, monkeypatch, capability, expe
     assert processes.computes_in_tf32(CUDA) == expected and not processes.computes_in_tf32(torch.device("cpu"))
     processes.choose_algorithms(deterministic=True)
     assert not processes.computes_in_tf32(CUDA)
+
+
+NODES = """
+import os
+from pathlib import Path
+
+from configs import resources
+from configs.errors import InputError
+from train.processes import builders_first, make_accelerator
+
+rank = int(os.environ["RANK"])
+# Two nodes: the first has one process, the second two.
+os.environ |= {"LOCAL_RANK": str(max(rank - 1, 0)), "LOCAL_WORLD_SIZE": "1" if rank == 0 else "2"}
+resources.cores = lambda: 8
+accelerator = make_accelerator("float32")
+
+
+def work(name):
+    with open(name, "a") as file:
+        file.write(f"{rank}:{resources.thread_share()} ")
+    return rank
+
+
+def refused():
+    if rank == 1:
+        raise InputError("a bad file on the second node")
+
+
+for name, cache in (("shared", "cache"), ("own", f"cache-{min(rank, 1)}")):
+    os.environ["HEARTCUT_CACHE"] = str(Path(cache).resolve())
+    assert builders_first(accelerator, lambda: work(name)) == rank
+try:
+    builders_first(accelerator, refused)
+except InputError as error:
+    Path(f"refused-{rank}").write_text(str(error))
+"""
+
+
+@pytest.mark.launcher
+def test_one_process_of_those_that_share_a_cache_fills_it_first(tmp_path):
+    (tmp_path / "nodes.py").write_text(NODES)
+    ended = forked.run_world(3, "nodes.py", cwd=tmp_path)
+    assert [process.code for process in ended] == [0, 0, 0], [process.stderr[-2000:] for process in ended]
+    first, *others = (tmp_path / "shared").read_text().split()
+    assert first == "0:8" and sorted(others) == ["1:4", "2:4"]  # rank 0 is alone on its node anyway
+    *builders, last = (tmp_path / "own").read_text().split()
+    assert sorted(builders) == ["0:8", "1:8"] and last == "2:4"
+    assert {path.read_text() for path in tmp_path.glob("refused-*")} == {"a bad file on the second node"}
+    assert len(list(tmp_path.glob("refused-*"))) == 3 and not list(tmp_path.glob("cache*/.seen*"))

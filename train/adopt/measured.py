@@ -21,7 +21,7 @@ from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import near_chance, wilson
 from train.evaluate.teacher_check import CHANCE
 from train.loaders import choose_executor, evaluation_loader
-from train.processes import main_first, start
+from train.processes import builders_first, start
 from train.progress import say_once
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def scored(net: nn.Module, card: Card, data: DataSpec, accelerator: Accelerator,
     """
     shown = saved.shown(data, card)
     split: source.Split = "validation" if "validation" in source.splits(data) else "test"
-    samples = main_first(accelerator, lambda: source.load(shown, split))
+    samples = builders_first(accelerator, lambda: source.load(shown, split))
     chosen = choose_executor(accelerator, shown, samples)
     loader = evaluation_loader(accelerator, samples, shown, chosen)
     net.to(accelerator.device)

@@ -63,7 +63,7 @@ class Filler:
         row_N, done = self.rows(view), 0
         while missing := self.cache.missing(view):
             before = done
-            for block in missing:
+            for block in self._in_turn(missing):
                 stopping.heed()
                 with self.cache.claim(view, block) as ours:
                     if ours:
@@ -77,6 +77,12 @@ class Filler:
                 f"{self.cache.folder}: view {view} is damaged; `python -m train.cache ... --repair` mends it"
             )
         return done
+
+    def _in_turn(self, missing: list[int]) -> list[int]:
+        """The blocks in the order in which this process takes them: where files cannot be locked, as on some network
+        file systems, processes that begin at different blocks still share the work."""
+        first = len(missing) * self.accelerator.process_index // self.accelerator.num_processes
+        return missing[first:] + missing[:first]
 
     def rows(self, view: int) -> Rows:
         """Return the sample of each row of the cache."""

@@ -22,7 +22,7 @@ from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import Scores, wilson
 from train.live_teacher import LiveTeacher
 from train.loaders import choose_executor, evaluation_loader
-from train.processes import main_first, start
+from train.processes import builders_first, start
 from train.run_folder import own_code
 from train.run_folder.run_dir import write_json
 
@@ -50,7 +50,7 @@ def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked
     file = on_the_fly.at_hand(str(config.teacher), data, accelerator, home.name) if taught else ""
     if taught:
         live_teacher.require_fit(file, data, size, key="teacher_size")
-    samples = main_first(accelerator, lambda: subject.samples(config, data, card.classes, card.lineage.get("data")))
+    samples = builders_first(accelerator, lambda: subject.samples(config, data, card.classes, card.lineage.get("data")))
     teacher = None
     if config.teacher is not None and not taught:
         logger.warning("the run's teacher %s is not there: agreement is not measured", config.teacher)

@@ -21,7 +21,7 @@ from train import saved
 from train.loaders import FEW_IMAGES, choose_executor, evaluation_loader
 from train.predict.config import PredictConfig, Tta
 from train.predict.submission import deliver, identifiers, require_writable, text_of, warn_of_odd
-from train.processes import by_main, main_first, start
+from train.processes import builders_first, by_main, start
 from train.run_folder import own_code
 from train.run_folder.run_dir import RunDir
 
@@ -36,7 +36,7 @@ def predict(config: PredictConfig) -> None:
     output = output_of(config)
     if output is not None:
         by_main(accelerator, lambda: require_writable(output))
-    samples = main_first(accelerator, lambda: _samples(config, data))
+    samples = builders_first(accelerator, lambda: _samples(config, data))
     single = config.images is not None and Path(config.images).is_file()
     chosen = FEW_IMAGES if single and data.executor == "auto" else choose_executor(accelerator, data, samples)
     loader = evaluation_loader(accelerator, samples, data, chosen, batch_size=config.batch_size)

@@ -250,3 +250,18 @@ def test_what_is_no_number_is_not_close():
     with pytest.raises(InputError, match="cached logits differ"):
         require_close(report, "folder")
     require_close(replace(report, relative=FAR), "folder")
+
+
+@pytest.mark.parametrize(("process", "order"), [(0, [0, 1, 2, 3, 4]), (1, [1, 2, 3, 4, 0]), (2, [3, 4, 0, 1, 2])])
+def test_processes_begin_at_different_blocks(tmp_path, monkeypatch, process, order):
+    """Where nothing can be locked, three processes that all began at the first would compute everything three times."""
+    own, taken, claim = build(tmp_path), [], LogitCache.claim
+
+    def noted(self, view, block):
+        taken.append(block)
+        return claim(self, view, block)
+
+    monkeypatch.setattr(LogitCache, "claim", noted)
+    world = SimpleNamespace(process_index=process, num_processes=3, autocast=own.accelerator.autocast)
+    assert replace(own, accelerator=world).fill(0) == 37
+    assert taken == order
