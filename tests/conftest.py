@@ -25,10 +25,25 @@ def pytest_configure(config: pytest.Config) -> None:
         hidden_gpus.hide()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that submit jobs or start processes go first: they take longest, and wait while others compute."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files that submit jobs or start processes go first: they take longest, and wait while others compute.
+
+    Before them, on a GPU, go tests without which the others mean nothing: `gpu(first=True)`.
+    """
+    on_gpu = hidden_gpus.wanted(config.option.markexpr)
     marked = {name: {item.path for item in items if item.get_closest_marker(name)} for name in ("slurm", "launcher")}
-    items.sort(key=lambda item: (item.path not in marked["slurm"], item.path not in marked["launcher"]))
+    items.sort(
+        key=lambda item: (
+            not (on_gpu and _first(item)),
+            item.path not in marked["slurm"],
+            item.path not in marked["launcher"],
+        )
+    )
+
+
+def _first(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("gpu")
+    return marker is not None and bool(marker.kwargs.get("first"))
 
 
 @pytest.fixture

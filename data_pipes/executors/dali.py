@@ -17,7 +17,7 @@ from nvidia.dali import Pipeline, __version__
 from torch.utils.dlpack import from_dlpack
 
 from configs.errors import InputError
-from data_pipes.executors import dali_errors, dali_graph
+from data_pipes.executors import dali_errors, dali_graph, nvjpeg
 from data_pipes.executors.dali_errors import DaliError
 from data_pipes.executors.dali_feed import CanvasFeed, FileFeed, plan_inputs
 from data_pipes.mixing import Rows
@@ -233,5 +233,8 @@ class DaliExecutor:
 
 
 def decoder(spec: DataSpec) -> str:
-    """Version and settings of the decoder that the pixels of a canvas depend on."""
-    return f"reader {READER} dali {__version__} hw {spec.dali.hw_decoder_load:g} fancy {spec.dali.fancy_upsampling:d}"
+    """Version and settings of the decoder that the pixels of a canvas depend on, and what the GPU lacks for them."""
+    decoded_by_hardware = spec.dali.hw_decoder_load > 0 and torch.cuda.is_available()
+    lacking = nvjpeg.hardware() if decoded_by_hardware else ""
+    settings = f"hw {spec.dali.hw_decoder_load:g} fancy {spec.dali.fancy_upsampling:d}"
+    return f"reader {READER} dali {__version__} {settings}{lacking}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_pipes.executors import nvjpeg
 from launch.doctor.checks import Check, first_line, limit
 from launch.doctor.machine import gigabytes
 
@@ -138,7 +138,7 @@ def _runs_on(capability: tuple[int, int], target: str) -> bool:
 def jpeg() -> Check:
     """Hardware JPEG decoders of the first GPU, found in a separate process."""
     try:
-        engines, cores = map(int, _run(sys.executable, "-m", "launch.doctor.nvjpeg").split())
+        engines, cores = nvjpeg.ask()
     except subprocess.CalledProcessError as error:
         why = (error.stderr or "").strip().splitlines()
         return Check("JPEG hardware", "ok", f"unknown: {why[-1] if why else f'exit code {error.returncode}'}")
@@ -167,7 +167,6 @@ def distributed(gpus: int) -> Check:
 
 def _run(*words: str) -> str:
     """Output of a command. CalledProcessError, TimeoutExpired or OSError: it failed."""
-    root = Path(__file__).parents[2]  # where -m finds launch.doctor.nvjpeg
     return subprocess.run(
-        words, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=True, cwd=root
+        words, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=True
     ).stdout

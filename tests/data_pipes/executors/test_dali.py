@@ -25,7 +25,7 @@ pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed")
 import reference
 from configs.errors import InputError, UsageError
 from data_pipes import plan
-from data_pipes.executors import dali, dali_feed, dali_squash
+from data_pipes.executors import dali, dali_feed, dali_squash, nvjpeg
 from data_pipes.executors.dali import DaliExecutor
 from data_pipes.executors.dali_errors import DaliError
 from data_pipes.pixels import levels
@@ -569,6 +569,56 @@ def test_the_decoder_is_told_apart_by_what_changes_pixels():
     assert dali.decoder(spec(threads=5)) == base
     assert base != dali.decoder(spec(dali=DaliSpec(hw_decoder_load=0.65)))
     assert base != dali.decoder(spec(dali=DaliSpec(hw_decoder_load=0.0, fancy_upsampling=False)))
+
+
+@pytest.mark.parametrize(("lacking", "told_apart"), [("", False), (", no JPEG hardware", True)])
+def test_canvases_of_gpus_with_and_without_jpeg_hardware_are_two(monkeypatch, lacking, told_apart):
+    strict, usual = spec(), spec(dali=DaliSpec(hw_decoder_load=0.65))
+    on_cpu = dali.decoder(strict), dali.decoder(usual)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(nvjpeg, "hardware", lambda: lacking)
+    assert dali.decoder(strict) == on_cpu[0], "without its share, the hardware decodes nothing"
+    assert (dali.decoder(usual) != on_cpu[1]) is told_apart
+
+
+# ---- EXIF with a crop
+
+
+@pytest.mark.gpu(first=True)
+@GPU
+@pytest.mark.parametrize("load", [0.0, 0.65])
+def test_exif_crops_of_the_mixed_decoder_are_those_of_the_upright_image(tmp_path, load):
+    """nvImageCodec is known to take the crop of an image that EXIF turns from the wrong place. Everything else on a GPU
+    rests on this: on failure, dali_kinds must refuse JPEG files with an orientation (they then get PNG copies)."""
+    whole = Image.fromarray(reference.picture(160, 240))
+    samples = stored(
+        tmp_path, {f"{turn}.jpg": encode(whole, exif=orientation(turn), quality=95) for turn in range(1, 9)}
+    )
+    config = spec((64, 64), AugmentSpec(crop_scale=(0.1, 0.5)), dali=DaliSpec(hw_decoder_load=load))
+    for number in range(4):
+        view = plan.training(0, number, config.augment, samples.size_N2, (64, 64))
+        ours = pixels(config, carry_out(config, samples, view, "cuda"))
+        for row, expected in enumerate(rendered(config, samples, view)):
+            assert reference.difference(ours[row], expected).mean() < 3, f"orientation {row + 1}, view {number}"
+
+
+def orientation(turn: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    return exif
+
+
+@pytest.mark.parametrize("turn", [1, 3, 6])
+def test_exif_crops_of_the_cpu_decoder_are_those_of_the_upright_image(tmp_path, turn):
+    """The bound of the test above holds here, and a crop from elsewhere breaks it."""
+    whole = Image.fromarray(reference.picture(160, 240))
+    samples = stored(tmp_path, {"0.jpg": encode(whole, exif=orientation(turn), quality=95)})
+    config = spec((64, 64), AugmentSpec(crop_scale=(0.1, 0.5)))
+    views = [plan.training(0, number, config.augment, samples.size_N2, (64, 64)) for number in range(2)]
+    first, second = (pixels(config, carry_out(config, samples, view)) for view in views)
+    expected = rendered(config, samples, views[0])
+    assert reference.difference(first, expected).mean() < 1
+    assert reference.difference(second, expected).mean() > 3  # negative control
 
 
 # ---- streams

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from configs import resources
 from configs.errors import UsageError
-from data_pipes.executors import choice
+from data_pipes.executors import choice, nvjpeg
 from launch.doctor import command as doctor
 from launch.doctor import forecast, gpus, software
 from launch.doctor.checks import Check
@@ -50,7 +50,8 @@ def gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_90"])
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("cuda"))
     monkeypatch.setattr(torch.version, "hip", None)
-    monkeypatch.setattr(gpus, "_run", lambda *words: "1 8\n")
+    monkeypatch.setattr(nvjpeg, "ask", lambda: (1, 8))
+    monkeypatch.setattr(gpus, "_run", lambda *words: "")
     monkeypatch.setattr(choice, "dali_installed", lambda: True)
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from data_pipes.executors import nvjpeg
 from launch.doctor import gpus
 
 GB = 10**9
@@ -26,7 +27,8 @@ def two_gpus(monkeypatch):
     monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.setattr(torch.version, "cuda", "13.2")
     monkeypatch.setattr(gpus, "driver_version", lambda: "570.124.06")
-    monkeypatch.setattr(gpus, "_run", lambda *words: "1 8\n")
+    monkeypatch.setattr(nvjpeg, "ask", lambda: (1, 8))
+    monkeypatch.setattr(gpus, "_run", lambda *words: "")
 
 
 @pytest.fixture
@@ -170,9 +172,8 @@ def test_the_kernel_module_answers_before_nvidia_smi_and_silence_is_no_driver(tm
     ],
 )
 def test_a_child_that_answers_fails_crashes_or_hangs(monkeypatch, script, expected):
-    real = gpus._run
-    monkeypatch.setattr(gpus, "_run", lambda *words: real(sys.executable, "-c", script))
-    monkeypatch.setattr(gpus, "SECONDS", 3)
+    monkeypatch.setattr(nvjpeg, "COMMAND", (sys.executable, "-c", script))
+    monkeypatch.setattr(nvjpeg, "SECONDS", 3)
     found = gpus.jpeg()
     assert found.level == "ok" and found.found.startswith(expected)
 

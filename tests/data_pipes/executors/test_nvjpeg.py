@@ -1,8 +1,10 @@
 """The question to libnvjpeg: answers pass through, failures are named, nothing is left open."""
 
+import sys
+
 import pytest
 
-from launch.doctor import nvjpeg
+from data_pipes.executors import nvjpeg
 
 
 class Library:
@@ -52,3 +54,16 @@ def test_without_the_library_or_with_an_old_one_the_command_says_so(monkeypatch,
     monkeypatch.setattr(nvjpeg, "library", lambda: "libc.so.6")
     monkeypatch.setattr(nvjpeg.ctypes, "CDLL", lambda name: object())
     assert nvjpeg.main() == 1 and "nvjpegCreateSimple" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [("print('1 8')", ""), ("print('0 0')", ", no JPEG hardware"), ("exit(1)", ", JPEG hardware unknown")],
+)
+def test_what_a_gpu_lacks_is_asked_once_in_a_process_of_its_own(monkeypatch, script, named):
+    nvjpeg.hardware.cache_clear()
+    monkeypatch.setattr(nvjpeg, "COMMAND", (sys.executable, "-c", script))
+    assert nvjpeg.hardware() == named
+    monkeypatch.setattr(nvjpeg, "COMMAND", ("/no/such/program",))
+    assert nvjpeg.hardware() == named
+    nvjpeg.hardware.cache_clear()

@@ -1,4 +1,4 @@
-"""Hardware JPEG decoders of the first GPU: python -m launch.doctor.nvjpeg prints `ENGINES CORES`, cores per engine.
+"""Hardware JPEG decoders of a GPU: python -m data_pipes.executors.nvjpeg prints `ENGINES CORES`, cores per engine.
 
 It runs as a separate process without torch: a broken driver may kill it, and its device memory is freed when it ends.
 """
@@ -6,10 +6,38 @@ It runs as a separate process without torch: a broken driver may kill it, and it
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib.util
+import subprocess
 import sys
 from ctypes.util import find_library
 from pathlib import Path
+
+COMMAND = (sys.executable, "-m", "data_pipes.executors.nvjpeg")
+SECONDS = 60.0  # for the process; an idle GPU takes a while to initialise
+
+
+def ask() -> tuple[int, int]:
+    """Engines, and cores per engine, of the first visible GPU, from a process of its own.
+
+    OSError, ValueError or subprocess.SubprocessError, whose stderr may have the reason: unknown.
+    """
+    root = Path(__file__).parents[2]  # where -m finds this module
+    answer = subprocess.run(
+        COMMAND, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=True, cwd=root
+    ).stdout
+    engines, cores = map(int, answer.split())
+    return engines, cores
+
+
+@functools.cache
+def hardware() -> str:
+    """What distinguishes the pixels of a GPU from those of one with JPEG hardware; empty for one that has it."""
+    try:
+        engines, _ = ask()
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return ", JPEG hardware unknown"
+    return "" if engines else ", no JPEG hardware"
 
 
 def library() -> str | None:
