@@ -17,7 +17,9 @@ import hashlib
 import json
 import logging
 import math
+import mmap
 import os
+import sys
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +45,7 @@ BLOCK_ROWS = 1024
 CHUNK_BYTES = 4 << 20
 NAMED_BLOCKS = 3
 POLL_SECONDS = 0.2
+NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)  # Python 3.11 lacks the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +95,20 @@ class CanvasFile:
             with self.pixels.open("rb") as file:  # replaced meanwhile, it is still the one that was checked
                 check = partial(self._fault, file.fileno())
                 with ThreadPoolExecutor(threads, thread_name_prefix="canvas") as pool:
-                    found = pool.map(check, every, crcs)
+                    found = self._told(pool.map(check, every, crcs))
                     faults = {block: fault for block, fault in zip(every, found, strict=True) if fault}
                 if not faults:
                     return Finding(frozenset(), pixel_NHWC=self._mapped(file))
         except OSError as error:
             faults = dict.fromkeys(every, _named_error(error))
         return Finding(frozenset(faults), self._named(faults))
+
+    def _told(self, checks: Iterator[str]) -> Iterator[str]:
+        """The results, with the progress in the log."""
+        heartbeat = Heartbeat(logger, "canvas: compared with its checksums", self.shape[0])
+        for rows in self.blocks:
+            heartbeat.beat(rows.start)
+            yield next(checks)
 
     def block(self, number: int) -> Pixels | None:
         """A copy of one block; None if it does not match the manifest."""
@@ -114,10 +124,14 @@ class CanvasFile:
         return np.frombuffer(data, np.uint8).reshape(-1, *self.shape[1:])
 
     def _mapped(self, file: IO[bytes]) -> Pixels:
+        # Writable, as torch wants its memory, without a claim on memory for what might be written: the kernel would
+        # refuse a canvas that is larger than its memory.
+        flags, access = mmap.MAP_PRIVATE | NO_RESERVE, mmap.PROT_READ | mmap.PROT_WRITE
         try:
-            return np.memmap(file, np.uint8, mode="c", shape=self.shape).view(np.ndarray)
+            mapped = mmap.mmap(file.fileno(), self.size, flags=flags, prot=access)
         except (OSError, ValueError):  # a file system that cannot map files: a copy for each process
             return np.fromfile(file, np.uint8, self.size).reshape(self.shape)
+        return np.frombuffer(mapped, np.uint8).reshape(self.shape)
 
     def _bytes(self, rows: slice) -> int:
         count: int = rows.stop - rows.start

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs import resources
 from data_pipes.executors import canvas_file
 from data_pipes.executors.canvas_file import CanvasFile
 from data_pipes.executors.canvas_writer import Writer
@@ -63,6 +64,18 @@ def test_what_is_written_is_read(tmp_path, pixels, threads):
     found, finding = read(CanvasFile(tmp_path / "new", SHAPE, ORIGIN), threads)
     assert np.array_equal(found, pixels) and finding == canvas_file.Finding(frozenset())
     assert names(tmp_path / "new") == [".json", ".lock", ".pixels"]
+
+
+def test_a_canvas_that_is_larger_than_the_memory_can_be_mapped(tmp_path):
+    """np.memmap asks for as much memory as might be written, and the kernel refuses it."""
+    side, memory = 2**16, resources.machine_memory()
+    if memory is None:
+        pytest.skip("the size of the memory is unknown")
+    file = CanvasFile(tmp_path, (4 * memory // side**2 + 1, side, side, 1), ORIGIN)
+    with file.pixels.open("w+b") as stream:
+        stream.truncate(file.size)  # sparse: it takes no space
+        mapped = file._mapped(stream)
+    assert mapped.shape == file.shape and mapped[-1, -1, -1] == 0 and mapped.flags.writeable
 
 
 def test_the_files_say_what_they_are(tmp_path, pixels):
