@@ -6,6 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Compiled tests are kept, whatever the surroundings say: without them each worker spends ten seconds on compiling.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test models slurm check coverage format clean
 
 demo: $(VENV)/.demo

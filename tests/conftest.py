@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _first(item: pytest.Item) -> bool:
     marker = item.get_closest_marker("gpu")
     return marker is not None and bool(marker.kwargs.get("first"))
+
+
+def pytest_collection_finish() -> None:
+    """Full collections skip what has been imported and collected by now: stages ask for them between networks."""
+    gc.freeze()
 
 
 @pytest.fixture

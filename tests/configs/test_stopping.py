@@ -30,7 +30,7 @@ from configs import stopping
 if "install" in sys.argv:
     stopping.install()
 print("ready", flush=True)
-until = time.monotonic() + 3
+until = time.monotonic() + (10 if "install" in sys.argv else 0.5)
 while not stopping.requested() and time.monotonic() < until:
     time.sleep(0.02)
 print(stopping.requested(), flush=True)
@@ -84,11 +84,10 @@ def test_a_worker_hears_of_its_launchers_death(install: bool) -> None:
     launcher = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert launcher.stdout is not None and launcher.stdout.readline() == "ready\n"
     os.kill(launcher.pid, signal.SIGKILL)
-    started = time.monotonic()
     said = launcher.stdout.readline()
     launcher.wait()
     if install:
-        assert said == "SIGTERM was received\n" and time.monotonic() - started < 10
+        assert said == "SIGTERM was received\n"
     else:
         assert said in ("None\n", "")  # the control: it went on until its own end
 

@@ -21,6 +21,13 @@ from launch.trial import NOTE
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 120  # seconds
+# wandb's agents ask for work, and look at their trial, every 5 seconds. There is no option for it.
+IMPATIENT = """
+import sys
+if sys.orig_argv[1:4] == ["-m", "wandb", "agent"]:
+    from wandb.wandb_agent import Agent
+    Agent.POLL_INTERVAL = 0.5
+"""
 
 
 @pytest.mark.parametrize(
@@ -79,8 +86,10 @@ def test_a_preempted_trial_goes_on_with_another_agent(tmp_path):
     text = {"program": "train.distill", "command": start, "method": "grid"}
     text["parameters"] = {"optim.lr": {"values": [0.01]}}
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(text))
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(IMPATIENT)
     with wandb_stub.Server() as server:
-        own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        own = {"PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}", "OMP_NUM_THREADS": "1"}
         place = {"cwd": tmp_path, "env": {**os.environ, **server.environment, **own}, "text": True}
 
         def begin(*words: str) -> subprocess.Popen:
