@@ -20,6 +20,31 @@ settings.register_profile("heartcut", deadline=None, derandomize="CI" in os.envi
 settings.load_profile("heartcut")
 
 
+# The files that take longest, the longest first: started last, one of them would leave all cores but one idle.
+SLOWEST = [
+    "train/prune/test_chain.py",
+    "launch/test_run_training.py",
+    "train/compress/test_chain.py",
+    "launch/test_agent.py",
+    "models/export/test_onnx_file.py",
+    "test_course.py",
+    "train/cache/test_teacher.py",
+    "models/export/test_pytorch_file.py",
+    "train/run_folder/test_occupied.py",
+    "train/track/test_track_runs.py",
+    "launch/slurm/test_sbatch_accelerate.py",
+    "train/stage/test_run.py",
+    "train/test_commands.py",
+    "train/cache/test_fill.py",
+    "models/test_convolution.py",
+    "train/track/test_wandb_run.py",
+    "test_notebook.py",
+    "train/test_kill.py",
+    "train/run_folder/test_extension.py",
+    "train/adopt/test_on_the_fly.py",
+]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Only `pytest -m gpu` sees GPUs. The processes of xdist inherit what the first one does here."""
     if not hidden_gpus.wanted(config.option.markexpr):
@@ -27,17 +52,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Files that submit jobs or start processes go first: they take longest, and wait while others compute.
+    """Sort files: those that submit jobs, which wait while others compute, then the slowest, then all others.
 
     Before them, on a GPU, go tests without which the others mean nothing: `gpu(first=True)`.
     """
-    on_gpu = hidden_gpus.wanted(config.option.markexpr)
-    marked = {name: {item.path for item in items if item.get_closest_marker(name)} for name in ("slurm", "launcher")}
+    here, on_gpu = Path(__file__).parent, hidden_gpus.wanted(config.option.markexpr)
+    slurm = {item.path for item in items if item.get_closest_marker("slurm")}
+    places = {here / name: place for place, name in enumerate(SLOWEST)}
     items.sort(
         key=lambda item: (
             not (on_gpu and _first(item)),
-            item.path not in marked["slurm"],
-            item.path not in marked["launcher"],
+            item.path not in slurm,
+            places.get(item.path, len(places)),
         )
     )
 

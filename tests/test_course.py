@@ -58,11 +58,11 @@ def test_food_11(tmp_path: Path) -> None:
 
 
 def test_fashion_mnist(tmp_path: Path) -> None:
-    write_idx(tmp_path / "data" / "FashionMNIST" / "raw", zipped=True, n=60)
+    write_idx(tmp_path / "data" / "FashionMNIST" / "raw", zipped=True, n=20)
     course_files.save(tmp_path, "fashion")
     found = carry_out(FASHION, tmp_path)
     lines = (tmp_path / "pred.csv").read_text().splitlines()
-    assert lines[0] == "id,pred" and [line.partition(",")[0] for line in lines[1:]] == [str(n) for n in range(60)]
+    assert lines[0] == "id,pred" and [line.partition(",")[0] for line in lines[1:]] == [str(n) for n in range(20)]
     net, card = artefact.load(tmp_path / "runs" / "cut" / "model.safetensors")
     assert Masks.of(net).free_entries(net) == 100_000 and card.cost.parameters > 11_000_000
     assert "100,000" in found["models.cost"].stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from configs import records
+from configs import charts, records
 from configs.errors import InputError
 from configs.figures import percent
 from configs.files import write_atomically
@@ -110,6 +109,4 @@ def _plot(entries: Sequence[Entry]) -> bytes:
     axes.plot(nonzero, [100 * entry.before for entry in entries], "x:", label="just after the cut")
     axes.set(xscale="log", xlabel="non-zero parameters", ylabel="validation accuracy, %")
     axes.legend()
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
-    return content.getvalue()
+    return charts.png(figure)

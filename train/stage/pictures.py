@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from configs import charts
 from configs.figures import percent
 from configs.files import write_atomically
 from configs.shown import printable
@@ -72,7 +73,8 @@ def confusion(scores: Scores, classes: tuple[str, ...]) -> bytes:
     if len(classes) <= MOST_COUNTED:
         for label, answer in zip(*np.nonzero(count_KK), strict=True):
             shade = "white" if share_KK[label, answer] > 0.5 else "black"
-            axes.text(answer, label, str(count_KK[label, answer]), ha="center", va="center", color=shade, fontsize=8)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
-    return content.getvalue()
+            text = axes.text(
+                answer, label, str(count_KK[label, answer]), ha="center", va="center", color=shade, fontsize=8
+            )
+            text.set_in_layout(False)  # it lies within the axes; the layout need not measure it
+    return charts.png(figure)
