@@ -55,6 +55,23 @@ def small():
     return net, card, convert(net, card, artefact_sha256="ab" * 32)
 
 
+@pytest.fixture(scope="module")
+def exported(small, tmp_path_factory):
+    """The same network in training mode, exported to a file; its state and the random states, before and after."""
+    net, card, _ = small
+    net = copy.deepcopy(net).train()
+    path = tmp_path_factory.mktemp("exported") / "new" / "net.onnx"
+    before = states(net)
+    found = export(net, card, path, artefact_sha256="ab" * 32)
+    return found, path, before, states(net)
+
+
+def states(net):
+    """Copies of its tensors, the modes of its layers, and the states of torch's and Python's generators."""
+    tensors = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    return tensors, [module.training for module in net.modules()], torch.get_rng_state(), random.getstate()
+
+
 def with_weight(content, index, change):
     """The contents with one tensor of weights changed."""
     proto = onnx.load_from_string(content)
@@ -98,10 +115,10 @@ def test_networks_whose_channels_were_cut(name, tmp_path):
     assert len(exported.content) < 4.5 * sum(p.numel() for p in net.parameters()) + 50_000
 
 
-def test_the_file_explains_itself(small, tmp_path):
-    net, card, content = small
-    path = tmp_path / "new" / "net.onnx"
-    assert export(net, card, path, artefact_sha256="ab" * 32).content == content == path.read_bytes()
+def test_the_file_explains_itself(small, exported):
+    _, card, content = small
+    found, path, *_ = exported
+    assert found.content == content == path.read_bytes()
     assert [entry.name for entry in path.parent.iterdir()] == ["net.onnx"]
     proto = onnx.load(path)
     assert {entry.key: json.loads(entry.value) for entry in proto.metadata_props} == {
@@ -228,16 +245,12 @@ def test_a_network_that_is_not_finite_is_refused(small):
         compare(broken, card, content)
 
 
-def test_the_network_and_the_random_state_are_not_touched(small):
-    net, card, _ = small
-    net = copy.deepcopy(net).train()
-    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    states = torch.get_rng_state(), random.getstate()
-    checked(net, card)
-    assert all(module.training for module in net.modules())
-    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), states[0])
-    assert random.getstate() == states[1]
+def test_the_network_and_the_random_state_are_not_touched(exported):
+    (tensors, modes, *generators), (found, modes_after, *generators_after) = exported[2:]
+    assert all(modes) and modes == modes_after
+    assert found.keys() == tensors.keys() and all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert torch.equal(generators_after[0], generators[0])
+    assert generators_after[1] == generators[1]
 
 
 def test_what_cannot_be_one_file_is_refused(small, monkeypatch):
