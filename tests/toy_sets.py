@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 import reference
-from data_pipes.sources.arrays import CIFAR_CLASSES
+from data_pipes.sources.cifar import CIFAR_CLASSES
 
 rng = np.random.default_rng(0)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from configs.errors import InputError, UsageError
 from configs.home import expand
-from data_pipes.sources import arrays, folders, index
+from data_pipes.sources import arrays, cifar, folders, idx, index
 from data_pipes.sources.food11 import food11
 from data_pipes.sources.image_files import some, warn_once
 from data_pipes.sources.images import ArrayImages, FileImages
@@ -93,11 +93,11 @@ def class_names(spec: DataSpec) -> tuple[str, ...]:
         return _listing(spec).classes
     match spec.source:
         case "idx":
-            return spec.classes or arrays.idx_classes(_root(spec))
+            return spec.classes or idx.read_classes(_root(spec))
         case "cifar10":
-            return arrays.cifar10_classes(_root(spec))
+            return cifar.cifar10_classes(_root(spec))
         case "cifar10.1":
-            return arrays.CIFAR_CLASSES
+            return cifar.CIFAR_CLASSES
         case _:
             return arrays.DIGIT_CLASSES
 
@@ -147,11 +147,11 @@ def _array_samples(spec: DataSpec, part: arrays.Part) -> Samples:
             train_rows, test_rows = stratified(samples.label_N, DIGITS_TEST_FRACTION, seed=0)
             return samples.select(test_rows if part == "test" else train_rows)
         case "idx":
-            return _in_memory(arrays.idx(_root(spec), part, spec.classes), part)
+            return _in_memory(idx.read(_root(spec), part, spec.classes), part)
         case "cifar10":
-            return _in_memory(arrays.cifar10(_root(spec), part), part)
+            return _in_memory(cifar.cifar10(_root(spec), part), part)
         case "cifar10.1":
-            return _in_memory(arrays.cifar10_1(_root(spec), spec.version), part)
+            return _in_memory(cifar.cifar10_1(_root(spec), spec.version), part)
         case _:
             raise AssertionError(f"{spec.source} is not an array data set")
 

@@ -12,8 +12,9 @@ import numpy as np
 from configs.errors import InputError
 from configs.home import expand
 from data_pipes.sources import source
-from data_pipes.sources.arrays import CIFAR_CLASSES, FASHION_CLASSES
+from data_pipes.sources.cifar import CIFAR_CLASSES
 from data_pipes.sources.folders import composed
+from data_pipes.sources.idx import FASHION_CLASSES
 from data_pipes.sources.image_files import some
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec

@@ -14,7 +14,7 @@ import reference
 import tiny_digits
 from configs.errors import InputError
 from data_pipes.sources import source
-from data_pipes.sources.arrays import FASHION_CLASSES
+from data_pipes.sources.idx import FASHION_CLASSES
 from data_pipes.spec import DataSpec
 from train.evaluate import subject
 from train.evaluate.config import EvaluateConfig
