@@ -22,12 +22,17 @@ class Heartbeat:
         self._began = time.monotonic()
         self._next = self._began + FIRST_SECONDS
 
+    @property
+    def due(self) -> bool:
+        """Whether the next beat logs a line."""
+        return self._first is not None and time.monotonic() >= self._next
+
     def beat(self, done: int) -> None:
         """Log a line if one is due. done: images that are done; the first call says how many were so at the start."""
         now = time.monotonic()
         if self._first is None:
             self._first = done
-        if now < self._next:
+        if not self.due:
             return
         self._next = now + SECONDS
         rate = (done - self._first) / max(now - self._began, 1e-9)

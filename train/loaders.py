@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
 
+from configs.resources import working_alone
 from data_pipes.executors import build
 from data_pipes.executors.choice import Choice
 from data_pipes.loader import Layout, PlanLoader, Views
-from data_pipes.sources import source
+from data_pipes.sources import index
 from data_pipes.sources.image_files import some
 from data_pipes.sources.samples import Samples
+from data_pipes.sources.source import Source, Split
 from data_pipes.spec import DataSpec
 from train import guards
 from train.config import TrainConfig
@@ -21,6 +26,7 @@ from train.processes import builders_first, by_main, dtype_of, image_dtype_of
 from train.progress import say_once
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 EVAL_BATCH = 256
 NAMED = 5  # classes in the line about the data
 FEW_IMAGES = Choice(name="host", feed="files", reason="a few images are not worth a canvas")
@@ -41,14 +47,37 @@ class Data:
     validation_loader: PlanLoader
 
 
-def load_splits(accelerator: Accelerator, spec: DataSpec) -> tuple[Samples, Samples]:
-    """Load the training and the validation split. InputError: there is one class alone."""
+def load_splits(accelerator: Accelerator, found: Source) -> tuple[Samples, Samples]:
+    """Load the training and the validation split. Collective. InputError: there is one class alone."""
 
     def load() -> tuple[Samples, Samples]:
-        source.require_classes_to_tell_apart(spec)
-        return source.load(spec, "train"), source.load(spec, "validation")
+        found.require_classes_to_tell_apart()
+        return found.load("train"), found.load("validation")
 
-    return builders_first(accelerator, load)  # the others then find its index
+    _index_together(accelerator, found, ("train", "validation"))
+    return _shared(accelerator, found, load)
+
+
+def _index_together(accelerator: Accelerator, found: Source, splits: Sequence[Split]) -> None:
+    """Share the examination of many files among all processes that see the main process's cache. Collective."""
+    if accelerator.num_processes > 1 and found.spec.facts.files:
+        for split in splits:
+            folder = by_main(accelerator, partial(found.publish, split))
+            if folder is not None:
+                index.assist(folder, found.spec.thread_count)
+
+
+def _shared(accelerator: Accelerator, found: Source, load: Callable[[], T]) -> T:
+    """Load on the main process for all: the others look at no folder and no file. Collective.
+
+    Arrays are loaded by each process, as `builders_first` says: they are larger than names and checksums of files.
+    """
+
+    def alone() -> T:
+        with working_alone():
+            return load()
+
+    return by_main(accelerator, alone) if found.spec.facts.files else builders_first(accelerator, load)
 
 
 def say(*splits: Samples | None) -> None:
@@ -60,9 +89,10 @@ def say(*splits: Samples | None) -> None:
     say_once(logger, text, key=f"{classes} {[len(samples) for samples in present if samples.split != 'test']}")
 
 
-def load_test(accelerator: Accelerator, spec: DataSpec) -> Samples | None:
-    """Load the test split and check its files; None if the data set has none."""
-    return builders_first(accelerator, lambda: source.load(spec, "test") if "test" in source.splits(spec) else None)
+def load_test(accelerator: Accelerator, found: Source) -> Samples | None:
+    """Load the test split and check its files; None if the data set has none. Collective."""
+    _index_together(accelerator, found, ("test",))
+    return _shared(accelerator, found, lambda: found.load("test") if "test" in found.splits else None)
 
 
 def choose_executor(accelerator: Accelerator, spec: DataSpec, samples: Samples) -> Choice:
@@ -123,8 +153,9 @@ def training_data(config: TrainConfig, accelerator: Accelerator, layout: Layout)
 
     InputError: evaluation views are not the same in two passes.
     """
-    train, validation = load_splits(accelerator, config.data)
-    test = load_test(accelerator, config.data) if config.test else None
+    found = Source(config.data)
+    train, validation = load_splits(accelerator, found)
+    test = load_test(accelerator, found) if config.test else None
     say(train, validation, test)
     chosen = choose_executor(accelerator, config.data, train)
     train_loader = training_loader(config, accelerator, train, layout, chosen)

@@ -12,8 +12,8 @@ import torch
 from data_pipes import plan
 from data_pipes.executors.render import render, renderings
 from data_pipes.pixels import Normaliser
+from data_pipes.sources.examination import strict_pillow
 from data_pipes.sources.given import Given, opened
-from data_pipes.sources.index import strict_pillow
 from data_pipes.spec import DataSpec
 
 

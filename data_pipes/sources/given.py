@@ -14,7 +14,7 @@ from PIL import Image
 
 from configs.errors import InputError
 from configs.home import expand
-from data_pipes.sources import index, pillow_formats
+from data_pipes.sources import examination, index, pillow_formats
 from data_pipes.sources.images import ArrayImages, FileImages, ImageStore, orient
 
 Given = str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor
@@ -44,7 +44,7 @@ def several(images: Given | Iterable[Given]) -> list[Given]:
 
 
 def opened(image: Given) -> Opened:
-    """Open an image, within `index.strict_pillow`.
+    """Open an image, within `examination.strict_pillow`.
 
     InputError: it cannot be read, or is not of the forms of `Given`; the message says what it is.
     """
@@ -63,7 +63,7 @@ def _file(path: Path) -> Opened:
     path = expand(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the images in it, such as sorted(Path({str(path)!r}).iterdir())")
-    entry = index.examine(path)
+    entry = examination.examine(path)
     if entry.reason:
         raise InputError(f"{path}: {entry.reason}")
     one = index.table(path.parent, [path.name], [entry])
@@ -72,13 +72,13 @@ def _file(path: Path) -> Opened:
 
 def _of_pillow(image: Image.Image) -> NDArray[np.uint8]:
     """RGB pixels, upright, without alpha, as of the same image in a file."""
-    if image.mode not in index.MODES:
+    if image.mode not in examination.MODES:
         raise InputError(f"a PIL image of mode {image.mode}; convert it to L or RGB")
     try:
         image.load()
         grey = image.mode.startswith("I;16")
         pixel_HWC = pillow_formats.grey_of_16_bits(image) if grey else np.array(image.convert("RGB"))
-        return orient(pixel_HWC, index.orientation_of(image))
+        return orient(pixel_HWC, examination.orientation_of(image))
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"a PIL image that cannot be read ({error})") from error
 

@@ -69,7 +69,7 @@ class Samples:
         return replace(
             self,
             split=self.split if split is None else split,
-            key_N=tuple(self.key_N[row] for row in rows),
+            key_N=tuple(map(self.key_N.__getitem__, rows.tolist())),
             label_N=self.label_N[rows],
             size_N2=self.size_N2[rows],
             row_N=self.row_N[rows],

@@ -12,6 +12,7 @@ import forked
 import reference
 from configs.errors import InputError, UsageError
 from data_pipes.executors.choice import Choice
+from data_pipes.sources.source import Source
 from data_pipes.spec import AugmentSpec, DataSpec
 from train.loaders import EVAL_BATCH, FEW_IMAGES, evaluation_loader, load_splits, say, training_layout
 
@@ -118,4 +119,4 @@ def test_one_class_alone_is_refused_before_its_images_are_read(tmp_path):
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "1.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match="has one class alone, cat"):
-        load_splits(Accelerator(cpu=True), replace(SPEC, source="folder", root=str(tmp_path)))
+        load_splits(Accelerator(cpu=True), Source(replace(SPEC, source="folder", root=str(tmp_path))))

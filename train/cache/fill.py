@@ -17,6 +17,7 @@ from data_pipes.loader import Layout
 from data_pipes.logits.cache import ROWS_PER_BLOCK
 from data_pipes.logits.codec import HEADER, Codec
 from data_pipes.sources import source
+from data_pipes.sources.source import Source
 from train import guards, live_teacher
 from train.adopt import on_the_fly
 from train.cache import teacher as cached_teacher
@@ -86,7 +87,7 @@ def prepare(config: CacheConfig, accelerator: Accelerator) -> Filler:
     assert config.teacher is not None
     size = config.distill.teacher_size
     live_teacher.require_fit(config.teacher, config.data, size)
-    train, validation = load_splits(accelerator, config.data)
+    train, validation = load_splits(accelerator, Source(config.data))
     say(train, validation)
     teacher = LiveTeacher.load(config.teacher, config.data, train.classes, size=size)
     teacher.to(accelerator.device, dtype_of(config.precision))

@@ -89,7 +89,8 @@ class Chain:
         if not self._run_folder(1).path.exists():
             by_main(self.accelerator, lambda: cut.require_possible(self.config))
         if self.config.test:
-            load_test(self.accelerator, self.config.data)  # bad files are named now, not before the last cut's training
+            # Bad files are named now, not before the last cut's training.
+            load_test(self.accelerator, source.Source(self.config.data))
         self.accelerator.wait_for_everyone()
         with self._tracked() as run:
             self._make_cuts(run)

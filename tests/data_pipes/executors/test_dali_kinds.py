@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 import reference
 from data_pipes.executors.dali_kinds import read_alike
-from data_pipes.sources import index
+from data_pipes.sources import examination
 from data_pipes.sources.images import as_channels, decode, orient
 from odd_files import encode, odd_files, picture, turned
 from tiff_files import tiff
@@ -84,7 +84,7 @@ def read_otherwise() -> dict[str, bytes]:
 
 def orientation(folder: Path, data: bytes) -> int:
     (folder / "file").write_bytes(data)
-    entry = index.examine(folder / "file")
+    entry = examination.examine(folder / "file")
     assert entry.reason == ""
     return entry.orientation
 

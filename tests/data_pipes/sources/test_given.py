@@ -12,9 +12,9 @@ from PIL import Image
 
 import reference
 from configs.errors import InputError
+from data_pipes.sources.examination import examine
 from data_pipes.sources.given import opened, several
 from data_pipes.sources.images import decode, orient
-from data_pipes.sources.index import examine
 
 PICTURE = reference.picture(20, 30, 3)
 

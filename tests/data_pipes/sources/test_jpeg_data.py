@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from data_pipes.sources import jpeg_data
-from data_pipes.sources.index import examine
+from data_pipes.sources.examination import examine
 
 KINDS = {
     "plain": {},

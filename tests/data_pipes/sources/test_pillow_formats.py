@@ -11,8 +11,9 @@ from PIL import Image, ImageOps, features
 import reference
 from data_pipes.executors.dali_kinds import read_alike
 from data_pipes.sources import pillow_formats
+from data_pipes.sources.examination import examine, formats
 from data_pipes.sources.images import decode
-from data_pipes.sources.index import examine, formats, scan
+from data_pipes.sources.index import scan
 from odd_files import encode, picture, turned
 
 AVIF = pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")

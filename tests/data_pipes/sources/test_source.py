@@ -367,7 +367,7 @@ def test_class_names_are_those_that_load_gives_and_no_image_is_read_for_them(tmp
     write(tmp_path, "train/cat/1.jpg", "train/cat/2.jpg", "train/dog/1.jpg", "train/dog/2.jpg")
     folder = spec("folder", tmp_path)
     loaded = load(folder, "train").classes
-    monkeypatch.setattr(index, "scan", lambda *_: pytest.fail("images were indexed"))
+    monkeypatch.setattr(index.Pass, "run", lambda *_: pytest.fail("images were indexed"))
     assert class_names(folder) == loaded == ("cat", "dog")
     assert class_names(spec("digits")) == load(spec("digits"), "train").classes
     with pytest.raises(UsageError, match="does not hold the data set"):

@@ -62,7 +62,7 @@ def test_starting_weights_are_refused(home):
 
 
 def test_no_image_is_read(home, monkeypatch):
-    monkeypatch.setattr(index, "scan", lambda *_: pytest.fail("images were indexed"))
+    monkeypatch.setattr(index.Pass, "run", lambda *_: pytest.fail("images were indexed"))
     photographs = replace(DIGITS, source="folder", root=str(home / "photographs"))
     refused(
         home, InputError, "for 7 classes .* and there are 2: cat, dog", photographs, teacher=str(home / "seven.pth")
