@@ -1,12 +1,14 @@
-"""Throughput of loaders and training steps, as ratios measured in one run:
+"""Throughput of loaders and training steps, as ratios measured in one run, and what large data sets cost:
 
 python -m launch.bench loader --config configs/food11/distill.yaml --data.root data/food11
 python -m launch.bench step --config configs/food11/distill.yaml --data.root data/food11
 python -m launch.bench teacher --config configs/digits/distill.yaml --teacher runs/digits/teacher/model.safetensors
+python -m launch.bench scale --images 100000 --folder /scratch
 
 loader: images per second of the executors, of the usual torchvision pipelines, of DALI and of decoding alone.
 step: a training step fed by the loader, against the same step on one batch again and again.
 teacher: a training step without a teacher, with its logits from a cache, and with the teacher itself.
+scale: what a generated data set of many files costs before the first step and in each epoch, and in memory.
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 from configs import reader, yaml_text
 from configs.errors import UsageError
 from configs.tables import PlainConsole
-from launch.bench.config import DistillStepConfig, LoaderConfig, StepConfig, TeacherStepConfig
+from launch.bench.config import DistillStepConfig, LoaderConfig, ScaleConfig, StepConfig, TeacherStepConfig
 
 PROG = "python -m launch.bench"
-HELP = f"""usage: {PROG} loader|step|teacher [--config FILE ...] [--json] [--key value ...]
+HELP = f"""usage: {PROG} loader|step|teacher|scale [--config FILE ...] [--json] [--key value ...]
 
 {__doc__}
-{PROG} loader --help lists the keys, and so do step and teacher.
+{PROG} loader --help lists the keys, and so do step, teacher and scale.
 --json prints one JSON object and nothing else.
 """
 C = TypeVar("C")
@@ -61,8 +63,15 @@ def main() -> None:
         with Shown() as shown:
             report = teacher.run(taught, shown)
         report.write(as_json=taught.json)
+    elif word == "scale":
+        sized = _read(ScaleConfig, words, "scale", "What a data set of many files costs.")
+        from launch.bench.scale import measurement
+
+        with Shown() as shown:
+            sizes = measurement.run(sized, shown)
+        sizes.write(as_json=sized.json)
     else:
-        raise UsageError(f"unknown word {word}; expected {PROG} loader, step or teacher")
+        raise UsageError(f"unknown word {word}; expected {PROG} loader, step, teacher or scale")
 
 
 def _read(cls: type[C], words: Sequence[str], word: str, description: str) -> C:

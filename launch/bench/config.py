@@ -47,6 +47,31 @@ class LoaderConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ScaleConfig:
+    """Measurements of a data set of many files."""
+
+    images: int = 1_280_000
+    """Files of the data set that is generated: hard links to small JPEGs."""
+    classes: int = 1000
+    """Its class folders."""
+    folder: str = ""
+    """Where it is generated, with its index and caches: a folder on the file system to measure. All of it is removed
+    afterwards. Empty: the system's folder for temporary files."""
+    processes: int = 2
+    """Processes that share the examination of the files."""
+    rounds: int = 3
+    """Rounds of what is measured more than once."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+    def __post_init__(self) -> None:
+        for key in ("images", "classes", "processes", "rounds"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
+        require(self.classes >= 2, "classes", self.classes, "at least 2")
+        require(self.images >= 2 * self.classes, "images", self.images, "at least two for each class")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DistillStepConfig(DistillConfig):
     """A distillation config, and how to measure its step."""
 

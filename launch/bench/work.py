@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -51,13 +52,13 @@ def settle(device: torch.device) -> None:
 
 
 @contextmanager
-def throwaway_cache() -> Iterator[None]:
-    """A temporary cache folder: canvases of a few images, for one bench, should not stay."""
+def throwaway_cache(parent: Path | None = None) -> Iterator[Path]:
+    """A temporary cache folder, of which nothing should stay. parent: the folder that it is made in."""
     kept = os.environ.get("HEARTCUT_CACHE")
-    with tempfile.TemporaryDirectory(prefix="heartcut-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="heartcut-bench-", dir=parent) as folder:
         os.environ["HEARTCUT_CACHE"] = folder
         try:
-            yield
+            yield Path(folder)
         finally:
             os.environ.pop("HEARTCUT_CACHE")
             if kept is not None:

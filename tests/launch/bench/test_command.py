@@ -23,7 +23,9 @@ def start(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
-@pytest.mark.parametrize("words", [(), ("--help",), ("loader", "--help"), ("step", "--help"), ("teacher", "--help")])
+@pytest.mark.parametrize(
+    "words", [(), ("--help",), ("loader", "--help"), ("step", "--help"), ("teacher", "--help"), ("scale", "--help")]
+)
 def test_help_answers_without_torch(words):
     done = start(*words)
     assert done.returncode == 0 and "--json" in done.stdout and not done.stderr
@@ -41,7 +43,7 @@ def test_the_control_a_config_that_holds_does_load_torch():
 @pytest.mark.parametrize("word", ["lodaer", "--json"])
 def test_an_unknown_word_is_answered_with_the_known_ones(monkeypatch, word):
     monkeypatch.setattr(sys, "argv", ["bench", word])
-    with pytest.raises(UsageError, match=rf"unknown word {word}; expected .* loader, step or teacher"):
+    with pytest.raises(UsageError, match=rf"unknown word {word}; expected .* loader, step, teacher or scale"):
         bench.main()
 
 
