@@ -1,6 +1,7 @@
 # make demo    install and run the main job on real handwritten digits (no download)
 # make test    install and run every check and test
 # make slurm   start a Slurm on this machine, and run the tests that need one (root, Debian or Ubuntu)
+# make bounds  install the lowest and the newest versions that are stated, for each Python that is here, and test them
 # make models  cut some ninety networks of torchvision and timm, and write docs/networks.md
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 # Compiled tests are kept, whatever the surroundings say: without them each worker spends ten seconds on compiling.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test models slurm check coverage format clean
+.PHONY: demo test bounds models slurm check coverage format clean
 
 demo: $(VENV)/.demo
 	@echo "Training a teacher and a student on handwritten digits, then cutting the student: about a minute"
@@ -20,6 +21,9 @@ test: check
 
 models: $(VENV)/.dev
 	OMP_NUM_THREADS=1 HEARTCUT_TABLE=docs/networks.md $(BIN)/python -m pytest -m slow
+
+bounds:
+	$(PYTHON) tests/bounds.py
 
 slurm: $(VENV)/.dev
 	tests/slurm/up.sh

@@ -1,5 +1,6 @@
 """How samples are shared out over processes, and who chooses the executor."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 
 import forked
 import reference
@@ -16,6 +18,7 @@ from data_pipes.sources.source import Source
 from data_pipes.spec import AugmentSpec, DataSpec
 from train.loaders import EVAL_BATCH, FEW_IMAGES, evaluation_loader, load_splits, say, training_layout
 
+CPU = "import os; os.environ |= {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}"
 DIGITS = Path(__file__).parents[2] / "configs" / "digits" / "teacher.yaml"
 SPEC = DataSpec(
     source="digits", image_size=(8, 8), mean=(0.3,), std=(0.4,), threads=1, augment=AugmentSpec(rotation=45)
@@ -120,3 +123,23 @@ def test_one_class_alone_is_refused_before_its_images_are_read(tmp_path):
     (tmp_path / "cat" / "1.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match="has one class alone, cat"):
         load_splits(Accelerator(cpu=True), Source(replace(SPEC, source="folder", root=str(tmp_path))))
+
+
+@pytest.mark.launcher
+def test_two_processes_share_the_examination_of_files_and_only_one_looks_at_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEARTCUT_CACHE", str(tmp_path / "cache"))
+    for i in range(40):
+        path = tmp_path / "set" / ("test" if i % 4 == 0 else "train") / "ab"[i // 4 % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (400, 300), (i, i, i)).save(path)
+    script = str(Path(__file__).with_name("file_ranks.py"))
+    found = []
+    for cache in ("first", "again"):
+        prelude = CPU + f"; os.environ['HEARTCUT_CACHE'] = {str(tmp_path / 'cache')!r}"
+        ended = forked.run_world(2, script, str(tmp_path / "set"), prelude=prelude)
+        assert [one.code for one in ended] == [0, 0], (cache, ended[0].stderr[-2000:], ended[1].stderr[-2000:])
+        found.append([json.loads(one.stdout.splitlines()[-1]) for one in ended])
+    (main, other), (main_again, other_again) = found
+    assert main["walks"] == 1 and main["looks"] == 2 and other["walks"] == other["looks"] == 0
+    assert main["examined"] + other["examined"] == 40 and main["data"] == other["data"] == main_again["data"]
+    assert main["pixels"] == other["pixels"] and main_again["examined"] == other_again["examined"] == 0

@@ -56,8 +56,8 @@ class _Pieces:
 
     def _add(self, name: str, cost: Cost, *, count: int | None = None, part: float | None = None) -> None:
         """part: the seconds of that part of the work which the row is about; None: all of it."""
-        spent = (cost.seconds, cost.cpu_seconds) if part is None else (part, None)
-        self._rows.append(Row(name, *spent, count, cost.peak_bytes, dict(cost.figures)))
+        seconds, cpu = (cost.seconds, cost.cpu_seconds) if part is None else (part, None)
+        self._rows.append(Row(name, seconds, cpu, count, cost.peak_bytes, dict(cost.figures)))
 
     def _generate(self) -> None:
         config = self._config
