@@ -11,7 +11,7 @@ import pytest
 
 from configs import reader
 from data_pipes.preview import PreviewConfig
-from launch.bench.config import DistillStepConfig, LoaderConfig
+from launch.bench.config import DistillStepConfig, LoaderConfig, ScaleConfig
 from launch.points import grid, sweep_file
 from launch.slurm import cluster
 from launch.submit import request
@@ -36,6 +36,7 @@ READERS = {
     "data_pipes.preview": (PreviewConfig, True),
     "launch.bench loader": (LoaderConfig, True),
     "launch.bench step": (DistillStepConfig, False),
+    "launch.bench scale": (ScaleConfig, True),
     "launch.bench teacher": (DistillStepConfig, False),
 }
 
