@@ -30,6 +30,7 @@ from data_pipes.sources.image_files import warn_once
 logger = logging.getLogger(__name__)
 UNREADABLE = "cannot be read"
 STALE_SECONDS = 24 * 3600
+KEPT_LISTS = 16  # of one root; every change of a data set leaves one
 
 
 class Entry(NamedTuple):
@@ -194,12 +195,16 @@ class Place:
                 yield entries
 
     def sweep(self) -> None:
-        """Remove blocks and partial files: this list's, and those of others that nobody has touched for a day."""
+        """Remove what this list no longer needs, leftovers of others after a day, and the oldest lists of many."""
         for pattern in (f"index-{self.root}-*.parts", f"index-{self.root}-*.partial.npz"):
             for path in self.folder.glob(pattern):
                 with suppress(OSError):
                     if path in (self.parts, self.partial) or time.time() - path.stat().st_mtime > STALE_SECONDS:
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with suppress(OSError):  # another process may be removing them
+            whole = [path for path in self.folder.glob(f"index-{self.root}-*.npz") if ".partial" not in path.name]
+            for path in sorted(whole, key=lambda path: path.stat().st_mtime)[:-KEPT_LISTS]:
+                path.unlink()
 
 
 def fill_known(entries: Entries, place: Place) -> NDArray[np.bool_]:

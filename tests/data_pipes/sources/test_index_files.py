@@ -74,3 +74,15 @@ def test_leftovers_of_others_are_removed_after_a_day(tmp_path):
     mine.sweep()
     left = {path for place in (fresh, elsewhere) for path in (place.parts, place.partial)}
     assert set(tmp_path.iterdir()) == left
+
+
+def test_old_lists_of_a_root_leave_in_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(index_files, "KEPT_LISTS", 2)
+    lists = [Place.of(tmp_path, "root", digest(number)) for number in range(4)]
+    for age, place in enumerate(lists):
+        entries(1).write(place.file)
+        os.utime(place.file, (age, age))
+    other = Place.of(tmp_path, "other", digest(9))
+    entries(1).write(other.file)
+    lists[0].sweep()
+    assert set(tmp_path.iterdir()) == {other.file, lists[2].file, lists[3].file}
