@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -142,6 +142,10 @@ def rank(count: int, classes: int, world: int, rounds: int) -> Figures:
 
 class _Blank:
     """An executor that renders nothing."""
+
+    def begin(self, row_E: Rows, plan_N: plan.Plan) -> Callable[[slice], Pending]:
+        """See `Executor.begin`."""
+        return lambda part: self.submit(row_E[part], plan_N.take(row_E[part]))
 
     def submit(self, row_B: Rows, plan_B: plan.Plan) -> Pending:
         """See `Executor.submit`."""
