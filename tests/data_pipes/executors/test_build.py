@@ -76,9 +76,9 @@ def carry_out(config: DataSpec, samples, view: plan.Plan) -> np.ndarray:
 )
 def test_what_is_asked_for_is_built(name, kind, store):
     worker = built(spec(name), reference.in_memory([reference.noise(8, 8)]))
-    worker.close()
     assert isinstance(worker, kind)
     assert store is None or isinstance(worker._samples.images, store)
+    worker.close()
 
 
 def test_the_choice_sees_the_largest_side_the_canvas_and_the_kind_of_the_images():
