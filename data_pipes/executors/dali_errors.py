@@ -43,10 +43,17 @@ def _memory(reason: str, device: torch.device) -> str:
     if PINNED.search(reason):
         kind, free = "page-locked host memory", resources.available_memory()
     elif device.type == "cuda" and ON_DEVICE.search(reason):
-        kind, free = f"the memory of GPU {device.index or 0}", int(torch.cuda.mem_get_info(device)[0])
+        kind, free = f"the memory of GPU {device.index or 0}", _free_on(device)
     else:
         kind, free = "host memory", resources.available_memory()
     return kind if free is None else f"{kind}, of which {free / 1e9:.2f} GB are free,"
+
+
+def _free_on(device: torch.device) -> int | None:
+    try:
+        return int(torch.cuda.mem_get_info(device)[0])
+    except RuntimeError:  # too little is left for the question
+        return None
 
 
 def _reason(error: Exception) -> str:

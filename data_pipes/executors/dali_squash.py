@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import torch
 
+from configs.errors import UsageError
 from data_pipes import plan
 from data_pipes.executors.dali import DaliExecutor, Ticket
+from data_pipes.executors.dali_errors import DaliMemoryError
 from data_pipes.mixing import Rows
 from data_pipes.plan import SizeHW
 from data_pipes.sources.samples import Samples
@@ -46,7 +48,11 @@ class Squash:
 
 def _collect(tickets: deque[tuple[slice, Ticket]], canvas_RHWC: torch.Tensor) -> None:
     place, ticket = tickets.popleft()
-    canvas_RHWC[place] = ticket.result().permute(0, 2, 3, 1).cpu()
+    try:
+        image_BCHW = ticket.result()
+    except DaliMemoryError as error:
+        raise UsageError(f"images cannot be decoded to be kept; data.dali.feed files keeps none. {error}") from error
+    canvas_RHWC[place] = image_BCHW.permute(0, 2, 3, 1).cpu()
 
 
 def squash(samples: Samples, spec: DataSpec, device: torch.device, size_HW: SizeHW, row_R: Rows) -> torch.Tensor:

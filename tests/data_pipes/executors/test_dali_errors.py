@@ -51,6 +51,12 @@ def test_where_free_memory_is_unknown_it_is_not_said(monkeypatch):
         failure(raised("std::bad_alloc"), 2, CPU)
     )
 
+    def broken(device):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", broken)
+    assert "ran out of the memory of GPU 3 on a" in str(failure(raised("CUDA allocation failed"), 2, GPU))
+
 
 @pytest.mark.parametrize("text", ["not valid for image dim", "nvJPEG error (3): bad JPEG", "Unrecognized image format"])
 def test_other_failures_are_not_a_lack_of_memory(text):

@@ -10,8 +10,10 @@ from PIL import Image
 pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed")
 
 import reference
-from configs.errors import InputError
+from configs.errors import InputError, UsageError
 from data_pipes.executors import dali_graph, dali_squash
+from data_pipes.executors.dali import Ticket
+from data_pipes.executors.dali_errors import DaliMemoryError
 from data_pipes.sources.index import scan
 from data_pipes.spec import DaliSpec, DataSpec
 
@@ -51,6 +53,15 @@ def test_squashing_keeps_the_order_and_names_a_bad_file(tmp_path, monkeypatch, d
     (tmp_path / "3.jpg").write_bytes(b"x" * (tmp_path / "3.jpg").stat().st_size)
     with pytest.raises(InputError, match=r"3\.jpg: its content has changed"):
         dali_squash.squash(samples, spec(), torch.device(device), (40, 50), row_R)
+
+
+def test_a_lack_of_memory_names_the_way_out(tmp_path, monkeypatch):
+    def without_memory(self):
+        raise DaliMemoryError("DALI ran out of host memory")
+
+    monkeypatch.setattr(Ticket, "result", without_memory)
+    with pytest.raises(UsageError, match=r"data\.dali\.feed files keeps none\. DALI ran out of host"):
+        dali_squash.squash(photographs(tmp_path), spec(), torch.device("cpu"), (40, 50), np.arange(2))
 
 
 def test_one_pipeline_serves_all_blocks(tmp_path, monkeypatch):
