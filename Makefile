@@ -2,6 +2,7 @@
 # make test    install and run every check and test
 # make slurm   start a Slurm on this machine, and run the tests that need one (root, Debian or Ubuntu)
 # make bounds  install the lowest and the newest versions that are stated, for each Python that is here, and test them
+# make gpu     run all that needs an NVIDIA GPU in 25 minutes, and write docs/gpu.md (without a GPU: a trial)
 # make models  cut some ninety networks of torchvision and timm, and write docs/networks.md
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 # Compiled tests are kept, whatever the surroundings say: without them each worker spends ten seconds on compiling.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test bounds models slurm check coverage format clean
+.PHONY: demo test bounds gpu models slurm check coverage format clean
 
 demo: $(VENV)/.demo
 	@echo "Training a teacher and a student on handwritten digits, then cutting the student: about a minute"
@@ -18,6 +19,9 @@ demo: $(VENV)/.demo
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+gpu: $(VENV)/.dev
+	$(BIN)/python -m launch.bench gpu --output docs/gpu.md
 
 models: $(VENV)/.dev
 	OMP_NUM_THREADS=1 HEARTCUT_TABLE=docs/networks.md $(BIN)/python -m pytest -m slow

@@ -4,11 +4,13 @@ python -m launch.bench loader --config configs/food11/distill.yaml --data.root d
 python -m launch.bench step --config configs/food11/distill.yaml --data.root data/food11
 python -m launch.bench teacher --config configs/digits/distill.yaml --teacher runs/digits/teacher/model.safetensors
 python -m launch.bench scale --images 100000 --folder /scratch
+python -m launch.bench gpu --output docs/gpu.md
 
 loader: images per second of the executors, of the usual torchvision pipelines, of DALI and of decoding alone.
 step: a training step fed by the loader, against the same step on one batch again and again.
 teacher: a training step without a teacher, with its logits from a cache, and with the teacher itself.
 scale: what a generated data set of many files costs before the first step and in each epoch, and in memory.
+gpu: everything that is to be tried on a machine with a GPU, in 25 minutes; the figures go into a document.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ from configs import reader, yaml_text
 from configs.errors import UsageError
 from configs.tables import PlainConsole
 from launch.bench.config import DistillStepConfig, LoaderConfig, ScaleConfig, StepConfig, TeacherStepConfig
+from launch.bench.gpu import command as gpu
+from launch.bench.gpu.config import GpuConfig
 
 PROG = "python -m launch.bench"
-HELP = f"""usage: {PROG} loader|step|teacher|scale [--config FILE ...] [--json] [--key value ...]
+HELP = f"""usage: {PROG} loader|step|teacher|scale|gpu [--config FILE ...] [--json] [--key value ...]
 
 {__doc__}
-{PROG} loader --help lists the keys, and so do step, teacher and scale.
+{PROG} loader --help lists the keys, and so do step, teacher, scale and gpu.
 --json prints one JSON object and nothing else.
 """
 C = TypeVar("C")
@@ -70,8 +74,10 @@ def main() -> None:
         with Shown() as shown:
             sizes = measurement.run(sized, shown)
         sizes.write(as_json=sized.json)
+    elif word == "gpu":
+        gpu.run(_read(GpuConfig, words, "gpu", "All that is to be tried on a machine with a GPU."))
     else:
-        raise UsageError(f"unknown word {word}; expected {PROG} loader, step, teacher or scale")
+        raise UsageError(f"unknown word {word}; expected {PROG} loader, step, teacher, scale or gpu")
 
 
 def _read(cls: type[C], words: Sequence[str], word: str, description: str) -> C:

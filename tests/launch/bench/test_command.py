@@ -24,7 +24,8 @@ def start(*words: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("--help",), ("loader", "--help"), ("step", "--help"), ("teacher", "--help"), ("scale", "--help")]
+    "words",
+    [(), ("--help",), *((word, "--help") for word in ("loader", "step", "teacher", "scale", "gpu"))],
 )
 def test_help_answers_without_torch(words):
     done = start(*words)
@@ -43,7 +44,7 @@ def test_the_control_a_config_that_holds_does_load_torch():
 @pytest.mark.parametrize("word", ["lodaer", "--json"])
 def test_an_unknown_word_is_answered_with_the_known_ones(monkeypatch, word):
     monkeypatch.setattr(sys, "argv", ["bench", word])
-    with pytest.raises(UsageError, match=rf"unknown word {word}; expected .* loader, step, teacher or scale"):
+    with pytest.raises(UsageError, match=rf"unknown word {word}; expected .* loader, step, teacher, scale or gpu"):
         bench.main()
 
 

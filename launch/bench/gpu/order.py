@@ -1,0 +1,101 @@
+"""The parts in the order in which they run, with the time that each may take. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One part, which runs in a process of its own."""
+
+    name: str
+    """Also its name on the command line."""
+    module: str
+    """Module in launch/bench/gpu/parts that defines `run`."""
+    seconds: int
+    """Time limit."""
+    title: str
+    text: str
+    """What is done and how to read the figures, for the document."""
+
+
+PARTS = (
+    Part(
+        name="exif",
+        module="exif",
+        seconds=60,
+        title="Photographs turned by EXIF",
+        text="One photograph per EXIF orientation, whole and cropped, by every executor, against the executor host on "
+        "the CPU. An image that is turned or cropped wrongly is dozens of levels away.",
+    ),
+    Part(
+        name="tests",
+        module="suite",
+        seconds=240,
+        title="Tests that need a GPU",
+        text="`pytest -m gpu`, on the files of tests that have such tests.",
+    ),
+    Part(
+        name="pixels",
+        module="pixels",
+        seconds=100,
+        title="Pixels of every executor",
+        text="The same views of the same photographs, against the executor host on the CPU, in levels of 255. "
+        "*Same again* says whether a second pass in batches of another size gave the same bits.",
+    ),
+    Part(
+        name="decoder",
+        module="decoder",
+        seconds=130,
+        title="Share of the hardware decoder",
+        text="Images per second of DALI from files with several values of `data.dali.hw_decoder_load`; medians over "
+        "rounds in which the values take turns.",
+    ),
+    Part(
+        name="loader",
+        module="benches",
+        seconds=170,
+        title="Loading",
+        text="`launch.bench loader`: images per second of every way to load a batch.",
+    ),
+    Part(
+        name="step",
+        module="benches",
+        seconds=170,
+        title="A training step with its loader",
+        text="`launch.bench step`: a training step fed by each executor, against the same step on one batch.",
+    ),
+    Part(
+        name="teacher",
+        module="benches",
+        seconds=120,
+        title="The cost of a teacher",
+        text="`launch.bench teacher`: a training step without a teacher, with its logits from disk, and with the "
+        "teacher itself.",
+    ),
+    Part(
+        name="resume",
+        module="resume",
+        seconds=180,
+        title="Killed and resumed",
+        text="A run that is killed by SIGKILL and started again, and a second whole run, against a whole run.",
+    ),
+    Part(
+        name="probe",
+        module="probe",
+        seconds=130,
+        title="What a training step does",
+        text="Host syncs, kernels, copies and the share of the time in which the GPU is busy, per optimizer step, of a "
+        "new run and of one that was resumed from a checkpoint. Blocking copies are those from pageable memory.",
+    ),
+    Part(
+        name="rates",
+        module="rates",
+        seconds=170,
+        title="Training from end to end",
+        text="Training commands as a user starts them: images per second over whole epochs, with validation and "
+        "checkpoints, from the end of the first epoch to the end of the last.",
+    ),
+)
+NAMES = tuple(part.name for part in PARTS)

@@ -1,0 +1,1 @@
+"""The parts of the command, each with a function `run` that returns a result, and what they share."""

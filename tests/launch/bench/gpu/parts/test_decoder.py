@@ -1,0 +1,20 @@
+"""The sweep of the hardware decoder's share, which has no effect on a CPU."""
+
+import pytest
+
+from gpu_parts import column, small
+from launch.bench.gpu.parts import decoder
+from launch.bench.work import LeftOut
+
+
+def test_each_share_is_measured(tmp_path):
+    found = decoder.run(small(tmp_path), "decoder")
+    assert column(found, "DALI from files", "hw_decoder_load") == [0, 0.65]
+    assert min(column(found, "DALI from files", "images/s")) > 0
+    assert "without a GPU the share has no effect" in found.notes
+
+
+def test_without_dali_there_is_nothing_to_measure(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder.choice, "dali_installed", lambda: False)
+    with pytest.raises(LeftOut, match="NVIDIA DALI is not installed"):
+        decoder.run(small(tmp_path), "decoder")
