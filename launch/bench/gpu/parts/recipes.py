@@ -16,7 +16,7 @@ from launch.bench.gpu.parts import material
 WITHOUT_TEACHER = ["--distill.alpha", "0", "--distill.hint", "0", "--distill.layers", "[]", "--teacher", "null"]
 LOGITS_ALONE = ["--distill.hint", "0", "--distill.layers", "[]"]
 FEW_PIXELS = ["--data.image_size", "32", "--data.threads", "1"]
-TINY = ["--model.name", "resnet_small", "--model.depth", "8", "--model.widths", "[4, 4, 8]", "--batch_size", "16"]
+SMALL_BATCH = ["--batch_size", "32"]
 UNCHECKED = ["--distill.teacher_check", "0"]
 
 
@@ -40,11 +40,12 @@ def photographs(config: PartConfig) -> Recipe:
     files = {name: str(ROOT / "configs" / "food11" / f"{name}.yaml") for name in ("distill", "teacher")}
     shared = ["--data.root", str(found.root), *(FEW_PIXELS if config.small else [])]
     batch = ["--batch_size", "16"] if config.small else []
-    tiny = [*TINY, "--optim.warmup_epochs", "0"] if config.small else []
+    tiny = [*batch, *_tiny("model"), "--optim.warmup_epochs", "0"] if config.small else []
+    student = _tiny("student") if config.small else []
     return Recipe(
         words=found.words,
         loading=["--config", files["distill"], *shared, *batch],
-        distilling=["--config", files["distill"], *shared, *batch, *UNCHECKED],
+        distilling=["--config", files["distill"], *shared, *batch, *student, *UNCHECKED],
         teaching=["--config", files["teacher"], *shared, "--data.eval_crop", "0.875", *tiny],
     )
 
@@ -54,14 +55,19 @@ def arrays(config: PartConfig) -> Recipe:
     found = material.arrays(config)
     files = {name: str(ROOT / "configs" / "fashion_mnist" / f"{name}.yaml") for name in ("distill", "teacher")}
     shared = ["--data.root", str(found.root), *(["--data.threads", "1"] if config.small else [])]
-    small = ["--student.widths", "[4, 4, 8]", "--batch_size", "32"] if config.small else []
-    tiny = [*TINY, "--optim.warmup_epochs", "0.2"] if config.small else []
+    small = [*SMALL_BATCH, *_tiny("student")] if config.small else []
+    tiny = [*SMALL_BATCH, *_tiny("model"), "--optim.warmup_epochs", "0.2"] if config.small else []
     return Recipe(
         words=found.words,
         loading=["--config", files["distill"], *shared],
         distilling=["--config", files["distill"], *shared, *small, *UNCHECKED],
         teaching=["--config", files["teacher"], *shared, *tiny],
     )
+
+
+def _tiny(key: str) -> list[str]:
+    """A network that takes milliseconds on a CPU."""
+    return [f"--{key}.name", "resnet_small", f"--{key}.depth", "8", f"--{key}.widths", "[4, 4, 8]"]
 
 
 def teacher(config: PartConfig) -> str:

@@ -33,7 +33,10 @@ def test_the_first_epoch_does_not_count(printing):
 
 
 def test_a_command_that_fails_or_says_too_little_is_an_error(monkeypatch):
-    for program, message in (("print('error: no'); exit(66)", "exit code 66: error: no"), ("", "exit code 0: ")):
+    for program, message in (
+        ("import sys; print('error: no'); sys.exit(66)", "exit code 66: error: no"),
+        ("", "exit code 0: "),
+    ):
         monkeypatch.setattr(recipes, "python", lambda *_, own=program: [sys.executable, "-S", "-c", own])
         with pytest.raises(RuntimeError, match=message):
             rates.watch([])
