@@ -12,6 +12,7 @@ import pytest
 from configs import reader
 from data_pipes.preview import PreviewConfig
 from launch.bench.config import DistillStepConfig, LoaderConfig, ScaleConfig
+from launch.bench.gpu.config import GpuConfig
 from launch.points import grid, sweep_file
 from launch.slurm import cluster
 from launch.submit import request
@@ -38,6 +39,7 @@ READERS = {
     "launch.bench step": (DistillStepConfig, False),
     "launch.bench scale": (ScaleConfig, True),
     "launch.bench teacher": (DistillStepConfig, False),
+    "launch.bench gpu": (GpuConfig, False),
 }
 
 

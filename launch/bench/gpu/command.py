@@ -106,6 +106,10 @@ class Calls:
             outcome = self._ended(part, *self._start(part.name, min(left, seconds), self.device))
         self.outcomes[part.name] = outcome
         self._say(f"{part.name}: {document.how(outcome)}")
+        if self.device == "cpu":
+            self._say(f"    without a GPU not tried: {part.unseen}")
+        for what, reason in outcome.result.left_out.items():
+            self._say(f"    left out: {what}: {reason}")
         self._write()
 
     def conclude(self) -> None:

@@ -45,7 +45,7 @@ def markdown(outcomes: Mapping[str, Outcome], *, trial: bool) -> str:
     head = TRIAL if trial else HEAD + _missing(outcomes)
     if len(machines) == 1:
         head += f"\n{machines[0]}.\n"
-    sections = [_section(part, outcomes.get(part.name), everywhere=len(machines) == 1) for part in parts]
+    sections = [_section(part, outcomes.get(part.name), everywhere=len(machines) == 1, trial=trial) for part in parts]
     return "\n".join([head, *sections])
 
 
@@ -59,8 +59,8 @@ def _missing(outcomes: Mapping[str, Outcome]) -> str:
     return f"\n**Never run on a GPU:** {', '.join(names)}.\n"
 
 
-def _section(part: Part, outcome: Outcome | None, *, everywhere: bool) -> str:
-    """One part; its machine too, unless it is that of all parts."""
+def _section(part: Part, outcome: Outcome | None, *, everywhere: bool, trial: bool) -> str:
+    """One part; its machine too, unless it is that of all parts (`everywhere`)."""
     blocks = [f"## {part.title}", part.text]
     if outcome is None:
         return "\n\n".join([*blocks, f"`{part.name}`: never run on a GPU."]) + "\n"
@@ -71,6 +71,7 @@ def _section(part: Part, outcome: Outcome | None, *, everywhere: bool) -> str:
     blocks += [_table(table) for table in result.tables]
     blocks += [_list("", result.notes)] if result.notes else []
     reasons = [f"{name}: {reason}" for name, reason in result.left_out.items()]
+    blocks += [f"Without a GPU not tried: {part.unseen}."] if trial else []
     blocks += [_list("Left out:", reasons)] if reasons else []
     return "\n\n".join(blocks) + "\n"
 

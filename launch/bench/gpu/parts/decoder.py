@@ -46,8 +46,7 @@ def run(config: PartConfig, name: str) -> Result:
     note = f"{photographs.words}, to batches of {work.batch_size} x {height} x {width}, {threads}"
     best = max(spreads, key=lambda share: spreads[share].median)
     advice = [] if config.small else [f"fastest here: data.dali.hw_decoder_load {best}"]
-    ignored = ["without a GPU the share has no effect"] if config.small else []
-    return Result(tables=[Table.of("DALI from files", COLUMNS, rows)], notes=[note, *advice, *ignored])
+    return Result(tables=[Table.of("DALI from files", COLUMNS, rows)], notes=[note, *advice])
 
 
 def _with_share(work: Work, share: float) -> Variant:

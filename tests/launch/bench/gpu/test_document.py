@@ -61,6 +61,8 @@ def test_the_machine_is_named_once_or_with_each_part():
 def test_a_trial_shows_its_own_parts_and_says_that_it_is_one():
     text = document.markdown({"exif": GOOD}, trial=True)
     assert text.startswith("# A trial without a GPU") and "`tests`" not in text
+    assert "Without a GPU not tried: DALI's mixed decoder." in text
+    assert "not tried" not in document.markdown({"exif": GOOD}, trial=False)
 
 
 @pytest.mark.parametrize(
