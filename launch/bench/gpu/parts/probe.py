@@ -8,26 +8,19 @@ GPU is a sync each.
 from __future__ import annotations
 
 import tempfile
-import traceback
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch.profiler import ProfilerActivity, profile
 
 from configs import reader
 from launch.bench.command import step_class
 from launch.bench.config import StepConfig
-from launch.bench.gpu.child import ROOT
 from launch.bench.gpu.config import PartConfig
-from launch.bench.gpu.parts import recipes
+from launch.bench.gpu.parts import counting, recipes
+from launch.bench.gpu.parts.counting import Event
 from launch.bench.gpu.result import Cell, Result, Table
 from launch.bench.rounds import Spread, rates
 from launch.bench.step import Stepping, last_steps, most_steps, quiet
@@ -36,10 +29,6 @@ from train.processes import make_accelerator
 from train.run_folder.run_dir import RunDir
 from train.stage.assembly import assemble
 
-SYNC = "synchronizing CUDA operation"
-PACKAGES = {"configs", "data_pipes", "models", "train", "launch"}
-CLOCK = ("launch/bench/work.py", "launch/bench/rounds.py")
-"""The lap's own waiting for the device."""
 PROFILED, ROUNDS, KERNELS = 8, 5, 10
 READ = "aten::_local_scalar_dense"
 RATES = ("network", "run", "images/s", "least", "most", "Adam's step lies on")
@@ -49,17 +38,6 @@ COUNTS = (
 )  # fmt: skip
 SYNCS = ("network", "run", "where", "syncs per step")
 LONGEST = ("network", "kernel", "calls per step", "ms per step")
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One entry of a profile."""
-
-    name: str
-    on_device: bool
-    start: float
-    """Microseconds."""
-    end: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,12 +135,12 @@ def probe(loop: Loop, accelerator: Accelerator, steps: int, rounds: int) -> Prob
 
     lap()
     laps = [stepping.lap(most_steps(loop.train_loader) * size) for _ in range(rounds)]
-    syncs = counted_syncs(lap) if cuda else None
+    syncs = counting.syncs(lap) if cuda else None
     return Probe(
         rate=rates(laps),
         batch_size=size,
         syncs=syncs,
-        events=profiled(lap, cuda=cuda),
+        events=counting.events(lap, cuda=cuda),
         steps=steps + 1,  # a lap takes one before its clock starts
         lies_on=adam_device(loop.state.optimizer),
     )
@@ -173,62 +151,13 @@ def adam_device(optimizer: torch.optim.Optimizer) -> str:
     return ", ".join(sorted({str(state["step"].device) for state in optimizer.state.values() if "step" in state}))
 
 
-def counted_syncs(work: Callable[[], None]) -> Counter[str]:
-    """Host syncs during `work` by the line of this repository that causes them."""
-    places: Counter[str] = Counter()
-    with _heard(places):
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            work()
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-    return places
-
-
-@contextmanager
-def _heard(places: Counter[str]) -> Iterator[None]:
-    def hear(message: Any, *_: Any, **__: Any) -> None:
-        place = where() if SYNC in str(message) else None
-        if place is not None:
-            places[place] += 1
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.showwarning = hear
-        yield
-
-
-def where() -> str | None:
-    """The innermost line of this repository below this module: who caused the warning; None: the lap's own clock."""
-    for frame in reversed(traceback.extract_stack()):
-        path = Path(frame.filename)
-        if path == Path(__file__) or not path.is_relative_to(ROOT):
-            continue
-        own = path.relative_to(ROOT)
-        if own.parts[0] in PACKAGES:
-            return None if own.as_posix() in CLOCK else f"{own.as_posix()}:{frame.lineno}"
-    return "elsewhere"
-
-
-def profiled(work: Callable[[], None], *, cuda: bool) -> list[Event]:
-    """Profile `work`. Ranges that the profiler names itself are left out."""
-    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-    with profile(activities=kinds) as trace:
-        work()
-    return [
-        Event(str(one.name), one.device_type.name == "CUDA", one.time_range.start, one.time_range.end)
-        for one in trace.events() or []
-        if not getattr(one, "is_user_annotation", False)
-    ]
-
-
 def counts(probe: Probe) -> list[Cell]:
     """Kernels, copies, blocking copies, busy ms, wall ms, busy share, operators and values read, per step."""
     device = [event for event in probe.events if event.on_device]
-    copies = [event for event in device if event.name.startswith("Mem")]
+    copies = [event for event in device if event.name.startswith(("Memcpy", "Memset"))]
     blocking = [event for event in copies if "Pageable" in event.name]
     operators = [event for event in probe.events if event.name.startswith("aten::")]
-    busy_ms = union(device) / 1e3 / probe.steps
+    busy_ms = counting.busy(device) / 1e3 / probe.steps
     reads = sum(event.name == READ for event in operators)
     figures: list[Cell] = [None] * 4
     if probe.syncs is not None:
@@ -236,15 +165,6 @@ def counts(probe: Probe) -> list[Cell]:
         figures.append(busy_ms)
     share = None if probe.syncs is None else busy_ms / probe.wall_ms
     return [*figures, probe.wall_ms, share, len(operators) / probe.steps, reads / probe.steps]
-
-
-def union(events: Iterable[Event]) -> float:
-    """Microseconds during which at least one of the events runs."""
-    total, until = 0.0, float("-inf")
-    for event in sorted(events, key=lambda event: event.start):
-        total += max(0.0, event.end - max(event.start, until))
-        until = max(until, event.end)
-    return total
 
 
 def longest(probe: Probe) -> list[list[Cell]]:

@@ -1,18 +1,17 @@
 """What a step asks of the device: counted on a CPU as far as it goes, on recorded events for a GPU."""
 
-import warnings
 from collections import Counter
 
 import pytest
-import torch
 from accelerate.state import AcceleratorState, GradientState
 
 from configs import reader
 from gpu_parts import small
 from launch.bench.config import DistillStepConfig
-from launch.bench.gpu.parts import material, probe, recipes
-from launch.bench.gpu.parts.probe import Event, Probe
-from launch.bench.rounds import Spread, Stopwatch
+from launch.bench.gpu.parts import probe, recipes
+from launch.bench.gpu.parts.counting import Event
+from launch.bench.gpu.parts.probe import Probe
+from launch.bench.rounds import Spread
 
 KERNEL, PINNED, PAGEABLE = "gemm", "Memcpy HtoD (Pinned -> Device)", "Memcpy HtoD (Pageable -> Device)"
 EVENTS = [
@@ -51,7 +50,6 @@ def test_kernels_copies_and_busy_time_are_per_step():
     kernels, copies, blocking, busy_ms, wall_ms, share, operators, reads = probe.counts(of(Counter()))
     assert (kernels, copies, blocking, operators, reads) == (1, 1.5, 0.5, 1, 0.5)
     assert busy_ms == pytest.approx(1.8) and wall_ms == 8 and share == pytest.approx(0.225)
-    assert probe.union([]) == 0
     assert probe.longest(of(Counter()))[0] == [KERNEL, 1, 1.25]
 
 
@@ -61,23 +59,3 @@ def test_syncs_are_faults_and_named_by_place():
     assert found.faults == ["net, resumed: 142 host syncs per step; 0 is right"]
     assert found.syncs == [["net", "resumed", "train/step.py:58", 142]]
     assert [row[2] for row in found.counts] == [0, 142]
-
-
-def test_a_warning_of_a_sync_is_put_down_to_the_line_of_ours_that_causes_it(tmp_path):
-    def work(*_):
-        warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
-        warnings.warn("something else", stacklevel=1)
-
-    places: Counter[str] = Counter()
-    with probe._heard(places):
-        work()
-        with pytest.raises(FileNotFoundError):
-            material._whole(tmp_path / "root", work)
-        Stopwatch(work)  # the lap's own waiting for the device
-    assert places["elsewhere"] == 1 and places.total() == 2
-    assert next(place for place in places if place != "elsewhere").startswith("launch/bench/gpu/parts/material.py:")
-
-
-def test_profiled_events_are_those_of_the_work():
-    events = probe.profiled(lambda: torch.ones(3) @ torch.ones(3), cuda=False)
-    assert any(event.name == "aten::dot" for event in events) and not any(event.on_device for event in events)

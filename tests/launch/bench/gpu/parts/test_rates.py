@@ -6,7 +6,8 @@ import pytest
 
 from configs import reader
 from gpu_parts import column, small
-from launch.bench.gpu.parts import rates, recipes
+from launch.bench.gpu.config import PartConfig
+from launch.bench.gpu.parts import material, rates, recipes
 from train.config import DistillConfig
 
 PRINTS = """
@@ -46,6 +47,17 @@ def test_every_command_is_watched(tmp_path, printing, monkeypatch):
     monkeypatch.setattr(recipes, "teacher", lambda config: "teacher.safetensors")
     found = rates.run(small(tmp_path), "rates")
     assert len(column(found, "Rates", "command")) == 3 and set(column(found, "Rates", "images")) == {1088}
-    for words in rates.commands(small(tmp_path)).values():
-        config = reader.read(DistillConfig, [*words, "--run_dir", "run"], prog="p", description="d")
-        assert config.epochs == 2
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_every_command_is_a_config(tmp_path, monkeypatch, device):
+    for name in ("PHOTOGRAPHS", "ARRAYS"):
+        monkeypatch.setattr(material, name, getattr(material, f"FEW_{name}"))
+    monkeypatch.setattr(recipes, "teacher", lambda config: "teacher.safetensors")
+    found = rates.commands(PartConfig(device=device, work=str(tmp_path), answer="a"))
+    configs = [
+        reader.read(DistillConfig, [*words, "--run_dir", "run"], prog="p", description="d") for words in found.values()
+    ]
+    assert len(found) == (3 if device == "cpu" else 5) and all(config.epochs >= 2 for config in configs)
+    assert [config.precision for config in configs].count("bf16") == (0 if device == "cpu" else 2)
+    assert [config.distill.teacher_logits for config in configs].count("write_through") == 1
