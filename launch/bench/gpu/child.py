@@ -34,7 +34,8 @@ class Ended:
 
 def environment(device: str, work: Path, inherited: Mapping[str, str]) -> dict[str, str]:
     """Variables of a part: this source tree comes first, its caches are in `work`, and on the CPU GPUs are hidden."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])])
+    given = [str(Path(one).absolute()) for one in inherited.get("PYTHONPATH", "").split(os.pathsep) if one]
+    path = os.pathsep.join([str(ROOT), *given])  # parts run in the source tree
     made = {**inherited, "PYTHONPATH": path, "HEARTCUT_CACHE": str(work / "cache"), "PYTHONUNBUFFERED": "1"}
     return made | ({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})
 

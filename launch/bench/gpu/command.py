@@ -51,7 +51,7 @@ def run(config: GpuConfig) -> None:
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _leave)
-    with tempfile.TemporaryDirectory(prefix="work-", dir=folder) as work:
+    with tempfile.TemporaryDirectory(prefix="work-", dir=folder, ignore_cleanup_errors=True) as work:
         calls = Calls(config, folder, Path(work).absolute())
         calls.look()
         for part in PARTS:
@@ -126,7 +126,8 @@ class Calls:
         """Run a part; how it ended, and its answer if there is one."""
         answer = self.work / f"{name}.json"
         words = ["--device", device, "--work", self.work, "--answer", answer]
-        words += ["--data", Path(self.config.data).absolute()] if self.config.data else []
+        data = self.config.data or os.environ.get("HEARTCUT_DATA")
+        words += ["--data", Path(data).absolute()] if data else []
         variables = child.environment(device, self.work, os.environ)
         ended = child.run(child.python(MODULE, name, *words), variables, self.folder / f"{name}.log", seconds)
         try:

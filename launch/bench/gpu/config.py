@@ -50,7 +50,7 @@ class PartConfig:
     answer: str
     """File that receives the result as JSON."""
     data: str | None = None
-    """As in the command."""
+    """Folder with the user's data sets; null: images are generated."""
 
     @property
     def small(self) -> bool:

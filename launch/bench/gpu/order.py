@@ -35,7 +35,7 @@ PARTS = (
     Part(
         name="tests",
         module="suite",
-        seconds=240,
+        seconds=210,
         title="Tests that need a GPU",
         unseen="all of them",
         text="`pytest -m gpu`, on the files of tests that have such tests.",

@@ -78,8 +78,7 @@ def save_turned(image: Image.Image, path: Path, orientation: int) -> None:
 
 def _given(config: PartConfig, name: str) -> Path | None:
     """The user's folder; None if there is none, or in a trial, which is to be short."""
-    home = config.data or os.environ.get("HEARTCUT_DATA")
-    folder = Path(home) / name if home else None
+    folder = Path(config.data) / name if config.data else None
     return folder if folder is not None and folder.is_dir() and not config.small else None
 
 

@@ -51,6 +51,8 @@ def test_gpus_are_hidden_from_a_trial_on_the_cpu_alone(tmp_path):
     inherited = {"PYTHONPATH": "site", "CUDA_VISIBLE_DEVICES": "1", "HEARTCUT_CACHE": "home"}
     cpu, cuda = (child.environment(device, tmp_path, inherited) for device in ("cpu", "cuda"))
     assert cpu["CUDA_VISIBLE_DEVICES"] == "" and cuda["CUDA_VISIBLE_DEVICES"] == "1"
-    assert cpu["PYTHONPATH"] == f"{child.ROOT}{os.pathsep}site" and cpu["HEARTCUT_CACHE"] == str(tmp_path / "cache")
+    assert cpu["PYTHONPATH"] == f"{child.ROOT}{os.pathsep}{Path.cwd() / 'site'}" and cpu["HEARTCUT_CACHE"] == str(
+        tmp_path / "cache"
+    )
     assert child.environment("cuda", tmp_path, {})["PYTHONPATH"] == str(child.ROOT)
     assert (child.ROOT / "launch" / "bench").is_dir()

@@ -110,6 +110,18 @@ def test_without_a_name_every_part_runs_in_its_order(tmp_path, parts):
     assert states(tmp_path) == dict.fromkeys(NAMES, "done")
 
 
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_parts_are_told_where_the_data_sets_are(tmp_path, parts, monkeypatch, by):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    monkeypatch.delenv("HEARTCUT_DATA", raising=False)
+    if by == "variable":
+        monkeypatch.setenv("HEARTCUT_DATA", "home")
+    parts["exif"] = "import sys\nprint(sys.argv[sys.argv.index('--data') + 1])\n" + DONE
+    command.run(config(tmp_path, "exif", **({"data": "home"} if by == "option" else {})))
+    assert (tmp_path / "run" / "exif.log").read_text() == f"{tmp_path / 'home'}\n"
+
+
 def test_one_json_object_and_nothing_else(tmp_path, parts, capsys):
     command.run(config(tmp_path, "exif", json=True))
     assert list(json.loads(capsys.readouterr().out)["parts"]) == ["exif"]

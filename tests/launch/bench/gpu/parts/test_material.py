@@ -42,14 +42,13 @@ def test_what_is_there_is_not_written_again_and_what_was_begun_is_not_taken(tmp_
     assert material.photographs(config).root == tmp_path / "photographs"
 
 
-def test_the_users_data_sets_are_taken_for_measurements_alone(tmp_path, monkeypatch):
+def test_the_users_data_sets_are_taken_for_measurements_alone(tmp_path):
     home = tmp_path / "home"
     for name in ("food10", "fashion_mnist"):
         (home / name).mkdir(parents=True)
     config = PartConfig(device="cuda", work=str(tmp_path / "work"), answer="a", data=str(home))
     assert material.photographs(config).root == home / "food10"
-    monkeypatch.setenv("HEARTCUT_DATA", str(home))
-    assert material.arrays(replace(config, data=None)).root == home / "fashion_mnist"
+    assert material.arrays(config).root == home / "fashion_mnist"
     (tmp_path / "work").mkdir()
     assert material.arrays(replace(config, device="cpu")).root == tmp_path / "work" / "arrays"
 
