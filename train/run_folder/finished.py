@@ -23,8 +23,10 @@ def announce(accelerator: Accelerator, folder: RunDir) -> None:
 
 def _require_whole(folder: RunDir) -> None:
     try:
-        result.read(folder.path)
+        known = result.read(folder.path).get("sha256")  # runs of before have none
         state_dicts.require_finite(artefact.load(folder.weights)[0], folder.weights)
+        if known not in (None, artefact.sha256(folder.weights)):
+            raise InputError(f"{folder.weights} is another file than the run has written")
     except InputError as error:
         raise InputError(
             f"{folder.path} is marked as done, but {error}; put it back, or delete {folder.done}, and the same command "

@@ -36,8 +36,8 @@ def finish(loop: Loop) -> None:
     loop.close()
     if accelerator.is_main_process:
         card = _scored(loop.card, net.float(), scores)
-        result = _result(loop, scores, card)
         artefact.save(loop.folder.weights, net, card)
+        result = _result(loop, scores, card)
         write_json(loop.folder.result, result)
         write_atomically(loop.folder.done, "")
         assert loop.tracker is not None
@@ -71,6 +71,7 @@ def _result(loop: Loop, scores: Mapping[str, Scores], card: Card) -> dict[str, A
         "nonzero": card.cost.nonzero,
         "macs": card.cost.macs,
         "bytes": card.cost.bytes,
+        "sha256": artefact.sha256(loop.folder.weights),
         "teacher": card.lineage.get("teacher"),
         "seconds": round(progress.seconds, 2),
         "images_per_second": round(progress.images / max(progress.train_seconds, 1e-9), 1),

@@ -41,6 +41,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no weights": ("model.safetensors", Path.unlink, "give the path of a saved .safetensors file"),
     "half the weights": ("model.safetensors", cut_short, "damaged"),
     "other weights": ("model.safetensors", other_bytes, "do not match its digest"),
+    "weights of another run": ("model.safetensors", tiny_digits.save, "is another file than the run has written"),
     "no result": ("result.json", Path.unlink, "cannot be read"),
     "half a result": ("result.json", cut_short, "damaged"),
 }
