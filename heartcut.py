@@ -4,17 +4,30 @@
     net = heartcut.load("model.safetensors")
     net.predict(["rose.jpg", "tulip.jpg"])  # [("rose", 0.93), ("tulip", 0.88)]
 
+Our packages are found before folders of the same names in the working directory, such as a `models/` of yours; a script
+that needs both runs them in two processes.
+
 N images, C channels, H x W pixels, K classes.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+HOME = Path(__file__).resolve().parent
+for name in ("configs", "data_pipes", "models"):
+    other = getattr(sys.modules.get(name), "__path__", None)
+    if other is not None and not any(Path(folder).resolve() == HOME / name for folder in other):
+        raise ImportError(
+            f"{next(iter(other))} is imported already, and heartcut has a package {name}, too: use two processes"
+        )
+sys.path.insert(0, str(HOME))
 
 from configs.home import expand
 from data_pipes.executors import single
@@ -23,6 +36,8 @@ from data_pipes.spec import DataSpec
 from models import artefact, state_dicts
 from models.artefact import Card
 from models.own import registry
+
+sys.path.remove(str(HOME))
 
 __all__ = ["Predictor", "load"]
 BATCH = 64  # images of one forward pass

@@ -94,3 +94,13 @@ def test_the_lines_of_the_readme_run_where_nothing_else_is_imported(home):
         "\nassert heartcut.__all__ == ['Predictor', 'load']"
     )
     subprocess.run([sys.executable, "-c", code], cwd=home, check=True)
+
+
+def test_packages_of_ones_own_in_the_working_folder_are_not_in_the_way(home):
+    (home / "models").mkdir()
+    (home / "models" / "__init__.py").write_text("OWN = True\n")
+    words = [sys.executable, "-c", "import heartcut, sys; heartcut.load('model.safetensors'); assert sys.path[0] == ''"]
+    subprocess.run(words, cwd=home, check=True)
+    words[-1] = "import models; assert models.OWN; import heartcut"  # the control: theirs would be found
+    ended = subprocess.run(words, cwd=home, capture_output=True, text=True)
+    assert f"ImportError: {home / 'models'} is imported already, and heartcut has a package models" in ended.stderr
