@@ -24,9 +24,9 @@ def make(root: Path, images: int, classes: int) -> None:
 
 
 def add(root: Path, images: int, classes: int, first: int) -> None:
-    """Add images to the first of the class folders, one to each, numbered from `first` on."""
-    for number in range(images):
-        _link(root, root / "train" / _class(number % classes), range(first + number, first + number + 1))
+    """Add images, one to each class folder in turn, numbered from `first` on."""
+    for number in range(first, first + images):
+        _link(root, root / "train" / _class(number % classes), range(number, number + 1), shift=first)
 
 
 def _class(label: int) -> str:
@@ -42,7 +42,8 @@ def _write_files(folder: Path, count: int) -> None:
         small.resize((width, height)).save(folder / f"{number}.jpg", quality=80)
 
 
-def _link(root: Path, folder: Path, numbers: range) -> None:
+def _link(root: Path, folder: Path, numbers: range, shift: int = 0) -> None:
+    """shift: what is taken from a number before the file is looked up."""
     for number in numbers:  # a million names, no Path for each
-        source = f"{root}/files/{number // IMAGES_OF_ONE_FILE}.jpg"
+        source = f"{root}/files/{(number - shift) // IMAGES_OF_ONE_FILE}.jpg"
         os.link(source, f"{folder}/{folder.name}_{number}.JPEG")
