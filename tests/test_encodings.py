@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("configs", "data_pipes", "models", "train", "launch")
 OPENERS = {"read_text", "write_text", "open", "fdopen", "NamedTemporaryFile", "TemporaryFile", "TextIOWrapper"}
 # Not files as text: pictures, descriptors, gzip in its default binary mode, and what has an open() of its own.
-OTHERS = {"Image.open", "os.open", "gzip.open", "LogitCache.open", "folder.open"}
+OTHERS = {"Image.open", "os.open", "gzip.open", "LogitCache.open", "folder.open", "Work.open"}
+PROCESSES = {"run", "Popen", "check_output", "call", "check_call"}
 
 
 def unspecified(source: str) -> list[str]:
@@ -22,7 +23,8 @@ def unspecified(source: str) -> list[str]:
         constants = [value.value for value in (*call.args, words.get("mode")) if isinstance(value, ast.Constant)]
         binary = any(isinstance(value, str) and set(value) <= set("rwaxb+") and "b" in value for value in constants)
         opens = name.rpartition(".")[2] in OPENERS and name not in OTHERS and not binary
-        if (opens or {"text", "universal_newlines"} & words.keys()) and "encoding" not in words:
+        pipes = name.rpartition(".")[2] in PROCESSES and {"text", "universal_newlines"} & words.keys()
+        if (opens or pipes) and "encoding" not in words:
             found.append(ast.unparse(call))
     return found
 

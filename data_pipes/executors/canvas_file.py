@@ -82,7 +82,7 @@ class CanvasFile:
         """Bytes of the pixels."""
         return math.prod(self.shape)
 
-    def open(self, threads: int = 1) -> Finding:
+    def look(self, threads: int = 1) -> Finding:
         """Compare every block with the manifest, and map the file if all match."""
         every = range(len(self.blocks))
         try:

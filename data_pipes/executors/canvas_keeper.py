@@ -60,18 +60,18 @@ class Blocks:
 def keep(file: CanvasFile, blocks: Blocks, note: dict[str, str], spec: DataSpec) -> Pixels | None:
     """The canvas of the file; blocks that the file lacks are decoded, and complete it. None: it cannot be kept."""
     size = f"{file.size / 1e9:.2f} GB"
-    finding = file.open(spec.thread_count)
+    finding = file.look(spec.thread_count)
     if finding.lacking:
         with file.lock() as alone, working_alone() if alone else nullcontext():
             # Another process may have written or repaired blocks meanwhile: warn only of what is still wrong.
-            finding = file.open(spec.thread_count)
+            finding = file.look(spec.thread_count)
             if finding.damage:
                 logger.warning("canvas: %s. Damaged blocks are decoded again", finding.damage)
             if finding.lacking:
                 kept = _write(file, finding.lacking, blocks, note, alone=alone)
                 where = f"kept in {file.pixels}" if kept else "not kept"
                 logger.info("canvas: %s decoded in %.1f s, %s (%s)", blocks, blocks.seconds, where, size)
-                return file.open(spec.thread_count).pixel_NHWC if kept else None
+                return file.look(spec.thread_count).pixel_NHWC if kept else None
     logger.info("canvas: %s read from %s in %.1f s (%s)", blocks, file.pixels, blocks.seconds, size)
     return finding.pixel_NHWC
 

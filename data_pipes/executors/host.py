@@ -109,7 +109,8 @@ class HostExecutor:
             pin = self._normaliser.device.type == "cuda"
             batch_BHWC = torch.empty(shape, dtype=torch.uint8, pin_memory=pin)
         samples = self._samples
-        assert samples is not None
+        if samples is None:
+            raise RuntimeError("no images are taken after the shutdown of an executor")
         encoded = isinstance(samples.images, FileImages)
         rendering_B = renderings(plan_B, samples.size_N2[row_B], self._output_HW, encoded=encoded)
         parts = [slice(start, start + IMAGES_PER_JOB) for start in range(0, len(row_B), IMAGES_PER_JOB)]

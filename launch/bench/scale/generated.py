@@ -9,13 +9,14 @@ import numpy as np
 from PIL import Image
 
 IMAGES_OF_ONE_FILE = 640  # links to one file; ext4 allows 65,000
+FEWEST_FILES = 10  # so that a class has images of different content, from which a validation split is cut
 SIDES = (40, 64)
 """The range of height and width, in pixels."""
 
 
 def make(root: Path, images: int, classes: int) -> None:
     """Write root/train/<class>/<image>.JPEG; the files themselves lie beside, in root/files."""
-    _write_files(root / "files", -(-images // IMAGES_OF_ONE_FILE))
+    _write_files(root / "files", max(FEWEST_FILES, -(-images // IMAGES_OF_ONE_FILE)))
     share = np.linspace(0, images, classes + 1).astype(int).tolist()
     for label in range(classes):
         folder = root / "train" / _class(label)
@@ -26,7 +27,7 @@ def make(root: Path, images: int, classes: int) -> None:
 def add(root: Path, images: int, classes: int, first: int) -> None:
     """Add images, one to each class folder in turn, numbered from `first` on."""
     for number in range(first, first + images):
-        _link(root, root / "train" / _class(number % classes), range(number, number + 1), shift=first)
+        _link(root, root / "train" / _class(number % classes), range(number, number + 1))
 
 
 def _class(label: int) -> str:
@@ -42,8 +43,8 @@ def _write_files(folder: Path, count: int) -> None:
         small.resize((width, height)).save(folder / f"{number}.jpg", quality=80)
 
 
-def _link(root: Path, folder: Path, numbers: range, shift: int = 0) -> None:
-    """shift: what is taken from a number before the file is looked up."""
+def _link(root: Path, folder: Path, numbers: range) -> None:
+    """Link the files in turn."""
+    count = len(list((root / "files").iterdir()))
     for number in numbers:  # a million names, no Path for each
-        source = f"{root}/files/{(number - shift) // IMAGES_OF_ONE_FILE}.jpg"
-        os.link(source, f"{folder}/{folder.name}_{number}.JPEG")
+        os.link(f"{root}/files/{number % count}.jpg", f"{folder}/{folder.name}_{number}.JPEG")

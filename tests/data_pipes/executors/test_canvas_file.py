@@ -42,7 +42,7 @@ def write(file: CanvasFile, pixels: np.ndarray) -> bool:
 
 def read(file: CanvasFile, threads: int = 2) -> tuple[np.ndarray, canvas_file.Finding]:
     """What is there of a canvas: the map, or else the blocks that are intact."""
-    finding, found = file.open(threads), np.full(file.shape, 77, np.uint8)
+    finding, found = file.look(threads), np.full(file.shape, 77, np.uint8)
     for number, rows in enumerate(file.blocks):
         block = file.block(number)
         assert (block is None) == (number in finding.lacking)

@@ -59,7 +59,7 @@ def test_an_error_while_decoding_leaves_nothing(tmp_path, pixels):
     with pytest.raises(KeyboardInterrupt), file.lock() as alone, Writer(file, alone=alone) as writer:
         writer.append(pixels[file.blocks[0]])
         raise KeyboardInterrupt
-    assert names(tmp_path) == [".lock"] and file.open().damage == ""
+    assert names(tmp_path) == [".lock"] and file.look().damage == ""
 
 
 # ---- disks
@@ -118,11 +118,11 @@ def test_an_old_canvas_outlives_a_failed_mending(tmp_path, pixels, monkeypatch):
     write(file, pixels)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 1))
-    assert not write(file, pixels) and np.array_equal(file.open().pixel_NHWC, pixels)
+    assert not write(file, pixels) and np.array_equal(file.look().pixel_NHWC, pixels)
 
 
 def test_a_folder_that_cannot_be_made_is_one_warning(tmp_path, pixels, caplog):
     (tmp_path / "file").write_text("")
     file = CanvasFile(tmp_path / "file" / "below", SHAPE, ORIGIN)
-    assert file.open().damage == "" and not write(file, pixels)
+    assert file.look().damage == "" and not write(file, pixels)
     assert len(caplog.records) == 1 and "the free space is unknown" in caplog.text

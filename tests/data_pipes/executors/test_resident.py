@@ -187,8 +187,8 @@ def test_closing_frees_the_canvas(monkeypatch, make):
     """An empty part of a tensor keeps the memory of the whole."""
     kept, real = [], canvas.load
 
-    def load(*arguments):
-        memory = real(*arguments).numpy().copy()
+    def load(*arguments, **options):
+        memory = real(*arguments, **options).numpy().copy()
         kept.append(weakref.ref(memory))
         return torch.from_numpy(memory)
 

@@ -71,10 +71,10 @@ def test_if_nothing_can_run_that_is_an_error_with_the_reasons():
 
 
 def test_a_bad_file_is_an_error_and_no_reason_to_leave_a_variant_out(tmp_path):
-    for name in "abcd":
+    for level, name in enumerate("abcd"):
         path = tmp_path / "train" / "x" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (20, 20)).save(path)
+        Image.new("RGB", (20, 20), (level, 0, 0)).save(path)
     spec = photo_spec(tmp_path)
     work = work_of(spec)
     for path in tmp_path.rglob("*.png"):
