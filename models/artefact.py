@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from configs.errors import InputError, NonFiniteError, UsageError
 from configs.files import write_atomically
+from configs.intervals import wilson
 from configs.values import coerce
 from models import artefact_file, limits, rebuild, state_dicts
 from models.counting import Cost
@@ -41,6 +42,11 @@ class Score:
     def accuracy(self) -> float:
         """The fraction of correct samples."""
         return self.correct / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % interval."""
+        return wilson(self.correct, self.total)
 
 
 @dataclass(frozen=True, kw_only=True)

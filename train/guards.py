@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 
 from configs.errors import InputError, NonFiniteError
 from configs.figures import percent
+from configs.intervals import wilson
 from data_pipes.batch import Batch
 from data_pipes.sources.folders import composed
-from train.evaluate.metrics import wilson
 
 REMEDIES = (
     "what was saved is from before. Lower optim.lr, set optim.clip_norm, lengthen optim.warmup_epochs, or use another "

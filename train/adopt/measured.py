@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from configs.figures import percent
+from configs.intervals import near_chance, wilson
 from data_pipes.sources import source
 from data_pipes.spec import DataSpec
 from models import artefact
@@ -18,7 +19,6 @@ from models.adopt.options import Options
 from models.artefact import Card, Score
 from train import guards, saved
 from train.evaluate.evaluation import evaluate
-from train.evaluate.metrics import near_chance, wilson
 from train.evaluate.teacher_check import CHANCE
 from train.loaders import choose_executor, evaluation_loader
 from train.processes import builders_first, start

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.figures import percent
+from configs.intervals import wilson
 from configs.tables import PlainConsole, plain_table
 from data_pipes.sources.samples import Samples
 from train import guards, live_teacher, saved
@@ -19,7 +20,7 @@ from train.adopt import on_the_fly
 from train.evaluate import subject
 from train.evaluate.config import EvaluateConfig
 from train.evaluate.evaluation import evaluate
-from train.evaluate.metrics import Scores, wilson
+from train.evaluate.metrics import Scores
 from train.live_teacher import LiveTeacher
 from train.loaders import choose_executor, evaluation_loader
 from train.processes import builders_first, start

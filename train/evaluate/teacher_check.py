@@ -7,11 +7,11 @@ import logging
 from accelerate import Accelerator
 
 from configs.figures import percent
+from configs.intervals import near_chance, wilson
 from data_pipes.sources.samples import Samples
 from train import guards
 from train.config import TrainConfig
 from train.evaluate.evaluation import evaluate
-from train.evaluate.metrics import near_chance, wilson
 from train.live_teacher import LiveTeacher
 from train.loaders import FEW_IMAGES, evaluation_loader
 from train.processes import dtype_of

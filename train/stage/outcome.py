@@ -10,10 +10,11 @@ from typing import Any
 from torch import nn
 
 from configs.files import write_atomically
+from configs.intervals import wilson
 from models import artefact, counting, state_dicts
 from models.artefact import Card, Score
 from train.evaluate.evaluation import evaluate
-from train.evaluate.metrics import Scores, wilson
+from train.evaluate.metrics import Scores
 from train.loaders import evaluation_loader
 from train.loop import Loop
 from train.processes import dtype_of

@@ -14,6 +14,7 @@ import torch
 import reference
 from configs import reader
 from configs.errors import InputError
+from configs.intervals import wilson
 from data_pipes.sources import source
 from data_pipes.spec import DataSpec
 from digit_runs import distil, teach
@@ -24,7 +25,7 @@ from models.spec import ModelSpec
 from models.zoo import build
 from train.evaluate import score_sheet
 from train.evaluate.config import EvaluateConfig
-from train.evaluate.metrics import Scores, wilson
+from train.evaluate.metrics import Scores
 
 CLASSES = ("cat", "cow", "dog")
 MODEL = ModelSpec(name="resnet_small", widths=(2, 4, 8), depth=8)
