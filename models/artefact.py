@@ -63,7 +63,7 @@ class Card:
     std: tuple[float, ...]
     """Standard deviation per channel, likewise."""
     eval_crop: float
-    """Side of the central evaluation crop, as a share of the image's, in (0, 1]."""
+    """Side of the central evaluation crop, as a share of the largest of the input's aspect ratio, in (0, 1]."""
     scores: Mapping[str, Score] = field(default_factory=dict)
     """By split, such as validation."""
     cost: Cost

@@ -48,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--against", metavar="FILE.safetensors", help="another network to compare costs and latency with"
     )
+    parser.add_argument(
+        "--uint8_input",
+        action="store_true",
+        help="put the normalisation inside the ONNX file, which then takes uint8 N x H x W x C (RGB or grey, 0 to 255) "
+        "rather than normalised float32 N x C x H x W",
+    )
     network_arguments.add_code(parser)
     parser.add_argument("--device", default="cpu", help="where torch is timed: cpu (default), cuda, cuda:1")
     parser.add_argument("--rounds", type=int, default=20, help="rounds of timing, at least 2 (default 20)")
@@ -63,6 +69,8 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
     if options.format == "pytorch":
         if options.against:
             raise UsageError("--against times ONNX files; leave it out with --format pytorch")
+        if options.uint8_input:
+            raise UsageError("--uint8_input is for ONNX files; leave it out with --format pytorch")
         return options
     if options.rounds < 2:
         raise UsageError(f"--rounds is {options.rounds}; a spread needs at least 2")
@@ -80,7 +88,12 @@ def _run(options: argparse.Namespace) -> None:
     from models.export import side_by_side  # torch is loaded only for a command line that holds
 
     report = side_by_side.run(
-        options.model, options.output, against=options.against, device=options.device, rounds=options.rounds
+        options.model,
+        options.output,
+        against=options.against,
+        device=options.device,
+        rounds=options.rounds,
+        uint8_input=options.uint8_input,
     )
     report.write(as_json=options.json)
 

@@ -22,7 +22,7 @@ from configs.files import write_atomically
 from models import state_dicts
 from models.artefact import Card
 from models.counting import Cost, measure
-from models.export import module_source
+from models.export import module_source, preparation
 
 BATCH_SIZES = (1, 2, 7)
 SECONDS = 600
@@ -121,8 +121,9 @@ def _header(card: Card, cost: Cost, name: str, artefact_sha256: str | None, *, o
         "    logits = net.eval()(images)",
         "",
         f"{cost.parameters:,} parameters{zeros}; {cost.macs:,} multiply-accumulates per image.",
-        "An image: its central part, EVAL_CROP of each side, scaled to INPUT_CHW; pixels divided by 255, minus MEAN, "
-        "divided by STD.",
+        "",
+        "To prepare an image:",
+        *(f"- {step}" for step in preparation.steps(card)),
     ]
     imports = ["import torch", "import torch.nn.functional as F", "from torch import nn"]
     constants = {

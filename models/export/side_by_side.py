@@ -26,9 +26,10 @@ from configs.tables import PlainConsole, plain_table
 from models import artefact, counting, state_dicts
 from models.artefact import Card
 from models.counting import Cost
-from models.export import latency, onnx_file
+from models.export import latency, onnx_file, onnx_metadata, parity
 from models.export.latency import Contender, Latency, Spread
-from models.export.onnx_file import Exported, OnnxNet
+from models.export.onnx_file import Exported
+from models.export.runtime import OnnxNet
 
 WIDTH = 118
 THIS, OTHER, RATIO = "exported", "against", "against / exported"
@@ -72,6 +73,7 @@ class Report:
     latencies: Sequence[Latency]
     device: str
     rounds: int
+    uint8_input: bool
 
     def write(self, *, as_json: bool) -> None:
         """Print it to stdout."""
@@ -82,10 +84,14 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for a program."""
-        parity = self.sides[THIS].exported.parity
+        mine = self.sides[THIS]
+        found = mine.exported.parity
         return {
             "output": self.output,
-            "parity": asdict(parity) | {"relative": parity.relative, "tolerance": onnx_file.TOLERANCE},
+            "input": onnx_metadata.input_text(mine.card, uint8_input=self.uint8_input),
+            "uint8_input": self.uint8_input,
+            "opset": mine.exported.opset,
+            "parity": asdict(found) | {"relative": found.relative, "tolerance": parity.TOLERANCE},
             "networks": {name: self._network(name, side) for name, side in self.sides.items()},
             "ratios": self._ratios(),
             "rounds": self.rounds,
@@ -120,11 +126,16 @@ class Report:
             size = " x ".join(map(str, side.card.input_CHW))
             console.print(f"{name}: {side.path} ({side.card.model.name}, {len(side.card.classes)} classes, {size})")
         console.print(self._table())
-        parity, sizes = self.sides[THIS].exported.parity, ", ".join(map(str, onnx_file.BATCH_SIZES))
+        mine = self.sides[THIS]
+        found, sizes = mine.exported.parity, ", ".join(map(str, parity.BATCH_SIZES))
         console.print(
-            f"parity: ONNX Runtime and torch differ by at most {parity.largest_difference:.1e}, {parity.relative:.1e} "
-            f"of the logits' spread\n(allowed: {onnx_file.TOLERANCE:.0e}), at batch sizes {sizes}"
+            f"parity: ONNX Runtime and torch differ by at most {found.largest_difference:.1e}, {found.relative:.1e} "
+            f"of the logits' spread\n(allowed: {parity.TOLERANCE:.0e}), at batch sizes {sizes}"
         )
+        console.print(f"input: {onnx_metadata.input_text(mine.card, uint8_input=self.uint8_input)}")
+        if self.uint8_input:
+            console.print("normalisation is inside the ONNX file; torch is timed on images that are normalised already")
+        console.print(f"opset {mine.exported.opset}")
         console.print(
             f"latency: ms per batch, median (quartiles) of {self.rounds} rounds; torch {torch.__version__} eager on "
             f"{hardware(self.device)}, ONNX Runtime {onnxruntime.__version__}\non the CPU; "
@@ -157,32 +168,35 @@ class Report:
         return table
 
 
-def run(model: str, output: str, *, against: str | None, device: str, rounds: int) -> Report:
+def run(model: str, output: str, *, against: str | None, device: str, rounds: int, uint8_input: bool = False) -> Report:
     """Export the network, then time it and the other one, if there is one.
 
+    uint8_input: both ONNX files take uint8 pixels, and normalise them.
     UsageError: the device is not available. InputError: a file is not ours, or a network cannot be exported.
     """
     where = _device(device)
     with PlainConsole(stderr=True).status("") as status:
         status.update(Text(printable(f"converting {model}")))
-        sides = {THIS: side(model, output)}
+        sides = {THIS: side(model, output, uint8_input=uint8_input)}
         if against is not None:
             status.update(Text(printable(f"converting {against}")))
-            sides[OTHER] = side(against, None)
+            sides[OTHER] = side(against, None, uint8_input=uint8_input)
         latencies = timed(sides, where, rounds, status.update)
-    return Report(output=output, sides=sides, latencies=latencies, device=str(where), rounds=rounds)
+    return Report(
+        output=output, sides=sides, latencies=latencies, device=str(where), rounds=rounds, uint8_input=uint8_input
+    )
 
 
-def side(path: str, output: str | None) -> Side:
+def side(path: str, output: str | None, *, uint8_input: bool = False) -> Side:
     """Load a saved network and convert it; with `output`, write its ONNX file."""
     net, card = artefact.load(path)
     state_dicts.require_finite(net, path)
     sha256 = artefact.sha256(path)
     cost = counting.measure(net, card.input_CHW)
     if output is None:
-        exported = onnx_file.checked(net, card, artefact_sha256=sha256)
+        exported = onnx_file.checked(net, card, artefact_sha256=sha256, uint8_input=uint8_input)
     else:
-        exported = onnx_file.export(net, card, output, artefact_sha256=sha256)
+        exported = onnx_file.export(net, card, output, artefact_sha256=sha256, uint8_input=uint8_input)
     return Side(path=path, sha256=sha256, net=net, card=card, cost=cost, exported=exported)
 
 

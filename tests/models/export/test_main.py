@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from models.export import latency, onnx_file
+from models.export import latency, parity
 from models.export.__main__ import main
 
 
@@ -17,7 +17,7 @@ def short_laps(monkeypatch):
 
 
 def test_a_refused_network_is_one_line_and_no_file(files, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(onnx_file, "TOLERANCE", 1e-12)
+    monkeypatch.setattr(parity, "TOLERANCE", 1e-12)
     assert main(["--model", files[0], "--output", str(tmp_path / "cut.onnx")]) == 66
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -39,6 +39,11 @@ MODEL = ["--model", "no.safetensors"]
             [*MODEL, "--output", "a.py", "--format", "pytorch", "--against", "b"],
             64,
             "leave it out with --format pytorch",
+        ),
+        (
+            [*MODEL, "--output", "a.py", "--format", "pytorch", "--uint8_input"],
+            64,
+            "--uint8_input is for ONNX files",
         ),
         ([*MODEL, "--output", "a.onnx", "--network", "gone.py:Net"], 64, "there is no file gone.py"),
         ([*MODEL, "--output", "a.onnx", "--rounds", "1"], 64, "needs at least 2"),
