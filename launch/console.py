@@ -26,6 +26,7 @@ MODULES = {
     "models.adopt": "weights from elsewhere, as a file of ours",
     "models.planner": "the cuts that a budget takes",
     "models.export": "write a network for use elsewhere",
+    "models.card": "a model card beside a network: README.md",
     "models.cost": "layer table, parameters, MACs, bytes",
     "launch.run": "start a training command on what is here",
     "launch.submit": "a sweep, or one run, as a Slurm job array or here",

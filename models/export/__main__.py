@@ -19,6 +19,7 @@ from configs.arguments import Parser
 from configs.errors import UsageError, UserError
 from configs.shown import printable
 from models import network_arguments
+from models.card import options as card_options
 
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
 
@@ -54,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
         help="put the normalisation inside the ONNX file, which then takes uint8 N x H x W x C (RGB or grey, 0 to 255) "
         "rather than normalised float32 N x C x H x W",
     )
+    parser.add_argument(
+        "--card", action="store_true", help="write a model card, README.md, beside the exported file (see models.card)"
+    )
+    card_options.add_license(parser)
     network_arguments.add_code(parser)
     parser.add_argument("--device", default="cpu", help="where torch is timed: cpu (default), cuda, cuda:1")
     parser.add_argument("--rounds", type=int, default=20, help="rounds of timing, at least 2 (default 20)")
@@ -63,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _checked(options: argparse.Namespace) -> argparse.Namespace:
     """Check the options before torch is loaded."""
+    options.license = card_options.require_license(options.license)
+    if options.license and not options.card:
+        raise UsageError("--license is written into the model card; give --card too")
     ending = ".onnx" if options.format == "onnx" else ".py"
     if not options.output.endswith(ending) or Path(options.output).is_dir():
         raise UsageError(f"--output is {options.output}; for --format {options.format} it must end in {ending}")
@@ -82,9 +90,21 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> None:
     network_arguments.register_code(options)
+    folder = Path(options.output).parent
+    if options.card:
+        from models.card import readme
+
+        readme.require_free(folder / readme.NAME)
     if options.format == "pytorch":
         _write_pytorch(options)
-        return
+    else:
+        _write_onnx(options)
+    if options.card:
+        written = readme.write(Path(options.model), folder, license_id=options.license)
+        print(printable(f"written: {written}"), file=sys.stderr if options.json else sys.stdout)
+
+
+def _write_onnx(options: argparse.Namespace) -> None:
     from models.export import side_by_side  # torch is loaded only for a command line that holds
 
     report = side_by_side.run(

@@ -9,12 +9,12 @@ metadata_props                    by key: model, classes (a JSON list), input, o
 from __future__ import annotations
 
 import json
-from importlib import metadata
 from typing import Any
 
 import onnx
 
 from configs.figures import percent
+from configs.release import version
 from models.artefact import Card, Score
 from models.export import preparation
 
@@ -41,14 +41,6 @@ def annotate(proto: Any, card: Card, *, artefact_sha256: str | None, uint8_input
 def input_name(*, uint8_input: bool) -> str:
     """Return the name of the input."""
     return PIXELS if uint8_input else IMAGES
-
-
-def version() -> str:
-    """Return the version of Heartcut; unknown where it is used without having been installed."""
-    try:
-        return metadata.version(PRODUCER)
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def opset(proto: Any) -> int:

@@ -4,6 +4,7 @@ RUN/teacher, RUN/student, RUN/cut   as train.teacher, train.distill and train.pr
 RUN/model.safetensors, model.onnx   the student after the last cut
 RUN/evaluation-SPLIT.json           its scores, by class
 RUN/export.json                     parity, counts and latency beside the teacher
+RUN/README.md                       a model card, if asked for
 RUN/result.json, done
 """
 
@@ -22,6 +23,7 @@ from configs import reader
 from configs.errors import InputError, UsageError
 from configs.files import write_atomically
 from configs.tables import PlainConsole
+from models.card import readme
 from models.spec import ModelSpec
 from train import table
 from train.adopt import on_the_fly
@@ -49,8 +51,10 @@ def run(config: CompressConfig) -> None:
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if config.onnx and missing:
         raise UsageError(f"onnx is true, but {', '.join(missing)} not installed: pip install {' '.join(missing)}")
-    accelerator = start_run(config)
     folder = RunDir.at(config.run_dir)
+    if config.card:
+        readme.require_free(folder.path / readme.NAME)
+    accelerator = start_run(config)
     with occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
         own_code.keep(config, folder, accelerator)
         config = _adopted(config, accelerator, folder)
@@ -61,12 +65,15 @@ def run(config: CompressConfig) -> None:
         else:
             require_going_on(accelerator)
             _finish(config, accelerator, folder)
+        if config.card and accelerator.is_main_process and not (folder.path / readme.NAME).exists():
+            readme.write(folder.weights, folder.path)
         if run is not None:
             run.finish(result.read(folder.path))
     if accelerator.is_main_process:
         console = PlainConsole(width=table.WIDTH)
         console.print(table.build([table.load(stage) for stage in trained]))
-        text = f"Everything is in {folder.path}: model.safetensors{' and model.onnx' * config.onnx}."
+        names = ["model.safetensors", *["model.onnx"] * config.onnx, *[readme.NAME] * config.card]
+        text = f"Everything is in {folder.path}: {', '.join(names)}."
         console.print(text)
     accelerator.end_training()
 
@@ -129,6 +136,8 @@ def _finish(config: CompressConfig, accelerator: Accelerator, folder: RunDir) ->
     if accelerator.is_main_process:
         if config.onnx:
             _export(folder, config.teacher_weights, accelerator.device.type)
+        if config.card:
+            readme.write(folder.weights, folder.path)
         write_json(folder.result, result.read(last.path))
         write_atomically(folder.done, "")
     accelerator.wait_for_everyone()

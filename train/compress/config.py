@@ -76,6 +76,9 @@ class CompressConfig(RunSpec):
     onnx: bool = True
     """Write model.onnx too, proved equal, and measure latency beside the teacher's (needs the extra [export])."""
 
+    card: bool = False
+    """Write README.md too, a model card with metadata for the Hugging Face hub (see models.card, models.publish)."""
+
     def __post_init__(self) -> None:
         RunSpec.__post_init__(self)
         require(

@@ -44,7 +44,7 @@ def card(
 
 def lineage(config: TrainConfig, samples: Samples, stage: str, extensions: Sequence[Extension] = ()) -> dict[str, str]:
     """Return the origin of a run's network: stage, commit, data, teacher. InputError: the teacher's file is gone."""
-    known = {"stage": stage, "commit": commit() or "unknown", "data": samples.fingerprint}
+    known = {"stage": stage, "commit": commit() or "unknown", "source": config.data.source, "data": samples.fingerprint}
     if config.teacher_file is not None:
         known |= {"teacher": config.teacher_file, "teacher_sha256": artefact.sha256(config.teacher_file)}
     if extensions:

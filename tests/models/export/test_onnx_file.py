@@ -9,18 +9,19 @@ from torch import nn
 
 from configs.errors import InputError
 from export_nets import network, with_weight
+from models import artefact
 from models.export import onnx_file, parity
 from models.export.onnx_file import checked, convert, export
 
 
 @pytest.fixture(scope="module")
-def exported(small, tmp_path_factory):
+def exported(handed, small, tmp_path_factory):
     """The same network in training mode, exported to a file; its state and the random states, before and after."""
     net, card, _ = small
     net = copy.deepcopy(net).train()
     path = tmp_path_factory.mktemp("exported") / "new" / "net.onnx"
     before = states(net)
-    found = export(net, card, path, artefact_sha256="ab" * 32)
+    found = export(net, card, path, artefact_sha256=artefact.sha256(handed / "model.safetensors"))
     return found, path, before, states(net)
 
 

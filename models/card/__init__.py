@@ -1,0 +1,1 @@
+"""Model cards: README.md beside a file, filled from its header."""
