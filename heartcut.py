@@ -34,6 +34,7 @@ from data_pipes.executors import single
 from data_pipes.sources.given import Given, several
 from data_pipes.spec import DataSpec
 from models import artefact, state_dicts
+from models.adopt import hub
 from models.artefact import Card
 from models.own import registry
 
@@ -44,12 +45,12 @@ BATCH = 64  # images of one forward pass
 
 
 def load(file: str | os.PathLike[str], *, device: str | torch.device = "cpu", network: str | None = None) -> Predictor:
-    """Load a .safetensors file.
+    """Load a .safetensors file, or hf-hub:OWNER/NAME, which models.publish has sent to the Hugging Face hub.
 
     network: your own code that the file needs, PATH/my_net.py:StudentNet, which is then executed. InputError: the file
     is missing, damaged or foreign, needs such code, or a weight is not a finite number.
     """
-    path = expand(Path(file))
+    path = hub.download(str(file)) if hub.is_remote(str(file)) else expand(Path(file))
     registry.register(() if network is None else network)
     net, card = artefact.load(path)
     state_dicts.require_finite(net, path)

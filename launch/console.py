@@ -27,6 +27,7 @@ MODULES = {
     "models.planner": "the cuts that a budget takes",
     "models.export": "write a network for use elsewhere",
     "models.card": "a model card beside a network: README.md",
+    "models.publish": "a network and its model card to the Hugging Face hub",
     "models.cost": "layer table, parameters, MACs, bytes",
     "launch.run": "start a training command on what is here",
     "launch.submit": "a sweep, or one run, as a Slurm job array or here",

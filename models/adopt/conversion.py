@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from configs.errors import InputError, UsageError
 from configs.figures import percent
 from models import artefact, counting, state_dicts
-from models.adopt import candidates, matching, normalisation, pretrained, weight_file
+from models.adopt import candidates, hub, matching, normalisation, pretrained, weight_file
 from models.adopt.options import SIZE_NEEDED, Options
 from models.adopt.recognition import Match, recognise
 from models.adopt.weight_file import WeightFile
@@ -99,6 +99,8 @@ def starting_weights(spec: ModelSpec, wanted: Wanted) -> tuple[nn.Module, Card]:
     if names_file(spec.name):
         stem = None if spec.stem == "auto" else spec.stem
         return adopt(spec.name, replace(wanted, new_head=True, stem=stem))
+    if (path := hub.find(spec.name)) is not None:
+        return _ours(spec.name, path, None, wanted.classes)
     found = pretrained.load(spec.name, num_classes=len(wanted.classes or ()), channels=wanted.input_CHW[0])
     card = card_of(found.net, found.spec, wanted.input_CHW[0], wanted, found.num_classes)
     return found.net, replace(card, lineage={"stage": STAGE, ORIGIN: spec.name})
@@ -111,6 +113,8 @@ def published(
 
     InputError: the weights cannot be had, or are for another number of classes. UsageError: no such network.
     """
+    if (path := hub.find(name)) is not None:
+        return _ours(name, path, asked, classes)
     if classes is not None:
         pretrained.require_classes(name, len(classes))
     found = pretrained.load(name)
@@ -124,6 +128,22 @@ def published(
     )
     card = card_of(found.net, found.spec, found.input_CHW[0], wanted, found.num_classes)
     return found.net, replace(card, lineage={"stage": STAGE, ORIGIN: name})
+
+
+def _ours(name: str, path: Path, asked: Options | None, classes: tuple[str, ...] | None) -> tuple[nn.Module, Card]:
+    """Return a network of ours on the hub and its card; its scores are of other images, and are left out."""
+    if asked and any((asked.input_CHW, asked.mean, asked.std, asked.eval_crop)):
+        raise UsageError(
+            f"{name} is a file of Heartcut, which tells its size, crop and normalisation; leave out --input, --mean, "
+            "--std and --eval_crop"
+        )
+    net, card = artefact.load(path)
+    if classes is not None and classes != card.classes:
+        raise InputError(
+            f"{name} knows the classes {', '.join(card.classes[:4])}{', ...' * (len(card.classes) > 4)}, and the data "
+            f"set has {', '.join(classes[:4])}{', ...' * (len(classes) > 4)}"
+        )
+    return net, replace(card, scores={}, lineage={"stage": STAGE, ORIGIN: name})
 
 
 def summary(path: str, card: Card) -> str:

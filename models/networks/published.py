@@ -26,7 +26,7 @@ def quickly(name: str) -> Iterator[None]:
     OSError: torchvision's server cannot be reached. (Its weights are looked for in the cache before.)
     """
     if name.startswith("torchvision/"):
-        if not _cached(name) and not _reachable(TORCHVISION):
+        if not _cached(name) and not reachable(TORCHVISION):
             raise OSError(f"{TORCHVISION} cannot be reached")
         yield
         return
@@ -34,7 +34,7 @@ def quickly(name: str) -> Iterator[None]:
 
     before = constants.HF_HUB_OFFLINE
     # The library asks five times, over half a minute, before it looks into its cache.
-    constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = before or not reachable(constants.ENDPOINT)
     try:
         yield
     finally:
@@ -73,7 +73,7 @@ def _cached(name: str) -> bool:
     return (folder(name) / str(url).rpartition("/")[2]).is_file()
 
 
-def _reachable(url: str) -> bool:
+def reachable(url: str) -> bool:
     """Whether a server accepts a connection; true behind a proxy, which is not asked."""
     address = urlsplit(url)
     if urllib.request.getproxies().get(address.scheme) or os.environ.get("ALL_PROXY"):

@@ -20,7 +20,7 @@ from models.spec import ModelSpec
 def torch_home(tmp_path, monkeypatch):
     """A machine without a network to whose TORCH_HOME somebody brought ResNet-18."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(published, "_reachable", lambda _: False)
+    monkeypatch.setattr(published, "reachable", lambda _: False)
     return tmp_path / "hub" / "checkpoints"
 
 

@@ -45,6 +45,8 @@ MODEL = ["--model", "no.safetensors"]
             64,
             "--uint8_input is for ONNX files",
         ),
+        ([*MODEL, "--output", "a.onnx", "--license", "mit"], 64, "give --card too"),
+        ([*MODEL, "--output", "a.onnx", "--card", "--license", "my own"], 64, "it must be an identifier"),
         ([*MODEL, "--output", "a.onnx", "--network", "gone.py:Net"], 64, "there is no file gone.py"),
         ([*MODEL, "--output", "a.onnx", "--rounds", "1"], 64, "needs at least 2"),
         ([*MODEL, "--output", "a.onnx", "--device", "gpu"], 64, "--device is gpu"),
@@ -83,8 +85,15 @@ def test_help_and_wrong_arguments_do_not_wait_for_torch(arguments):
 def test_plain_pytorch_needs_no_extra(files, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     words = ["--model", files[0], "--output", str(tmp_path / "student.py"), "--format", "pytorch"]
-    assert main(words) == 0
+    (tmp_path / "README.md").write_text("# mine\n")
+    assert main([*words, "--card"]) == 66  # before anything is written
+    assert "is no model card of Heartcut" in capsys.readouterr().err and not (tmp_path / "student.py").exists()
+    (tmp_path / "README.md").unlink()
+    assert main([*words, "--card", "--license", "mit"]) == 0
     assert "bit for bit" in capsys.readouterr().out
+    text = (tmp_path / "README.md").read_text()
+    assert 'import_module("student")' in text and "license: mit" in text
+    (tmp_path / "README.md").unlink()
     assert main([*words, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["weights"] == str(tmp_path / "student.pt") and printed["parameters"] > 0

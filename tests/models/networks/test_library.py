@@ -92,7 +92,7 @@ def test_pretrained_asks_torchvision_for_its_weights_and_replaces_head_and_stem(
         return served[0]
 
     monkeypatch.setattr(torchvision.models, "get_model", fake)
-    monkeypatch.setattr(published, "_reachable", lambda _: True)
+    monkeypatch.setattr(published, "reachable", lambda _: True)
     net = torchvision_net(name, num_classes=7, input_CHW=(1, 32, 32), pretrained=True)
     assert asked == {"weights": "DEFAULT"}
     rebuilt = torchvision_rebuilt(monkeypatch, get_model, name)
@@ -127,7 +127,7 @@ def test_an_unreachable_hub_is_one_line(monkeypatch, builder, module, call):
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(module, call, unreachable)
-    monkeypatch.setattr(published, "_reachable", lambda _: True)
+    monkeypatch.setattr(published, "reachable", lambda _: True)
     with pytest.raises(InputError, match=r"pretrained weights of .*/resnet18 .*no route to host.*pretrained: false"):
         builder("resnet18", num_classes=7, input_CHW=(3, 224, 224), pretrained=True)
 

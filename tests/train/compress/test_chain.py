@@ -247,6 +247,12 @@ def test_without_the_extra_nothing_is_trained_for_an_onnx_file(
         chain.run(read(tmp_path / "run", *PLAIN, *teacher))
 
 
+def test_a_readme_of_somebody_else_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# notes\n")
+    with pytest.raises(InputError, match=r"README\.md is there already and is no model card"):
+        chain.run(read(tmp_path, *PLAIN, "--card", "true"))
+
+
 @pytest.mark.launcher
 def test_two_processes_carry_out_all_stages(tmp_path: Path) -> None:
     """And a stage's own augmentation reaches that stage alone."""
@@ -289,5 +295,11 @@ def test_a_network_that_cannot_be_exported_ends_without_and_test_is_left_alone_t
     small = ["--cut.prune.steps", "1", "--test", "false"]
     (ended,) = start(tmp_path / "run", *small, prelude=NOT_EXPORTED)
     assert ended.code == 66 and "no such operator. All is trained; the same command with --onnx false" in ended.stderr
-    compress(tmp_path / "run", *small, "--onnx", "false", prelude="from train import loop; loop.Loop.fit = None")
+    assert not (tmp_path / "run" / "README.md").exists()
+    without = ["--onnx", "false", "--card", "true"]
+    done = compress(tmp_path / "run", *small, *without, prelude="from train import loop; loop.Loop.fit = None")
+    score = artefact.read_card(tmp_path / "run" / "model.safetensors").scores["validation"]
+    text = (tmp_path / "run" / "README.md").read_text()
+    assert f"| {score.correct:,} | {score.total:,} |" in text and "digits" in text
+    assert "model.safetensors, README.md." in done.stdout
     assert [path.name for path in (tmp_path / "run").glob("evaluation-*.json")] == ["evaluation-validation.json"]
