@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from huggingface_hub import ModelCard
+from yaml import YAMLError
 
 from configs.errors import InputError
 from configs.figures import percent
@@ -55,6 +56,17 @@ def is_ours(path: Path) -> bool:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     head = text.removeprefix("\ufeff").replace("\r\n", "\n").partition("\n---\n")[0]
     return head.startswith("---\n") and f"library_name: {hub_data.LIBRARY}" in head.split("\n")
+
+
+def license_of(path: Path) -> str | None:
+    """Return the licence that a card of ours states; None: it states none, or there is no such card."""
+    if not path.is_file() or not is_ours(path):
+        return None
+    try:
+        stated = ModelCard.load(path).data.license
+    except (ValueError, YAMLError) as error:
+        raise InputError(f"the metadata of {path} are damaged ({error}); write it again with models.card") from error
+    return None if stated is None else str(stated)
 
 
 def build(card: Card, sha256: str, beside: Beside, *, repo: str | None = None, license_id: str | None = None) -> str:

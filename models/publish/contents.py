@@ -63,7 +63,8 @@ def prepare(
         _copy(path, folder / path.name, sha256, sent)
     if not (folder / readme.NAME).exists():
         there = beside.find(folder, sent, weights=folder / WEIGHTS)
-        text = readme.build(artefact.read_card(weights), sent, there, repo=repo, license_id=license_id)
+        stated = license_id or readme.license_of(weights.parent / readme.NAME)
+        text = readme.build(artefact.read_card(weights), sent, there, repo=repo, license_id=stated)
         (folder / readme.NAME).write_text(text, encoding="utf-8")
     names = tuple(dict.fromkeys([readme.NAME, WEIGHTS, *exports, *(path.name for path in added)]))
     for name in names:
@@ -122,5 +123,7 @@ def _left_out(weights: Path, found: beside.Beside, added: Sequence[Path]) -> lis
     """Return what somebody may miss, and why it is not sent."""
     notes = [f"not sent: {name}, which was not exported from this network, or cannot be read" for name in found.others]
     if (weights.parent / readme.NAME).exists() and not any(path.name == readme.NAME for path in added):
-        notes.append(f"not sent: {readme.NAME} of the folder; a new card is (--add {readme.NAME} sends yours)")
+        notes.append(
+            f"not sent: {readme.NAME} of the folder; a new one with its licence is (--add {readme.NAME} sends yours)"
+        )
     return notes

@@ -98,6 +98,16 @@ def test_a_readme_of_somebody_else_is_left_alone(folder, content):
     assert (folder / "README.md").read_text() == content
 
 
+def test_the_licence_of_a_card_is_read_again(folder):
+    path = readme.write(folder / "model.safetensors", folder, license_id="mit")
+    assert readme.license_of(path) == "mit"
+    assert readme.license_of(readme.write(folder / "model.safetensors", folder)) is None
+    assert readme.license_of(folder / "gone.md") is None
+    path.write_text("---\nlibrary_name: heartcut\nlicense: [\n---\n")
+    with pytest.raises(InputError, match=r"metadata of .* are damaged"):
+        readme.license_of(path)
+
+
 def test_one_that_cannot_be_read_or_written_is_an_error_of_the_user(folder, tmp_path):
     (folder / "README.md").mkdir()
     with pytest.raises(InputError, match="cannot be read"):

@@ -78,8 +78,9 @@ def test_files_are_added_when_named_and_may_not_name_this_machine(run, ready, tm
 
 
 def test_a_card_of_ones_own_is_sent_in_place_of_the_new_one(run, ready):
-    (run / "README.md").write_text("---\nlibrary_name: heartcut\n---\nMine.\n")
+    (run / "README.md").write_text("---\nlibrary_name: heartcut\nlicense: cc-by-4.0\n---\nMine.\n")
     contents = prepare(run / "model.safetensors", ready, repo="a/b")
+    assert "\nlicense: cc-by-4.0\n" in (ready / "README.md").read_text()
     assert "not sent: README.md of the folder" in contents.notes[-1]
     assert "Mine." not in (ready / "README.md").read_text()
     for path in ready.iterdir():
