@@ -67,7 +67,7 @@ def properties(card: Card, artefact_sha256: str | None = None, *, uint8_input: b
         "nonzero_parameters": str(card.cost.nonzero),
         "macs": str(card.cost.macs),
         "bytes": str(card.cost.bytes),
-        **{f"{split}_accuracy": score_text(score) for split, score in card.scores.items()},
+        **{f"{split}_accuracy": score_text(score) for split, score in sorted(card.scores.items())},
         **{key: str(card.lineage[key]) for key in LINEAGE if key in card.lineage},
     }
     return told | ({"artefact_sha256": artefact_sha256} if artefact_sha256 else {})
