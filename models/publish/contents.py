@@ -126,4 +126,7 @@ def _left_out(weights: Path, found: beside.Beside, added: Sequence[Path]) -> lis
         notes.append(
             f"not sent: {readme.NAME} of the folder; a new one with its licence is (--add {readme.NAME} sends yours)"
         )
+    code = artefact.read_card(weights).model.name.rpartition(":")[0]
+    if code.endswith(".py") and not any(path.name == code for path in added):
+        notes.append(f"not sent: {code}, without which nobody can load the network (--add {code} sends it)")
     return notes

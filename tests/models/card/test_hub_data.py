@@ -44,4 +44,4 @@ def test_a_network_with_many_zeros_or_fewer_channels_is_pruned(handed):
 def test_sources_have_names():
     from data_pipes.spec import SOURCES
 
-    assert set(hub_data.DATA) == set(SOURCES)
+    assert set(hub_data.DATA) <= set(SOURCES)  # others are told as they are spelt in a config

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from configs.errors import InputError
-from models import artefact
+from models import artefact, artefact_file
 from models.publish.contents import prepare
 
 
@@ -90,6 +90,29 @@ def test_a_card_of_ones_own_is_sent_in_place_of_the_new_one(run, ready):
     (run / "README.md").write_text("# Mine\n")
     with pytest.raises(InputError, match="is no model card of Heartcut"):
         prepare(run / "model.safetensors", ready, repo="a/b", added=[run / "README.md"])
+
+
+def test_code_without_which_a_network_cannot_be_loaded_is_named(tmp_path, ready):
+    (tmp_path / "my_net.py").write_text("from torch import nn\nclass Net(nn.Sequential):\n    pass\n")
+    path = tmp_path / "model.safetensors"
+    model = {"name": "my_net.py:Net", "widths": None, "depth": None, "dropout": None, "stem": "auto"}
+    cost = {"parameters": 2, "nonzero": 2, "macs": 2, "bytes": 8}
+    card = {
+        "model": model,
+        "classes": ["a", "b"],
+        "input_CHW": [1, 1, 1],
+        "mean": [0.5],
+        "std": [1.0],
+        "eval_crop": 1.0,
+    }
+    card |= {"scores": {}, "cost": cost, "lineage": {}, "pruned": False, "code_sha256": "a" * 64}
+    path.write_bytes(artefact_file.compose(card, {"0.weight": torch.zeros(2, 1)}))
+    (note,) = prepare(path, ready, repo="a/b").notes
+    assert note == "not sent: my_net.py, without which nobody can load the network (--add my_net.py sends it)"
+    for sent in ready.iterdir():
+        sent.unlink()
+    contents = prepare(path, ready, repo="a/b", added=[tmp_path / "my_net.py"])
+    assert contents.notes == () and "my_net.py" in contents.names
 
 
 def test_a_damaged_network_is_not_sent(run, ready):
