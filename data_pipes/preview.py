@@ -27,7 +27,7 @@ class PreviewConfig:
     split: Literal["train", "validation", "test", "evaluation"] = "train"
     """Which split. evaluation: the images without labels."""
     images: int = 8
-    """Rows of the sheet, spread over the split."""
+    """Rows of the sheet, spread over the classes."""
     columns: int = 7
     """Training views of each image, beside the evaluation view; no more than `views`."""
     views: int | None = None

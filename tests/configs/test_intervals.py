@@ -3,9 +3,9 @@
 import math
 
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
-from configs.intervals import wilson
+from configs.intervals import of_mean, wilson
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,13 @@ def test_wilson_never_leaves_the_unit_interval_and_knows_nothing_without_samples
             low, high = wilson(correct, count)
             assert 0 <= low <= correct / count <= high + 1e-15 and high <= 1
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 16, 17, 40])
+def test_the_interval_of_a_mean_is_scipys(count):
+    values = [0.9 + 0.01 * math.sin(i) for i in range(count)]
+    mean = sum(values) / count
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
+    theirs = t.interval(0.95, count - 1, loc=mean, scale=deviation / math.sqrt(count))
+    assert of_mean(values) == pytest.approx(theirs, abs=2e-4 * (theirs[1] - theirs[0]))
+    assert of_mean([0.5] * count) == pytest.approx((0.5, 0.5))

@@ -81,37 +81,67 @@ def test_a_few_rows_of_a_canvas_are_the_runs_own():
     assert np.abs(column - levels(config, samples, -1, 0)[:1]).max() <= 0.5 + 1e-3
 
 
+def words(rows: list[tuple[str, str]]) -> contact_sheet.Words:
+    return contact_sheet.Words(title="t", detail="d", columns=["evaluation", "view 0", "view 1"], rows=rows)
+
+
 @pytest.mark.parametrize(("side_HW", "zoom"), [((8, 8), 14), ((28, 20), 6), ((112, 150), 1), ((224, 224), 1)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_sheet_holds_every_tile_magnified(side_HW, zoom, channels):
     columns = [np.stack([reference.noise(*side_HW, channels, 10 * x + y) for y in range(2)]) for x in range(3)]
-    sheet = np.asarray(contact_sheet.compose(columns, ["evaluation", "view 0", "view 1"], ["a", "b"]))
-    gap, line = contact_sheet.GAP, contact_sheet.LINE
+    sheet = np.asarray(contact_sheet.compose(columns, words([("cat", "a"), ("dog", "b")])))
+    gap, above, names = contact_sheet.GAP, contact_sheet.HEAD + contact_sheet.LINE, contact_sheet.NAMES
     height, width = side_HW[0] * zoom, side_HW[1] * zoom
-    assert sheet.shape == (gap + line + 2 * (height + line + gap), gap + 3 * (width + gap), 3)
+    assert sheet.shape == (above + 2 * (height + gap) + gap, gap + names + 3 * (width + gap), 3)
     for x in range(3):
         for y in range(2):
-            top, left = gap + line + y * (height + line + gap), gap + x * (width + gap)
+            top, left = above + y * (height + gap), gap + names + x * (width + gap)
             tile = columns[x][y].repeat(zoom, axis=0).repeat(zoom, axis=1)
             assert np.array_equal(
                 sheet[top : top + height, left : left + width], np.broadcast_to(tile, (*tile.shape[:2], 3))
             )
-    assert (sheet[: gap + line, gap : gap + width] < 100).any()  # the title is there
+    assert (sheet[above : above + height, :names] < 100).any()  # the class is there
 
 
-def test_the_sheet_has_samples_spread_over_the_split_in_their_first_views():
+def test_a_name_without_room_ends_in_an_ellipsis_and_stays_in_its_column():
+    columns = [np.full((1, 112, 112, 1), 255, np.uint8)] * 3
+    long, cut, other = (
+        np.asarray(contact_sheet.compose(columns, words([(name, "a")]))) for name in ("x" * 90, "x" * 40, "y" * 40)
+    )
+    assert np.array_equal(long, cut) and not np.array_equal(cut, other)
+
+
+def test_the_sheet_has_samples_spread_over_the_classes_in_their_first_views():
     samples = reference.in_memory([reference.noise(8, 8, 1, i) for i in range(30)])
     config = spec((8, 8), 1, replace(MIXED, mixup=0, cutmix=0))
-    columns = contact_sheet.tiles(config, samples, np.array([0, 9, 19, 29]), 2, 7)
-    captions = [f"{row}  class {row % 3}" for row in (0, 9, 19, 29)]
-    expected = contact_sheet.compose(columns, ["evaluation", "view 0", "view 1"], captions)
+    rows = np.array([0, 27, 1, 2])  # of classes 0, 0, 1 and 2: three classes, four rows
+    columns = contact_sheet.tiles(config, samples, rows, 2, 7)
+    expected = contact_sheet.compose(
+        columns,
+        contact_sheet.Words(
+            title="4 of 30 images (train), as the network sees them",
+            detail="Training views: crop 50 to 100 % of the area, flip left-right (50 %), rotate ±20°, "
+            "erase a box (30 %)",
+            columns=["evaluation", "view 0", "view 1"],
+            rows=[(f"class {row % 3}", str(row)) for row in rows],
+        ),
+    )
     drawn = contact_sheet.draw(config, samples, images=4, views=2, seed=7)
     assert drawn.tobytes() == expected.tobytes()
     assert drawn.tobytes() != contact_sheet.draw(config, samples, images=4, views=2, seed=8).tobytes()  # control
+
+
+def test_rows_are_shared_out_over_the_classes():
+    samples = reference.in_memory([reference.noise(8, 8, 1, i) for i in range(9)])
+    uneven = replace(samples, label_N=np.array([5, 5, 5, 5, 5, 5, 2, 1, 1]), classes=tuple("abcdef"))
+    assert contact_sheet.by_class(uneven, 3).tolist() == [7, 6, 0]
+    assert contact_sheet.by_class(uneven, 5).tolist() == [7, 8, 6, 0, 5]
+    assert contact_sheet.by_class(uneven, 2).tolist() == [8, 3]
+    assert sorted(contact_sheet.by_class(uneven, 99).tolist()) == list(range(9))
 
 
 def test_samples_without_labels_have_a_sheet_too():
     samples = reference.in_memory([reference.noise(8, 8, 1, i) for i in range(3)])
     unlabelled, config = replace(samples, label_N=np.full(3, -1, np.int64)), spec((8, 8), 1, AugmentSpec())
     one, all_three = (contact_sheet.draw(config, unlabelled, images=n, views=0, seed=0) for n in (1, 99))
-    assert all_three.height > 2 * one.height > 0
+    assert all_three.height - one.height == 2 * (112 + contact_sheet.GAP)

@@ -31,6 +31,7 @@ from models.counting import measure
 from models.pruning import surgery
 from train import guards
 from train.adopt import on_the_fly
+from train.charts.cuts import Point
 from train.config import DistillConfig
 from train.evaluate.evaluation import evaluate
 from train.loaders import choose_executor, evaluation_loader, load_test
@@ -39,7 +40,7 @@ from train.prune import cut, ledger
 from train.prune.carry_over import carry_over
 from train.prune.config import PruneConfig
 from train.prune.cut import Cutter
-from train.prune.ledger import Entry
+from train.prune.ledger import Chart, Entry
 from train.run_folder import finished, own_code, result
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
@@ -111,7 +112,7 @@ class Chain:
             entries.append(self._entry(number, reached))
             logger.info("cut %d/%d: %s", number, self.config.prune.steps, entries[-1].summary)
             if self.accelerator.is_main_process:
-                ledger.write(self.folder.path, entries)
+                ledger.write(self.folder.path, entries, self._chart())
                 if run is not None:
                     run.log({"train/step": number, **entries[-1].numbers})
         if self.accelerator.is_main_process:
@@ -119,6 +120,16 @@ class Chain:
             write_json(self.folder.result, reached | {"cuts": len(entries), "epochs": epochs, "seconds": seconds})
             ledger.track(self.folder, entries, run)
             write_atomically(self.folder.done, "")
+
+    def _chart(self) -> Chart:
+        """What ledger.png shows beside the cuts: the network before them, the budget, the images of validation."""
+        card = artefact.read_card(self.config.student.name)
+        score, samples = card.scores.get("validation"), records.from_json(self._run_folder(1).path / "before.json")
+        dense = None
+        if score is not None:
+            dense = Point(nonzero=card.cost.nonzero, accuracy=score.accuracy, samples=score.total)
+        budget = self.config.prune.budget.parameters
+        return Chart(title=f"Cuts: {self.folder.path}", dense=dense, budget=budget, samples=samples.get("samples"))
 
     def _tracked(self) -> AbstractContextManager[WandbRun | None]:
         """Begin the chain's own run in wandb, beside those of its trainings."""

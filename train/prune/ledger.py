@@ -9,14 +9,32 @@ from pathlib import Path
 
 from rich.table import Table
 
-from configs import charts, records
+from configs import records
 from configs.errors import InputError
 from configs.figures import percent
 from configs.files import write_atomically
 from configs.tables import plain_table
+from train.charts import cuts, picture
+from train.charts.cuts import Point, Trade
 from train.run_folder.run_dir import RunDir
 from train.track.tracker import CUT_CURVES, CUT_TABLE, Tracker
 from train.track.wandb_run import WandbRun
+
+WIDTH, HEIGHT = 7.5, 4.6
+"""Inches of ledger.png."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart:
+    """What ledger.png shows beside the cuts."""
+
+    title: str
+    dense: Point | None = None
+    """The network before the first cut."""
+    budget: int | None = None
+    """Parameters that may be other than zero."""
+    samples: int | None = None
+    """Images of the validation split, for intervals."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,10 +75,13 @@ class Entry:
         return [self.cut, *self.numbers.values()]
 
 
-def write(folder: Path, entries: Sequence[Entry]) -> None:
-    """Write ledger.json and ledger.png."""
+def write(folder: Path, entries: Sequence[Entry], chart: Chart | None = None) -> None:
+    """Write ledger.json and ledger.png.
+
+    chart: what the picture shows beside the cuts.
+    """
     write_atomically(folder / "ledger.json", json.dumps([asdict(entry) for entry in entries], indent=2) + "\n")
-    write_atomically(folder / "ledger.png", _plot(entries))
+    write_atomically(folder / "ledger.png", _plot(entries, chart or Chart(title=str(folder))))
 
 
 def read(folder: Path) -> list[Entry]:
@@ -98,15 +119,12 @@ def table(entries: Sequence[Entry]) -> Table:
     return shown
 
 
-def _plot(entries: Sequence[Entry]) -> bytes:
+def _plot(entries: Sequence[Entry], chart: Chart) -> bytes:
     """Return a PNG of validation accuracy over non-zero parameters, just after each cut and once trained."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    nonzero = [entry.nonzero for entry in entries]
-    axes.plot(nonzero, [100 * entry.after for entry in entries], "o-", label="once trained")
-    axes.plot(nonzero, [100 * entry.before for entry in entries], "x:", label="just after the cut")
-    axes.set(xscale="log", xlabel="non-zero parameters", ylabel="validation accuracy, %")
-    axes.legend()
-    return charts.png(figure)
+    trade = Trade(
+        before=[Point(nonzero=e.nonzero, accuracy=e.before, samples=chart.samples) for e in entries],
+        after=[Point(nonzero=e.nonzero, accuracy=e.after, samples=chart.samples) for e in entries],
+        dense=chart.dense,
+        budget=chart.budget,
+    )
+    return picture.file([cuts.panel(trade, title=chart.title, width=WIDTH, height=HEIGHT)])

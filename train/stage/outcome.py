@@ -42,7 +42,8 @@ def finish(loop: Loop) -> None:
         write_json(loop.folder.result, result)
         write_atomically(loop.folder.done, "")
         assert loop.tracker is not None
-        shown = pictures.write(loop, scores.get("test", scores["validation"]))
+        split = "test" if "test" in scores else "validation"
+        shown = pictures.write(loop, scores[split], split)
         if loop.tracker.run is not None:
             loop.tracker.run.show(loop.state.progress.total_steps, shown)
         loop.tracker.close(result)

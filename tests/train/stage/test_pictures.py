@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import sys
 from dataclasses import replace
@@ -50,31 +51,23 @@ def test_the_sheet_follows_the_augmentation_and_the_seed_of_the_views() -> None:
     assert pictures.sheet(turned, samples) != pictures.sheet(replace(turned, seed=5), samples)
 
 
-def test_rows_of_the_confusion_are_labels_and_a_class_without_images_is_no_error() -> None:
-    names, full = ("a", "b", "c"), (8, 48, 107)  # the colour of a whole row in one place
-    right = pixels(pictures.confusion(scores(((5, 0, 0), (0, 5, 0), (0, 0, 0))), names))
-    below = pixels(pictures.confusion(scores(((5, 0, 0), (5, 0, 0), (0, 0, 0))), names))
-    places = [np.argwhere((picture == full).all(axis=2)) for picture in (right, below)]
-    (high, wide), (same_high, narrow) = (place.max(axis=0) - place.min(axis=0) for place in places)
-    assert wide > 1.5 * narrow and [high, same_high] == pytest.approx([wide, wide], abs=5)
-
-
 @pytest.mark.parametrize("classes", [1, 15, 41, 300])
 def test_any_number_of_classes_gives_a_picture_of_a_bounded_size(classes: int) -> None:
     confusion = tuple(tuple(int(row == column) for column in range(classes)) for row in range(classes))
-    shape = pixels(pictures.confusion(scores(confusion), tuple(f"class {i}" for i in range(classes)))).shape
-    assert 300 < shape[0] <= 14 * 120 and shape[2] == 3
+    names = tuple(f"class {i}" for i in range(classes))
+    shape = pixels(pictures.confusion(scores(confusion), names, "r, test")).shape
+    assert 700 < shape[0] <= 13.5 * 200 and shape[2] == 3
 
 
 def test_no_state_of_pyplot_is_touched() -> None:
     before = "matplotlib.pyplot" in sys.modules
-    pictures.confusion(scores(((1,),)), ("a",))
+    pictures.confusion(scores(((1,),)), ("a",), "r")
     assert ("matplotlib.pyplot" in sys.modules) == before
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "$5_", "a^{b", "\\"])
 def test_the_name_of_a_class_is_no_formula(name: str) -> None:
-    assert pixels(pictures.confusion(scores(((1, 0), (0, 1))), (name, "plain"))).shape[2] == 3
+    assert pixels(pictures.confusion(scores(((1, 0), (0, 1))), (name, "plain"), name)).shape[2] == 3
 
 
 def test_no_run_is_lost_for_a_picture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -87,8 +80,18 @@ def test_no_run_is_lost_for_a_picture(tmp_path: Path, caplog: pytest.LogCaptureF
     data = replace(DATA, source="folder", root=str(root))
     samples = source.load(data, "train")
     shutil.rmtree(root)
+    progress = SimpleNamespace(best_epoch=0)
     loop = SimpleNamespace(
-        config=replace(CONFIG, data=data), train_loader=SimpleNamespace(dataset=samples), folder=RunDir(tmp_path)
+        config=replace(CONFIG, data=data),
+        train_loader=SimpleNamespace(dataset=samples),
+        folder=RunDir(tmp_path),
+        state=SimpleNamespace(progress=progress),
     )
-    assert pictures.write(loop, scores(((1, 0), (0, 1)))) == {"confusion": tmp_path / "confusion.png"}
+    drawn = {"confusion": tmp_path / "confusion.png"}
+    assert pictures.write(loop, scores(((1, 0), (0, 1))), "test") == drawn
     assert "images.png is not drawn" in caplog.text and not (tmp_path / "images.png").exists()
+    assert "metrics.jsonl has no curves" in caplog.text and not (tmp_path / "curves.png").exists()
+    line = {"train/step": 3, "epoch": 1, "validation/accuracy": 0.5}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    assert pictures.write(loop, scores(((1, 0), (0, 1))), "test") == drawn  # wandb has its own curves
+    assert pixels((tmp_path / "curves.png").read_bytes()).shape[2] == 3
