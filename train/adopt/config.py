@@ -13,6 +13,8 @@ from models.adopt import normalisation
 from models.adopt.options import SIZE_NEEDED, Options
 from models.spec import names_pretrained
 
+TEACHER, STUDENT = "adopted-teacher.safetensors", "adopted-student.safetensors"
+"""Files of a run folder: what was made of weights from elsewhere."""
 UNUSED = (224, 224)
 """The size of published weights' images comes with them."""
 

@@ -1,11 +1,9 @@
-"""Names of adopted files in a run folder, and of what is adopted."""
+"""Which networks come from elsewhere, by their names."""
 
 from __future__ import annotations
 
 from models.adopt import weight_file
 from models.spec import HUB, ModelSpec, names_file, names_pretrained
-
-TEACHER, STUDENT = "adopted-teacher.safetensors", "adopted-student.safetensors"
 
 
 def foreign(name: str) -> bool:

@@ -21,8 +21,9 @@ from models import artefact
 from models.adopt import conversion
 from models.adopt.conversion import ORIGIN, ORIGIN_SHA
 from models.spec import ModelSpec, names_file, names_pretrained
+from train.adopt.config import STUDENT, TEACHER
 from train.adopt.measured import scored, wanted
-from train.adopt.names import STUDENT, TEACHER, foreign, foreign_network
+from train.adopt.names import foreign, foreign_network
 from train.config import TrainConfig
 from train.processes import by_main
 from train.run_folder.run_dir import RunDir

@@ -17,7 +17,8 @@ from models import artefact
 from models.adopt import conversion, pretrained, weight_file
 from models.spec import ModelSpec, names_file, names_pretrained
 from train import guards
-from train.adopt.names import STUDENT, TEACHER, foreign
+from train.adopt.config import STUDENT, TEACHER
+from train.adopt.names import foreign
 from train.run_folder.occupied import recorded
 from train.run_folder.run_dir import RunDir
 

@@ -95,7 +95,7 @@ def _bars(axes: Axes, networks: Sequence[Bars], classes: Sequence[str]) -> None:
             [share - 100 * low for share, (low, _) in zip(shares, limits, strict=True)],
             [100 * high - share for share, (_, high) in zip(shares, limits, strict=True)],
         )
-        looks: style.Looks = {"ecolor": style.INK, "error_kw": {"elinewidth": 1, "alpha": 0.6}}
+        looks: style.Looks = {"ecolor": style.INK, "error_kw": {"elinewidth": 1.4, "alpha": 0.8}}
         axes.barh(places, shares, thick * 0.9, xerr=reach, color=network.colour, label=network.name, **looks)
     axes.set_yticks(range(len(order)), [short(classes[number]) for number in order])
     axes.set(xlim=(0, 100), ylim=(-0.6, len(order) - 0.4), xlabel="accuracy, %")

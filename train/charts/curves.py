@@ -98,16 +98,9 @@ def _accuracy(axes: Axes, curves: Curves, best: int | None, teacher: float | Non
         axes.axhline(100 * teacher, color=style.GREY, linestyle="--", linewidth=1.5, label="teacher")
     found = next(((x, y) for x, y in curves[VALIDATION] if best is not None and abs(x - best) < 0.5), None)
     if found is not None:
-        axes.plot(found[0], 100 * found[1], "o", color=style.BLUE, markersize=8, markeredgecolor=style.INK)
-        told = f"best: {percent(found[1])}, epoch {best}"
-        left = found[0] > 0.6 * max(x for x, _ in curves[VALIDATION])
-        spot: style.Looks = {
-            "xytext": (0, -14),
-            "textcoords": "offset points",
-            "va": "top",
-            "ha": "right" if left else "left",
-        }
-        axes.annotate(told, (found[0], 100 * found[1]), fontsize=style.SIZE - 1, **spot)
+        mark: style.Looks = {"markersize": 8, "markeredgecolor": style.INK, "linestyle": "none"}
+        told = f"{percent(found[1])}, epoch {best}"
+        axes.plot(found[0], 100 * found[1], "o", color=style.BLUE, label=told, **mark)
     axes.set_ylabel("%")
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 200
-WIDTH, HEIGHT = 5.2, 3.6
-"""Inches of a panel: 374 points wide, so that text is readable when a telephone shows the panel at its full width."""
+WIDTH, HEIGHT = 4.4, 3.1
+"""Inches of a panel: 317 points wide, so that text is readable when a telephone shows the panel at its full width."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

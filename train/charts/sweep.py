@@ -39,7 +39,7 @@ def panels(tried: Sequence[Tried], keys: Sequence[str]) -> list[Panel]:
 
 def parallel(tried: Sequence[Tried], keys: Sequence[str]) -> Panel:
     """Return all keys as parallel axes, accuracy the last; a line per run, the best one on top."""
-    width = max(5.2, 1.35 * (len(keys) + 1))
+    width = max(5.2, 1.3 * (len(keys) + 1))
     return Panel(draw=lambda axes: _parallel(axes, tried, keys), width=width, height=HEIGHT + 0.2)
 
 

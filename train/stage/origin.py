@@ -18,7 +18,7 @@ from data_pipes.spec import DataSpec
 from models import artefact
 from models.adopt.conversion import ORIGIN_SHA
 from models.spec import names_file
-from train.adopt.names import TEACHER
+from train.adopt.config import TEACHER
 from train.config import TrainConfig
 from train.run_folder.run_dir import END_KEYS, FREE_KEYS, RunDir, differing_keys
 

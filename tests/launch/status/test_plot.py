@@ -22,7 +22,7 @@ def test_the_plot_has_a_panel_for_each_key_and_for_parameters_if_they_differ(tmp
         )
     assert "sweep.png shows 3 runs" in printed(capsys, tmp_path / "s", "--plot", tmp_path / "sweep.png")
     with Image.open(tmp_path / "sweep.png") as image:
-        assert image.size == (1040 * panels, 790)
+        assert image.size == (880 * panels, 690)
 
 
 def test_what_cannot_be_drawn_is_said(tmp_path):

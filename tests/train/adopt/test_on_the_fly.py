@@ -15,7 +15,7 @@ from models import artefact
 from models.adopt.conversion import ORIGIN, ORIGIN_SHA
 from models.spec import ModelSpec
 from train.adopt import on_the_fly
-from train.adopt.names import STUDENT, TEACHER
+from train.adopt.config import STUDENT, TEACHER
 from train.cache import fill as caching
 from train.cache.config import CacheConfig
 from train.config import DistillConfig, TeacherConfig

@@ -16,7 +16,7 @@ from configs.errors import InputError
 from data_pipes.sources import index
 from data_pipes.spec import DataSpec
 from models.spec import ModelSpec
-from train.adopt.names import TEACHER
+from train.adopt.config import TEACHER
 from train.adopt.preflight import require_fit
 
 DIGITS = DataSpec(source="digits", image_size=(8, 8), mean=(0.5,), std=(0.5,))

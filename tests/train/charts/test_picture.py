@@ -27,7 +27,7 @@ def line(name: str = "a") -> Panel:
 def test_panels_are_rows_of_one_file_and_the_same_bytes_each_time():
     first = picture.file([line()] * 4, across=3, title="t")
     with Image.open(io.BytesIO(first)) as image:
-        assert image.size == (3 * 1040, 2 * 720 + 70)
+        assert image.size == (3 * 880, 2 * 620 + 70)
     assert picture.file([line()] * 4, across=3, title="t") == first
 
 
