@@ -16,6 +16,7 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: $(VENV)/.demo
 	@echo "Training a teacher and a student on handwritten digits, then cutting the student: about a minute"
 	OMP_NUM_THREADS=1 $(BIN)/python -m train.compress --config configs/digits/compress.yaml --run_dir runs/demo
+	OMP_NUM_THREADS=1 $(BIN)/python -m train.report runs/demo
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder

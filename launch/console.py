@@ -22,6 +22,7 @@ MODULES = {
     "train.evaluate": "measure a saved network",
     "train.predict": "images to a CSV file, or one image to its five best classes",
     "train.table": "finished runs side by side",
+    "train.report": "a run, or several, as one page",
     "data_pipes.preview": "a contact sheet of what the network will see",
     "models.adopt": "weights from elsewhere, as a file of ours",
     "models.planner": "the cuts that a budget takes",

@@ -79,7 +79,7 @@ class Bars:
 
 def accuracy(networks: Sequence[Bars], classes: Sequence[str]) -> Panel:
     """Return bars of each class with 95 % intervals, a bar per network, the first network's best class at the top."""
-    height = 1.1 + 0.2 * len(classes) * (len(networks) + 0.5)
+    height = 1.1 + 0.16 * len(classes) * (len(networks) + 0.5)
     return Panel(draw=lambda axes: _bars(axes, networks, classes), width=WIDTH, height=height)
 
 
@@ -92,8 +92,8 @@ def _bars(axes: Axes, networks: Sequence[Bars], classes: Sequence[str]) -> None:
         shares = [100 * _share(count) for count in counts]
         limits = [wilson(*count) for count in counts]
         reach = (
-            [share - 100 * low for share, (low, _) in zip(shares, limits, strict=True)],
-            [100 * high - share for share, (_, high) in zip(shares, limits, strict=True)],
+            [max(share - 100 * low, 0.0) for share, (low, _) in zip(shares, limits, strict=True)],
+            [max(100 * high - share, 0.0) for share, (_, high) in zip(shares, limits, strict=True)],
         )
         looks: style.Looks = {"ecolor": style.INK, "error_kw": {"elinewidth": 1.4, "alpha": 0.8}}
         axes.barh(places, shares, thick * 0.9, xerr=reach, color=network.colour, label=network.name, **looks)

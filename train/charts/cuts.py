@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+WIDE = 6.0
+"""Inches from which on three names stand beside each other above the axes."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
     """A network: its parameters that are not zero, and its accuracy on validation."""
@@ -53,10 +57,11 @@ class Trade:
 
 def panel(trade: Trade, *, title: str = "", width: float = WIDTH, height: float = HEIGHT) -> Panel:
     """Return the chart; it needs a cut at least."""
-    return Panel(draw=lambda axes: _draw(axes, trade), title=title, width=width, height=height)
+    columns = 2 if width < WIDE else 3
+    return Panel(draw=lambda axes: _draw(axes, trade, columns), title=title, width=width, height=height)
 
 
-def _draw(axes: Axes, trade: Trade) -> None:
+def _draw(axes: Axes, trade: Trade, columns: int) -> None:
     path = [*([trade.dense] if trade.dense else []), *trade.after]
     _bars(axes, path, style.BLUE)
     axes.plot(*_spots(_steps(trade)), ":", color=style.GREY, linewidth=1.2)
@@ -71,7 +76,8 @@ def _draw(axes: Axes, trade: Trade) -> None:
     for control, colour in zip(trade.controls, (style.PURPLE, style.TEAL, style.OCHRE) * 9, strict=False):
         _bars(axes, [control], colour)
         axes.plot(*_spots([control]), "D", color=colour, label=control.name)
-    _axes(axes, [point.nonzero for point in (*path, *trade.controls)], trade.budget)
+    _axes(axes, [point.nonzero for point in (*path, *trade.controls)])
+    style.legend(axes, columns)
 
 
 def _steps(trade: Trade) -> list[Point]:
@@ -80,7 +86,7 @@ def _steps(trade: Trade) -> list[Point]:
     return [*([trade.dense] if trade.dense else []), *(point for pair in pairs for point in pair)]
 
 
-def _axes(axes: Axes, counts: Sequence[int], budget: int | None) -> None:
+def _axes(axes: Axes, counts: Sequence[int]) -> None:
     if min(counts) > 0 and style.wide(counts, 4):
         axes.set_xscale("log")
     axes.margins(x=0.07)
@@ -89,7 +95,6 @@ def _axes(axes: Axes, counts: Sequence[int], budget: int | None) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(low, min(high, 101) if high > 101 else high)
     axes.set(xlabel="parameters that are not zero", ylabel="validation accuracy, %")
-    style.legend(axes, columns=3)
 
 
 def _spots(points: Sequence[Point]) -> tuple[list[int], list[float]]:

@@ -32,7 +32,8 @@ def _before_after(axes: Axes, names: Sequence[str], before: Sequence[float], aft
     axes.barh(places, before, 0.72, color="none", edgecolor=style.GREY, linewidth=1.2, label="before")
     axes.barh(places, after, 0.72, color=style.BLUE, label="after")
     for place, (old, new) in enumerate(zip(before, after, strict=True)):
-        axes.text(old, place, f" {style.plain(new)}", va="center", size=style.SIZE - 2)
+        spot: style.Looks = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(style.plain(new), (old, place), size=style.SIZE - 2, **spot)
     _frame(axes, names, unit)
     style.legend(axes)
 

@@ -143,7 +143,7 @@ def _parallel(axes: Axes, tried: Sequence[Tried], keys: Sequence[str]) -> None:
             spot: style.Looks = {"ha": "center", "va": "center", "bbox": plate}
             axes.text(place, height, short(value), size=style.SIZE - 1.5, zorder=6, **spot)
     for height, accuracy in ((0.0, low), (1.0, high)):
-        axes.text(len(keys), height, f" {percent(accuracy)}", va="center", size=style.SIZE - 1.5)
+        axes.text(len(keys) + 0.05, height, percent(accuracy), va="center", size=style.SIZE - 1.5)
     names = [key.rpartition(".")[2] for key in keys]
     axes.set_xticks(range(len(keys) + 1), [*map(short, names), "accuracy"])
     axes.set(yticks=[], xlim=(-0.1, len(keys) + 0.45), ylim=(-0.06, 1.06))

@@ -34,7 +34,7 @@ def section(subject: Subject, controls: Sequence[Network]) -> Section | None:
         return Section(key="cuts", title="Cuts", missing=["No cut is finished yet: there is no ledger.json."])
     images = _images(subject)
     text = "From left to right as it happened: each cut takes channels or weights away, and training follows."
-    panel = cuts.panel(_trade(subject, ledger, controls, images))
+    panel = cuts.panel(_trade(subject, ledger, controls, images), height=3.6)
     shown = chart(panel, "cuts", title="Accuracy through the cuts", text=text)
     return Section(key="cuts", title="Accuracy against parameters", charts=[shown], tables=[_table(ledger, images)])
 
