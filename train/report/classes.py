@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from configs.figures import percent
 from configs.shown import command, printable
 from train.charts import classes, style
 from train.charts.classes import MOST_NAMED, Bars
-from train.report.elements import Cell, Section, Table, chart
-from train.report.facts import Fact, Record, bare_share, combined, count, interval, line, share
+from train.report.elements import Cell, Missing, Section, Table, chart
+from train.report.facts import Fact, Record, bare_share, combined, count, interval, line, share, whole_share
 from train.report.networks import Subject
 from train.report.shades import BY_DAY
 
@@ -49,7 +48,7 @@ def section(subject: Subject, record: Record) -> Section:
     matrix, names = _matrix(source, keys), source.get(*keys[:1], "classes")
     if matrix is None or not isinstance(names, list):
         how = command("python", "-m", "train.evaluate", "--run_dir", subject.folder.path)
-        missing = [f"There are no answers by class: {how}"]
+        missing = [Missing("There are no answers by class. This measures them:", how)]
         return Section(key="classes", title="By class", missing=missing)
     return Section(
         key="classes", title="By class", parts=[_confusion(source, keys, names), _accuracy(source, keys, record, names)]
@@ -96,9 +95,8 @@ def _shade(number: int, total: int) -> int:
 def _recall(record: Record, keys: tuple[str, ...], label: int, names: list[str]) -> Fact | None:
     """The share of a class that is recognised."""
     place = _per_class(record, keys, label, names)
-    return combined(
-        lambda value: percent(value, 0), "share", *((record, (*place, key)) for key in ("correct", "samples"))
-    )
+    both = [(record, (*place, key)) for key in ("correct", "samples")]
+    return combined(whole_share, "share", *both)
 
 
 def _per_class(record: Record, keys: tuple[str, ...], label: int, names: list[str]) -> tuple[str | int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from configs.shown import command
-from train.report.elements import Cell, Section, Table
+from train.report.elements import Cell, Missing, Section, Table
 from train.report.facts import Line, count, large, line, milliseconds, share, size
 from train.report.networks import Network, Subject
 
@@ -68,15 +68,17 @@ def _latency(network: Network, timed: str) -> Cell:
     return line(record.fact(milliseconds, *keys, "median"), " (", low, " to ", high, ")")
 
 
-def _missing(subject: Subject) -> list[str]:
-    found, folder = [], subject.folder
+def _missing(subject: Subject) -> list[Missing]:
+    found: list[Missing] = []
+    folder = subject.folder
+    if not subject.final.file.is_file():
+        return []
     if not folder.export:
         against = [] if subject.teacher is None else ["--against", subject.teacher.file]
-        how = command(
-            "python", "-m", "models.export", "--model", subject.final.file, "--output", "model.onnx", *against
-        )
-        found.append(f"Latency is not measured here. train.compress does it at its end; for this file: {how}")
+        words = ("models.export", "--model", subject.final.file, "--output", "model.onnx", *against)
+        told = "Latency is not measured here. train.compress does it at its end; for this file:"
+        found.append(Missing(told, command("python", "-m", *words)))
     if subject.teacher is not None and subject.final.evaluation.number("teacher_agreement") is None:
         how = command("python", "-m", "train.evaluate", "--run_dir", folder.path, "--teacher", subject.teacher.file)
-        found.append(f"Agreement with the teacher is not measured here: {how}")
+        found.append(Missing("Agreement with the teacher is not measured here:", how))
     return found

@@ -9,7 +9,7 @@ from configs.figures import percent
 from configs.shown import printable
 from train.charts import cuts, layers
 from train.charts.cuts import Point, Trade
-from train.report.elements import Cell, Chart, Section, Table, chart
+from train.report.elements import Cell, Chart, Missing, Section, Table, chart
 from train.report.facts import Fact, Record, bare_share, combined, count, interval, large, line, share
 from train.report.networks import Network, Subject
 from train.report.overview import budget_of
@@ -31,7 +31,7 @@ def section(subject: Subject, controls: Sequence[Network]) -> Section | None:
     home = folder.stage("cut") if folder.kind == "compress" else folder
     ledger = Record(folder.path, []) if home is None else home.ledger
     if not ledger:
-        return Section(key="cuts", title="Cuts", missing=["No cut is finished yet: there is no ledger.json."])
+        return Section(key="cuts", title="Cuts", missing=[Missing("No cut is finished yet: there is no ledger.json.")])
     images = _images(subject)
     text = "From left to right as it happened: each cut takes channels or weights away, and training follows."
     panel = cuts.panel(_trade(subject, ledger, controls, images), height=3.6)
@@ -167,7 +167,7 @@ def sensitivity(record: Record) -> Section | None:
     rows = record.get("sensitivity", "layers")
     if not isinstance(rows, list):
         why = record.text("sensitivity", "missing")
-        return None if why is None else Section(key="sensitivity", title="What each is worth", missing=[why])
+        return None if why is None else Section(key="sensitivity", title="What each is worth", missing=[Missing(why)])
     names = [str(row.get("layer")) for row in rows]
     base = record.number("sensitivity", "accuracy") or 0.0
     drops = [

@@ -46,6 +46,14 @@ class Picture:
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What is not here, why, and the command that makes it, if one does."""
+
+    text: str
+    command: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
     """A part of the page with a heading of its own."""
@@ -59,8 +67,7 @@ class Section:
     """Shown as they are."""
     details: Sequence[Table] = ()
     """Folded away until asked for."""
-    missing: Sequence[str] = ()
-    """What is not here, and how to make it."""
+    missing: Sequence[Missing] = ()
     parts: Sequence[Section] = ()
     """Sections inside this one."""
     extra: object = field(default=None)

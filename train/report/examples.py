@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from configs.shown import printable
-from train.report.elements import Picture, Section, data_uri
-from train.report.facts import Fact, Record, count, line, share
+from train.report.elements import Missing, Picture, Section, data_uri
+from train.report.facts import Fact, Record, count, line, whole_share
 from train.report.folder import RunFolder
 from train.report.networks import Subject
 
@@ -33,8 +33,8 @@ def section(subject: Subject, record: Record, thumbnails: Thumbnails) -> Section
     """Return mistakes and disagreements, as far as networks could be asked."""
     if not record.get("answers"):
         why = record.text("answers_missing") or "The networks were not asked."
-        return Section(key="examples", title="Mistakes and disagreements", missing=[why])
-    missing = [] if record.get("answers", "teacher") is not None else [_without(subject)]
+        return Section(key="examples", title="Mistakes and disagreements", missing=[Missing(why)])
+    missing = [] if record.get("answers", "teacher") is not None else [Missing(_without(subject))]
     parts = [
         _part(record, thumbnails, "mistakes", "The most certain mistakes", "No image is mistaken."),
         _part(record, thumbnails, "disagreements", "Other images on which it disagrees with its teacher", ""),
@@ -53,7 +53,7 @@ def section(subject: Subject, record: Record, thumbnails: Thumbnails) -> Section
         record.fact(count, "answers", "agreed"),
         ".",
     )
-    told = line(text, both) if both is not None else text
+    told = line(text, both or "", _pixels(subject))
     shown = [part for part in parts if part is not None]
     return Section(key="examples", title="Mistakes and disagreements", text=told, parts=shown, missing=missing)
 
@@ -62,6 +62,14 @@ def _without(subject: Subject) -> str:
     if subject.teacher is None:
         return "There is no teacher to compare with."
     return f"The teacher {printable(str(subject.teacher.file))} is not here: it is not asked."
+
+
+def _pixels(subject: Subject) -> str:
+    """Say why counts may differ by a few from the run's own."""
+    executor = subject.folder.settings.text("data", "executor")
+    if executor == "host":
+        return ""
+    return " They were asked anew for this page, by the host executor on a CPU: a few answers may differ."
 
 
 def _part(record: Record, thumbnails: Thumbnails, key: str, title: str, none: str) -> Section | None:
@@ -80,7 +88,7 @@ def _example(record: Record, thumbnails: Thumbnails, key: str, place: int, found
         top = found.get(who)
         rows = []
         for rank, one in enumerate(top if isinstance(top, list) else ()):
-            probability = record.fact(share, "answers", key, place, who, rank, "probability")
+            probability = record.fact(whole_share, "answers", key, place, who, rank, "probability")
             rows.append((printable(str(one.get("class"))), probability, one.get("class") == label))
         if rows:
             answers.append((who, rows))
@@ -100,7 +108,9 @@ def sheet(subject: Subject) -> Section:
     title = "What the network saw in training"
     if found is None:
         return Section(
-            key="sheet", title=title, missing=["There is no contact sheet: a training that ends writes images.png."]
+            key="sheet",
+            title=title,
+            missing=[Missing("There is no contact sheet: a training that ends writes images.png.")],
         )
     return Section(key="sheet", title=title, extra=found)
 

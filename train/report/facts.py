@@ -57,6 +57,11 @@ def share(value: float) -> str:
     return percent(value)
 
 
+def whole_share(value: float) -> str:
+    """Format a share of 1 where a rough figure is enough: 98 %."""
+    return percent(value, 0)
+
+
 def bare_share(value: float) -> str:
     """Format a share of 1 in per cent, whose sign stands elsewhere: 98.05."""
     return f"{100 * value:.2f}"

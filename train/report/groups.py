@@ -14,7 +14,7 @@ from configs.shown import printable
 from models.spec import names_file
 from train.charts import sweep
 from train.charts.sweep import Tried
-from train.report.elements import Cell, Chart, Section, Table, chart
+from train.report.elements import Cell, Chart, Missing, Section, Table, chart
 from train.report.facts import Place, bare_share, combined, count, interval, line, points, share
 from train.report.folder import RunFolder, require_run
 from train.report.networks import Network, of_run, subject
@@ -184,7 +184,7 @@ def _mean(places: Sequence[Place]) -> Cell:
     return line(mean, " (", interval(ends), ")")
 
 
-def _paired(groups: Sequence[Group]) -> tuple[Table | None, list[str]]:
+def _paired(groups: Sequence[Group]) -> tuple[Table | None, list[Missing]]:
     """Differences to the first group, seed by seed, where both were measured on the same images."""
     rows: list[list[Cell]] = []
     missing = []
@@ -192,8 +192,10 @@ def _paired(groups: Sequence[Group]) -> tuple[Table | None, list[str]]:
         pairs = list(_pairs(group, groups[0]))
         if not pairs:
             missing.append(
-                f"{group.name} and {groups[0].name} cannot be compared seed by seed: there are no two runs of one seed "
-                "that train.evaluate has measured on the same images (evaluation-test.json)."
+                Missing(
+                    f"{group.name} and {groups[0].name} cannot be compared seed by seed: there are no two runs of one "
+                    "seed that train.evaluate has measured on the same images (evaluation-test.json)."
+                )
             )
             continue
         places = [place for pair in pairs for place in pair]

@@ -14,7 +14,7 @@ from configs.shown import printable
 from train.compress.config import CompressConfig
 from train.config import DistillConfig, TeacherConfig
 from train.prune.config import PruneConfig
-from train.report.elements import Cell, Section, Table
+from train.report.elements import Cell, Missing, Section, Table
 from train.report.facts import count
 from train.report.folder import RunFolder
 from train.report.networks import Subject
@@ -34,7 +34,9 @@ def section(subject: Subject) -> Section:
     """Return everything that it takes to make the run again, and to know its files."""
     folder = subject.folder
     tables = [_config(folder), _environment(folder), _lineage(subject)]
-    missing = [] if again(folder) else ["environment.json, which has the command and the versions, is missing."]
+    missing = (
+        [] if again(folder) else [Missing("environment.json, which has the command and the versions, is missing.")]
+    )
     shown = [table for table in tables if table is not None]
     return Section(key="origin", title="How it was made", tables=shown, missing=missing, extra=again(folder))
 

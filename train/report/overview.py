@@ -60,9 +60,9 @@ def verdict(subject: Subject) -> Line:
         line("teacher ", teacher.accuracy) if teacher is not None else None,
         line(_faster(subject), f" times as fast as the teacher ({FASTER})"),
     ]
+    if final.accuracy is None:
+        parts[:2] = [line("No score yet")]
     known = [part for part in parts if part is not None]
-    if not known:
-        return Line(("No score yet.",))
     pieces = [piece for part in known for piece in (*part.parts, "; ")]
     return Line((*pieces[:-1], "."))
 

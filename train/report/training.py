@@ -8,7 +8,7 @@ from configs.figures import percent
 from configs.shown import printable
 from train.charts import curves, series
 from train.charts.series import Curves
-from train.report.elements import Cell, Chart, Section, chart
+from train.report.elements import Cell, Chart, Missing, Section, chart
 from train.report.facts import count, line, seconds, share
 from train.report.folder import RunFolder
 from train.report.networks import Subject
@@ -39,7 +39,8 @@ def section(subject: Subject) -> Section:
         parts.append(_cuts(folder.cuts, subject))
     else:
         parts.append(_one(folder, "run", "Training", subject))
-    missing = () if any(part.charts for part in parts) else ("No epoch is logged yet: metrics.jsonl has no curves.",)
+    none = Missing("No epoch is logged yet: metrics.jsonl has no curves.")
+    missing = [] if any(part.charts for part in parts) else [none]
     shown = [part for part in parts if part.charts]
     return Section(key="curves", title="Curves", parts=shown, missing=missing)
 

@@ -59,4 +59,4 @@ def test_a_damaged_matrix_counts_as_none(tmp_path: Path) -> None:
     run = chain(tmp_path / "c")
     known = json.loads((run / "evaluation-test.json").read_text())
     (run / "evaluation-test.json").write_text(json.dumps(known | {"confusion": [[1, 2], [3]]}))
-    assert "python -m train.evaluate --run_dir" in section(run, {}).missing[0]
+    assert section(run, {}).missing[0].command == f"python -m train.evaluate --run_dir {run}"

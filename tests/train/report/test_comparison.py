@@ -34,6 +34,9 @@ def test_what_is_missing_is_said_with_the_way_to_make_it(tmp_path: Path) -> None
     known = json.loads((run / "evaluation-test.json").read_text())
     (run / "evaluation-test.json").write_text(json.dumps(known | {"teacher_agreement": None}))
     latency, agreement = comparison.section(subject(RunFolder(run))).missing
-    assert "python -m models.export --model" in latency and f"--against {tmp_path}/t.safetensors" in latency
-    assert f"python -m train.evaluate --run_dir {run} --teacher {tmp_path}/t.safetensors" in agreement
+    assert "python -m models.export --model" in latency.command
+    assert f"--against {tmp_path}/t.safetensors" in latency.command
+    assert agreement.command == f"python -m train.evaluate --run_dir {run} --teacher {tmp_path}/t.safetensors"
+    (run / "model.safetensors").unlink()
+    assert not comparison.section(subject(RunFolder(run))).missing  # there is nothing to measure yet
     assert not comparison.section(subject(RunFolder(chain(tmp_path / "c")))).missing

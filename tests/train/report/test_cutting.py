@@ -46,7 +46,7 @@ def test_sensitivity_is_shown_where_it_was_measured_or_why_not(tmp_path: Path) -
     assert found is not None and rows(found) == [["<conv>", "8", "1", "25.00 %"]]
     assert "whole: 75.00 %. Network: student." in str(found.text)
     why = cutting.sensitivity(Record(Path("report.json"), {"sensitivity": {"missing": "no images"}}))
-    assert why is not None and why.missing == ["no images"] and cutting.sensitivity(NOTHING) is None
+    assert why is not None and why.missing[0].text == "no images" and cutting.sensitivity(NOTHING) is None
 
 
 def test_a_run_without_cuts_has_no_such_section_and_one_that_begins_says_so(tmp_path: Path) -> None:
@@ -55,4 +55,4 @@ def test_a_run_without_cuts_has_no_such_section_and_one_that_begins_says_so(tmp_
     run = chain(tmp_path / "c")
     (run / "cut" / "ledger.json").unlink()
     begun = cutting.section(subject(RunFolder(run)), [])
-    assert begun is not None and "No cut is finished yet" in begun.missing[0]
+    assert begun is not None and "No cut is finished yet" in begun.missing[0].text

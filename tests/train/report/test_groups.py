@@ -57,7 +57,11 @@ def test_other_images_or_none_are_not_compared(seeds: list[Path]) -> None:
         known = json.loads((path / "evaluation-test.json").read_text())
         write(path / "evaluation-test.json", known | {"data": "other"})
     section = groups.section(groups.collect(seeds))
-    assert section is not None and len(section.tables) == 1 and "cannot be compared seed by seed" in section.missing[0]
+    assert (
+        section is not None
+        and len(section.tables) == 1
+        and "cannot be compared seed by seed" in section.missing[0].text
+    )
 
 
 def test_one_run_is_not_several(seeds: list[Path]) -> None:

@@ -49,5 +49,5 @@ def test_environment_lineage_and_command_are_there(tmp_path: Path) -> None:
 def test_what_is_gone_is_said(tmp_path: Path) -> None:
     run = distilled(tmp_path / "d", 280, "--teacher", "gone.safetensors")
     (run / "environment.json").unlink()
-    assert "environment.json" in origin.section(subject(RunFolder(run))).missing[0]
+    assert "environment.json" in origin.section(subject(RunFolder(run))).missing[0].text
     assert tables(run)["Lineage"]["teacher: gone.safetensors"] == "not there" and origin.sha256(tmp_path) is None

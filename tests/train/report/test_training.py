@@ -32,4 +32,4 @@ def test_without_an_epoch_that_is_said(tmp_path: Path) -> None:
     run = distilled(tmp_path / "d", 280)
     (run / "metrics.jsonl").write_text("")
     found = training.section(subject(RunFolder(run)))
-    assert not found.parts and "No epoch is logged yet" in found.missing[0]
+    assert not found.parts and "No epoch is logged yet" in found.missing[0].text
