@@ -14,9 +14,9 @@ from configs.errors import InputError, UsageError, UserError
 from configs.files import write_atomically
 from configs.shown import printable
 from train.report import page
+from train.report.collection import collect
 from train.report.examples import Thumbnails
 from train.report.facts import Record, size
-from train.report.groups import collect
 from train.report.networks import Subject, subject
 
 NAME = "report.html"

@@ -108,10 +108,11 @@ def _faster(subject: Subject) -> Fact | None:
     return subject.folder.export.fact(times, "ratios", "latency", FASTER, "median")
 
 
-def unchecked(subject: Subject, *, seeds: int, controls: Sequence[str]) -> list[Cell]:
+def unchecked(subject: Subject, *, seeds: int, controls: Sequence[str], chosen_of: int = 1) -> list[Cell]:
     """Say in plain sight what the figures do not tell.
 
-    seeds: runs that differ in their seed alone. controls: names of other runs in the report.
+    seeds: runs that differ in their seed alone. controls: names of other runs in the report. chosen_of: runs of a sweep
+    of which this is the best by validation.
     """
     final, folder = subject.final, subject.folder
     found: list[Cell] = []
@@ -122,6 +123,8 @@ def unchecked(subject: Subject, *, seeds: int, controls: Sequence[str]) -> list[
         found.append(f"No test split was read ({why}): accuracies are on the images by which epochs were chosen.")
     else:
         found.append("Epochs were chosen by validation accuracy: figures on validation are better than on new images.")
+    if chosen_of > 1:
+        found.append("This is the best of several runs by validation accuracy: on new images it is less far ahead.")
     samples = final.result.fact(count, "accuracy_samples")
     if samples is not None and samples.value < FEW:
         found.append(line("The accuracy is over ", samples, " images: differences within the interval tell nothing."))

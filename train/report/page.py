@@ -12,10 +12,10 @@ from markupsafe import Markup
 
 from configs.shown import printable
 from train.report import classes, comparison, cutting, examples, groups, origin, overview, shades, training
+from train.report.collection import Collection
 from train.report.elements import Cell, Section
 from train.report.examples import Thumbnails
 from train.report.facts import Fact, Line, Record
-from train.report.groups import Collection
 from train.report.networks import Subject, subject
 
 MARKS = re.compile(r"([\\`*_{}\[\]<>#|~])")
@@ -46,7 +46,7 @@ def build(found: Collection, record: Record, thumbnails: Thumbnails) -> Report:
     main = subject(found.runs[0])
     sections = _sections(main, found, record, thumbnails)
     seeds, controls = len(found.groups[0].runs), [network.name for network in found.controls]
-    unchecked = overview.unchecked(main, seeds=seeds, controls=controls)
+    unchecked = overview.unchecked(main, seeds=seeds, controls=controls, chosen_of=found.chosen_of)
     notices = [notice for run in found.runs for notice in overview.notices(run)]
     faults = list(dict.fromkeys(printable(fault) for run in found.runs for fault in run.faults))
     return Report(

@@ -66,7 +66,9 @@ def test_what_was_not_checked_follows_what_was(tmp_path: Path) -> None:
         "Speed was measured on the machine that ran the export, on its CPU or GPU; another one differs.",
     ]  # fmt: skip
     more = [str(one) for one in overview.unchecked(subject(RunFolder(run)), seeds=3, controls=["x"])]
-    assert not [one for one in more if one.startswith(("One seed", "No control"))]
+    assert not [one for one in more if one.startswith(("One seed", "No control", "This is the best of several"))]
+    best = [str(one) for one in overview.unchecked(subject(RunFolder(run)), seeds=3, controls=["x"], chosen_of=8)]
+    assert [one for one in best if one.startswith("This is the best of several runs by validation")]
     known = json.loads((run / "result.json").read_text())
     write(run / "result.json", known | {"accuracy_split": "validation"})
     assert str(overview.unchecked(subject(RunFolder(run)), seeds=3, controls=["x"])[0]).startswith(

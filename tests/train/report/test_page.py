@@ -8,8 +8,8 @@ import pytest
 
 from report_runs import Page, chain, masked, write, wrong_figures
 from train.report import page
+from train.report.collection import collect
 from train.report.facts import Record
-from train.report.groups import collect
 
 
 def report(*paths: Path, values: dict | None = None) -> page.Report:

@@ -1,0 +1,37 @@
+"""Which runs belong to a report, and to each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from configs.errors import InputError
+from report_runs import distilled, write
+from train.report.collection import collect
+
+
+def test_runs_that_differ_in_their_seed_are_one_group_and_the_control_has_its_name(tmp_path: Path) -> None:
+    paths = [distilled(tmp_path / f"kd-{seed}", 280, seed=seed) for seed in range(3)]
+    paths += [distilled(tmp_path / f"ce-{seed}", 270, "--distill.alpha", "0", seed=seed) for seed in range(2)]
+    found = collect(paths)
+    assert [(group.name, len(group.runs)) for group in found.groups] == [("kd-0", 3), ("without teacher", 2)]
+    assert [network.name for network in found.controls] == ["without teacher"]
+
+
+def test_files_of_weights_are_of_their_seed_and_do_not_part_a_group(tmp_path: Path) -> None:
+    paths = [distilled(tmp_path / str(seed), 280, "--teacher", f"t{seed}.safetensors", seed=seed) for seed in range(2)]
+    assert [len(group.runs) for group in collect(paths).groups] == [2]
+
+
+def test_a_control_from_scratch_has_its_name(tmp_path: Path) -> None:
+    scratch = "{name: a.safetensors, from_scratch: true, depth: null, widths: null}"
+    found = collect([distilled(tmp_path / "a", 280), distilled(tmp_path / "b", 270, "--student", scratch)])
+    assert [group.name for group in found.groups] == ["a", "from scratch"]
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "is damaged"), ({"runs": []}, "no run of the sweep in .* has begun")])
+def test_a_sweep_without_runs_is_refused(tmp_path: Path, text, said: str) -> None:
+    write(tmp_path / "sweep.json", text)
+    with pytest.raises(InputError, match=said):
+        collect([tmp_path])
