@@ -36,7 +36,7 @@ from train.run_folder import own_code, own_config
 IMAGES = 3000
 """Validation images at most."""
 BATCH = 64
-SHOWN = 12
+SHOWN = 9
 """Mistakes, and disagreements, that are shown at most."""
 BEST = 3
 THUMBNAIL, SMALL = 112, 48

@@ -87,7 +87,7 @@ def size(value: float) -> str:
 
 def milliseconds(value: float) -> str:
     """Format a latency in milliseconds, whose unit stands elsewhere."""
-    return f"{value:.3f}" if value < 1 else f"{value:.2f}"
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
 def times(value: float) -> str:

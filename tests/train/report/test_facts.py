@@ -58,6 +58,7 @@ def test_a_line_is_whole_or_nothing_and_words_are_data() -> None:
         (facts.size, 45e6, "45 MB"),
         (facts.milliseconds, 0.027345, "0.027"),
         (facts.milliseconds, 4.84, "4.84"),
+        (facts.milliseconds, 1159.71, "1,160"),
         (facts.points, 0.0123, "+1.23"),
         (facts.times, 2.4123, "2.4"),
         (facts.large, 3_052_160, "3.05 M"),
