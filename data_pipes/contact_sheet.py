@@ -32,6 +32,8 @@ NAMES = 210
 """Pixels of the column that holds the names."""
 HEAD = 64
 """Pixels of the heading, of two lines."""
+NARROWEST = 480
+"""Pixels that the heading needs."""
 LARGE, MIDDLE, SMALL = 21, 15, 12
 PAPER, INK, FAINT = (255, 255, 255), (27, 31, 36), (95, 103, 112)
 
@@ -105,7 +107,7 @@ def compose(columns: list[npt.NDArray[np.uint8]], words: Words) -> Image.Image:
     height, width = columns[0].shape[1:3]
     zoom = max(1, round(TILE / min(height, width)))
     cell_h, cell_w, top = height * zoom + GAP, width * zoom + GAP, HEAD + LINE
-    wide = GAP + NAMES + len(columns) * cell_w
+    wide = max(GAP + NAMES + len(columns) * cell_w, NARROWEST)
     sheet = Image.new("RGB", (wide, top + len(words.rows) * cell_h + GAP), PAPER)
     pen = ImageDraw.Draw(sheet)
     _write(pen, (GAP, GAP), words.title, _font(MIDDLE, bold=True), wide - 2 * GAP)

@@ -24,6 +24,7 @@ from train.config import DistillConfig, TeacherConfig
 from train.evaluate.config import EvaluateConfig
 from train.predict.config import PredictConfig
 from train.prune.config import PruneConfig
+from train.report import command
 
 ROOT = Path(__file__).parents[1]
 READERS = {
@@ -84,9 +85,14 @@ def test_command(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         module = f"{module} {words.pop(0)}"
         if "--teacher" in words:  # must be there, and is only read later
             words[words.index("--teacher") + 1] = __file__
-    elif module.startswith("launch.") or module == "train.table":
+    elif module.startswith("launch.") or module in ("train.table", "train.report"):
         return  # takes folders only; its own tests run it
     taken(module, words)
+
+
+def test_options_of_the_report_that_are_shown_are_there() -> None:
+    shown = [line for line in commands() if " -m train.report " in line]
+    assert shown and all(command.parser().parse_args(shlex.split(line)[3:]).runs for line in shown)
 
 
 def submission(words: list[str]) -> None:

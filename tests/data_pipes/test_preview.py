@@ -28,9 +28,13 @@ def run(monkeypatch, *words: str) -> None:
 def tile(path: Path, x: int, y: int, side: int = 8, zoom: int = 14) -> np.ndarray:
     """One magnified tile of the sheet, its grey levels at the image's own size."""
     sheet = np.asarray(Image.open(path))
-    gap, line = contact_sheet.GAP, contact_sheet.LINE
-    top, left = gap + line + y * (side * zoom + line + gap), gap + x * (side * zoom + gap)
+    gap, above = contact_sheet.GAP, contact_sheet.HEAD + contact_sheet.LINE
+    top, left = above + y * (side * zoom + gap), gap + contact_sheet.NAMES + x * (side * zoom + gap)
     return sheet[top : top + side * zoom : zoom, left : left + side * zoom : zoom, 0]
+
+
+def height(rows: int) -> int:
+    return contact_sheet.HEAD + contact_sheet.LINE + rows * (112 + contact_sheet.GAP) + contact_sheet.GAP
 
 
 def test_it_writes_a_sheet_and_says_where(monkeypatch, tmp_path, capsys):
@@ -38,7 +42,7 @@ def test_it_writes_a_sheet_and_says_where(monkeypatch, tmp_path, capsys):
     run(monkeypatch, "--images", "3", "--columns", "2", "--output", str(output))
     with Image.open(output) as sheet:
         assert sheet.format == "PNG"
-        assert sheet.size == (8 + 3 * (112 + 8), 8 + 20 + 3 * (112 + 20 + 8))
+        assert sheet.size == (8 + contact_sheet.NAMES + 3 * (112 + 8), height(3))
         assert capsys.readouterr().out == f"{output}: {sheet.width} x {sheet.height} pixels\n"
 
 
@@ -49,8 +53,7 @@ def test_the_first_column_is_the_evaluation_view(monkeypatch, tmp_path, split):
         "--data.augment.horizontal_flip", "1.0")  # fmt: skip
     config = DataSpec(source="digits", image_size=(8, 8), mean=(0.3,), std=(0.3,))
     samples = source.load(config, split)
-    rows = np.linspace(0, len(samples) - 1, 3).astype(int)
-    for y, row in enumerate(rows):
+    for y, row in enumerate(contact_sheet.by_class(samples, 3)):
         image = samples.read(int(row), channels=1)[..., 0]
         assert np.array_equal(tile(output, 0, y), image)
         assert np.array_equal(tile(output, 1, y), image[:, ::-1])
@@ -62,7 +65,7 @@ def test_images_without_labels_have_a_sheet_too(monkeypatch, tmp_path):
         Image.fromarray(np.full((8, 8), 50, np.uint8)).save(tmp_path / name)
     output, places = tmp_path / "sheet.png", ["--data.source", "folder", "--data.root", str(tmp_path)]
     run(monkeypatch, *places, "--split", "evaluation", "--columns", "0", "--output", str(output))
-    assert Image.open(output).height == 8 + 20 + 2 * (112 + 20 + 8) and tile(output, 0, 1).min() == 50
+    assert Image.open(output).height == height(2) and tile(output, 0, 1).min() == 50
 
 
 def test_the_seed_decides_the_views(monkeypatch, tmp_path):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from train.charts.cuts import Point
 from train.prune import ledger
-from train.prune.ledger import Entry
+from train.prune.ledger import Chart, Entry
 from train.run_folder.run_dir import RunDir
 
 FIRST = Entry(
@@ -26,6 +27,14 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     ledger.write(tmp_path, ENTRIES)
     assert ledger.read(tmp_path) == ENTRIES and (tmp_path / "ledger.png").read_bytes() != one
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.json", "ledger.png"]
+
+
+def test_the_picture_shows_what_else_is_known(tmp_path: Path) -> None:
+    ledger.write(tmp_path, ENTRIES)
+    alone = (tmp_path / "ledger.png").read_bytes()
+    dense = Point(nonzero=5142, accuracy=0.9, samples=145)
+    ledger.write(tmp_path, ENTRIES, Chart(title="t", dense=dense, budget=2600, samples=145))
+    assert (tmp_path / "ledger.png").read_bytes() != alone
 
 
 def test_the_table_and_the_line_have_parameters_that_are_not_zero() -> None:
