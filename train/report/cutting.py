@@ -111,7 +111,7 @@ def widths(subject: Subject) -> Section | None:
 def _channels(records: Sequence[Record]) -> Section:
     last = records[-1]
     names = list(last.get("widths"))
-    lost = {name: [len(record.get("removed", name) or ()) for record in records] for name in names}
+    lost = {name: [len(_gone(record, name)) for record in records] for name in names}
     after = [last.number("widths", name) or 0.0 for name in names]
     before = [now + sum(lost[name]) for name, now in zip(names, after, strict=True)]
     rows = [
@@ -122,8 +122,14 @@ def _channels(records: Sequence[Record]) -> Section:
     return _section(names, before, after, "channels", table, "Channels of each layer before and after the cuts")
 
 
+def _gone(record: Record, name: str) -> list[int]:
+    """The channels of a layer that left in one cut."""
+    found = record.get("removed", name)
+    return found if isinstance(found, list) else []
+
+
 def _width_before(records: Sequence[Record], name: str, width: float) -> Fact:
-    sources = ", ".join(record.source("removed", name) for record in records if record.get("removed", name))
+    sources = ", ".join(record.source("removed", name) for record in records if _gone(record, name))
     whole = ", ".join(part for part in (records[-1].source("widths", name), sources) if part)
     return Fact(round(width), count(width), f"channels({whole})")
 

@@ -60,7 +60,10 @@ class Network:
     @property
     def validation(self) -> Fact | None:
         """Accuracy on validation."""
-        return self.result.fact(share, "validation_accuracy") or self._scored("share", "validation")
+        found = self.result.fact(share, "validation_accuracy") or self._scored("share", "validation")
+        if found is None and self.folder is not None:
+            return self.folder.status.fact(share, "validation_accuracy")  # of the last epoch so far
+        return found
 
     @property
     def validation_images(self) -> int | None:

@@ -13,9 +13,9 @@ from train.report.networks import Network, Subject
 WORDS = {
     "running": "is still running",
     "queued": "is waiting in Slurm's queue",
-    "preempted": "was stopped before its end; the same command goes on from there",
+    "preempted": "was stopped before its end, and the same command goes on",
     "failed": "failed",
-    "lost": "was killed: its folder says running, and its process is gone; the same command goes on",
+    "lost": "was killed (its folder says running, and its process is gone), and the same command goes on",
     "waiting": "has not begun",
     "unknown": "is in an unknown state: its status.json is missing or damaged",
 }
@@ -28,11 +28,10 @@ def notices(folder: RunFolder) -> list[Cell]:
     """Say first what a reader must know: the run is not finished, failed, or has lost files."""
     found: list[Cell] = []
     if folder.state != "done":
-        reason = folder.status.text("reason")
-        told = WORDS[folder.state] + (f": {reason}" if reason else "")
         reached = line(folder.status.fact(count, "epoch"), " of ", folder.status.fact(count, "epochs"), " epochs")
-        found.append(line(f"{printable(str(folder.path))} {told}. ", reached or "", " are done. " if reached else "",
-                          "What follows is what there is so far."))  # fmt: skip
+        done = line(reached, " are done. ") or ""
+        name = printable(str(folder.path))
+        found.append(line(f"{name} {_state(folder)} ", done, "What follows is what there is so far."))
     found += [stage for path in _stages(folder) for stage in _unfinished(path)]
     if folder.state == "done" and not folder.result:
         found.append(f"{folder.path}/result.json is missing: scores are those in the header of the weights, if any.")
@@ -47,8 +46,13 @@ def _stages(folder: RunFolder) -> list[RunFolder]:
 def _unfinished(folder: RunFolder) -> list[str]:
     if folder.state == "done":
         return []
+    return [f"The stage {printable(str(folder.path))} {_state(folder)}"]
+
+
+def _state(folder: RunFolder) -> str:
+    """Say how a run stands, and why, where it says why."""
     reason = folder.status.text("reason")
-    return [f"The stage {printable(str(folder.path))} {WORDS[folder.state]}" + (f": {reason}." if reason else ".")]
+    return f"{WORDS[folder.state]}: {reason.rstrip('.')}." if reason else f"{WORDS[folder.state]}."
 
 
 def verdict(subject: Subject) -> Line:
@@ -61,7 +65,7 @@ def verdict(subject: Subject) -> Line:
         line(_faster(subject), f" times as fast as the teacher ({FASTER})"),
     ]
     if final.accuracy is None:
-        parts[:2] = [line("No score yet")]
+        parts[:2] = [line(final.validation, " on validation so far") or line("No score yet")]
     known = [part for part in parts if part is not None]
     pieces = [piece for part in known for piece in (*part.parts, "; ")]
     return Line((*pieces[:-1], "."))

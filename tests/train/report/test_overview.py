@@ -35,7 +35,7 @@ def test_a_verdict_says_what_there_is(tmp_path: Path) -> None:
         ({"state": "failed", "exit_code": 65, "reason": "the loss is <NaN>"}, "failed: the loss is <NaN>. "),
         (
             {"state": "preempted", "exit_code": 75, "epoch": 1, "epochs": 2},
-            "goes on from there. 1 of 2 epochs",
+            "and the same command goes on. 1 of 2 epochs are done. ",
         ),
         ("{", "is in an unknown state"),
     ],
@@ -47,6 +47,17 @@ def test_a_run_that_is_not_finished_says_so_first(tmp_path: Path, status, said: 
     write(run / "status.json", status)
     (first,) = overview.notices(RunFolder(run))
     assert said in str(first) and str(first).endswith("What follows is what there is so far.")
+
+
+def test_an_accuracy_so_far_is_no_score_and_is_said(tmp_path: Path) -> None:
+    write(
+        tmp_path / "status.json", {"state": "preempted", "validation_accuracy": 0.75, "reason": "SIGTERM. Start again."}
+    )
+    run = RunFolder(tmp_path)
+    assert str(overview.verdict(subject(run))) == "75.00 % on validation so far."
+    assert str(overview.notices(run)[0]).startswith(
+        f"{tmp_path} was stopped before its end, and the same command goes on: SIGTERM. Start again. What"
+    )
 
 
 def test_a_stage_that_failed_and_a_result_that_is_gone_are_said(tmp_path: Path) -> None:
