@@ -33,7 +33,7 @@ class Point:
         """How far the 95 % interval reaches below and above, in per cent."""
         if self.samples is None:
             return 0.0, 0.0
-        low, high = wilson(round(self.accuracy * self.samples), self.samples)
+        low, high = wilson(round(min(max(self.accuracy, 0.0), 1.0) * self.samples), self.samples)
         return 100 * max(self.accuracy - low, 0.0), 100 * max(high - self.accuracy, 0.0)
 
 

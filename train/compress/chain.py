@@ -22,6 +22,7 @@ from accelerate import Accelerator
 from configs import reader
 from configs.errors import InputError, UsageError
 from configs.files import write_atomically
+from configs.shown import command
 from configs.tables import PlainConsole
 from models.card import readme
 from models.spec import ModelSpec
@@ -75,6 +76,7 @@ def run(config: CompressConfig) -> None:
         names = ["model.safetensors", *["model.onnx"] * config.onnx, *[readme.NAME] * config.card]
         text = f"Everything is in {folder.path}: {', '.join(names)}."
         console.print(text)
+        console.print(f"As one page: {command('python', '-m', 'train.report', folder.path)}", soft_wrap=True)
     accelerator.end_training()
 
 

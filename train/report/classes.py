@@ -137,7 +137,8 @@ def _accuracy(source: Record, keys: tuple[str, ...], record: Record, names: list
 
 def _counts(record: Record, keys: tuple[str, ...], names: list[str]) -> list[tuple[int, int]]:
     places = [_per_class(record, keys, label, names) for label in range(len(names))]
-    return [(round(record.number(*p, "correct") or 0), round(record.number(*p, "samples") or 0)) for p in places]
+    pairs = [[round(record.number(*place, key) or 0) for key in ("correct", "samples")] for place in places]
+    return [(min(max(correct, 0), max(samples, 0)), max(samples, 0)) for correct, samples in pairs]
 
 
 def _row(label: int, names: list[str], shown: Sequence[tuple[str, Record, tuple[str, ...], str]]) -> list[Cell]:

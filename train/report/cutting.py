@@ -34,8 +34,12 @@ def section(subject: Subject, controls: Sequence[Network]) -> Section | None:
         return Section(key="cuts", title="Cuts", missing=[Missing("No cut is finished yet: there is no ledger.json.")])
     images = _images(subject)
     text = "From left to right as it happened: each cut takes channels or weights away, and training follows."
-    panel = cuts.panel(_trade(subject, ledger, controls, images), height=3.6)
-    shown = chart(panel, "cuts", title="Accuracy through the cuts", text=text)
+    trade = _trade(subject, ledger, controls, images)
+    if not trade.after:
+        return Section(
+            key="cuts", title="Cuts", missing=[Missing(f"{printable(str(ledger.path))} has no whole entry.")]
+        )
+    shown = chart(cuts.panel(trade, height=3.6), "cuts", title="Accuracy through the cuts", text=text)
     return Section(key="cuts", title="Accuracy against parameters", charts=[shown], tables=[_table(ledger, images)])
 
 
@@ -49,17 +53,18 @@ def _trade(subject: Subject, ledger: Record, controls: Sequence[Network], images
     found = images.number("samples")
     samples = None if found is None else round(found)
 
-    def points(key: str) -> list[Point]:
-        pairs = [(ledger.number(place, "nonzero"), ledger.number(place, key)) for place in range(len(ledger.values))]
-        return [
-            Point(nonzero=round(x), accuracy=y, samples=samples) for x, y in pairs if x is not None and y is not None
-        ]
+    keys = ("nonzero", "before", "after")
+    entries = [[ledger.number(place, key) for key in keys] for place in range(len(ledger.values))]
+    whole = [entry for entry in entries if None not in entry]
+
+    def points(place: int) -> list[Point]:
+        return [Point(nonzero=round(e[0] or 0), accuracy=e[place] or 0.0, samples=samples) for e in whole]
 
     teacher, budget = None if subject.teacher is None else subject.teacher.validation, budget_of(subject.folder)
     named = [_point(network, network.name) for network in controls]
     return Trade(
-        before=points("before"),
-        after=points("after"),
+        before=points(1),
+        after=points(2),
         dense=_point(subject.student, ""),
         budget=None if budget is None else round(budget.value),
         teacher=None if teacher is None else teacher.value,

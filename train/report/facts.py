@@ -164,13 +164,16 @@ Place = tuple[Record, Sequence[str | int]]
 
 
 def combined(style: Style, operation: str, *places: Place) -> Fact | None:
-    """Return an operation on the numbers at some places; None: one of them is missing."""
+    """Return an operation on the numbers at some places; None: one of them is missing or impossible."""
     values = [record.number(*keys) for record, keys in places]
     known = [value for value in values if value is not None]
     if len(known) < len(values) or not known:
         return None
     sources = ", ".join(record.source(*keys) for record, keys in places)
-    value = OPERATIONS[operation](*known)
+    try:
+        value = OPERATIONS[operation](*known)
+    except (ArithmeticError, ValueError):  # of numbers that nobody has measured, such as 5 right answers of 3
+        return None
     return Fact(value, style(value), f"{operation}({sources})")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from report_runs import chain, distilled, masked
@@ -27,6 +28,14 @@ def test_cuts_are_a_chart_and_a_table_with_intervals(tmp_path: Path) -> None:
     assert second[4:6] == ["64.13 %", "95.11 %"]
     for word in ("before the cuts", "teacher", "budget 2,600", "without teacher"):
         assert word in found.charts[0].svg
+
+
+def test_an_entry_that_is_damaged_is_no_point(tmp_path: Path) -> None:
+    run = chain(tmp_path / "c")
+    entries = json.loads((run / "cut" / "ledger.json").read_text())
+    (run / "cut" / "ledger.json").write_text(json.dumps([entries[0] | {"before": "x"}, entries[1]]))
+    found = cutting.section(subject(RunFolder(run)), [])
+    assert found is not None and rows(found)[0][4] == "None" and found.charts
 
 
 def test_channels_before_are_those_after_and_those_that_left(tmp_path: Path) -> None:

@@ -27,6 +27,12 @@ def test_what_is_no_number_is_no_fact(keys) -> None:
     assert combined(share, "mean", (RECORD, ("a",)), (RECORD, keys)) is None
 
 
+def test_what_cannot_be_is_no_fact() -> None:
+    record = Record(Path("r.json"), {"correct": 5, "samples": 3, "none": 0})
+    assert combined(share, "wilson_low", (record, ("correct",)), (record, ("samples",))) is None
+    assert combined(share, "share", (record, ("correct",)), (record, ("none",))) is None
+
+
 def test_a_source_leads_back_to_the_number(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text('{"x/y": [3, 4], "z": 8}')
