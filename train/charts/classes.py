@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from configs.figures import percent
+from configs.intervals import wilson
 from configs.shown import printable
 from train.charts import style
 from train.charts.picture import WIDTH, Panel
-from configs.intervals import wilson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

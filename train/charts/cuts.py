@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from configs.intervals import wilson
 from train.charts import style
 from train.charts.picture import HEIGHT, WIDTH, Panel
-from configs.intervals import wilson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,16 +22,17 @@ from configs import reader
 from data_pipes import contact_sheet
 from data_pipes.executors import build
 from data_pipes.loader import Layout, PlanLoader
-from data_pipes.sources import source
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
-from models import artefact
+from models import artefact, state_dicts
+from models.artefact import Card
 from train import guards, live_teacher, saved
 from train.evaluate.config import EvaluateConfig
+from train.evaluate.subject import labelled
 from train.live_teacher import LiveTeacher
 from train.loaders import FEW_IMAGES
 from train.report.networks import Network, Subject
-from train.run_folder import own_code, own_config
+from train.run_folder import own_code, own_config, split_record
 
 IMAGES = 3000
 """Validation images at most."""
@@ -60,16 +61,27 @@ def ask(subject: Subject) -> Answers:
     """
     own_code.register_run(str(subject.folder.path))
     net, card = artefact.load(subject.final.file)
-    saved.require_finite(net, subject.final.file)
+    state_dicts.require_finite(net, subject.final.file)
     spec = replace(saved.shown(data_of(subject), card), executor="host")
-    whole = source.load(spec, "validation")
+    whole = validation(subject, spec, card)
     guards.require_classes(card.classes, whole.classes, f"the network {subject.final.file}")
-    samples = whole.select(whole.spread(IMAGES))
+    samples = few(whole, IMAGES)
     teacher = _teacher(subject.teacher, spec, samples.classes, str(subject.folder.path))
     own_NK, theirs_NK = _probabilities(net, teacher, samples, spec)
-    record = _record(samples, own_NK, theirs_NK) | {"of": len(whole)}
-    rows = sorted({shown["row"] for key in ("mistakes", "disagreements") for shown in record[key]})
-    return Answers(record=record, thumbnails=_thumbnails(samples, spec, np.array(rows, np.int64)))
+    found = _record(samples, own_NK, theirs_NK) | {"of": len(whole)}
+    rows = sorted({shown["row"] for key in ("mistakes", "disagreements") for shown in found[key]})
+    return Answers(record=found, thumbnails=_thumbnails(samples, spec, np.array(rows, np.int64)))
+
+
+def validation(subject: Subject, spec: DataSpec, card: Card) -> Samples:
+    """Load the images that a run validated on, as train.evaluate does."""
+    record = split_record.read(subject.folder.path)
+    return labelled(spec, "validation", own=True, trained_on=card.lineage.get("data"), record=record)
+
+
+def few(samples: Samples, count: int) -> Samples:
+    """Return at most `count` samples, spread over all."""
+    return samples.select(samples.spread(count))
 
 
 def data_of(subject: Subject) -> DataSpec:
@@ -97,10 +109,9 @@ def _probabilities(
     own, theirs = [], []
     loader = batches(samples, spec)
     for batch in loader.epoch(0):
-        real = batch.weight_B > 0
-        own.append(net(batch.image_BCHW).softmax(dim=1)[real])
+        own.append(net(batch.image_BCHW).softmax(dim=1)[: batch.real])
         if teacher is not None:
-            theirs.append(teacher(batch, nullcontext()).logits_BK.softmax(dim=1)[real])
+            theirs.append(teacher(batch, nullcontext()).logits_BK.softmax(dim=1)[: batch.real])
     loader.close()
     return torch.cat(own), torch.cat(theirs) if theirs else None
 

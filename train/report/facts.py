@@ -15,11 +15,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from configs import intervals
 from configs.figures import duration, percent
 from configs.shown import printable
 from train.charts.series import number
 from train.charts.style import plain
-from train.evaluate import intervals
 
 Style = Callable[[float], str]
 OPERATIONS: dict[str, Callable[..., float]] = {

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from data_pipes.sources import source
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from models import artefact
@@ -20,7 +19,7 @@ from models.pruning.importance import scores
 from models.pruning.spec import Budget, PruneSpec
 from models.pruning.tracing import trace
 from train import saved
-from train.report.answers import batches, data_of
+from train.report.answers import batches, data_of, few, validation
 from train.report.networks import Network, Subject
 from train.run_folder import own_code
 
@@ -39,8 +38,7 @@ def measure(subject: Subject) -> dict[str, Any]:
     own_code.register_run(str(subject.folder.path))
     net, card = artefact.load(network.file)
     spec = replace(saved.shown(data_of(subject), card), executor="host")
-    whole = source.load(spec, "validation")
-    samples = whole.select(whole.spread(IMAGES))
+    samples = few(validation(subject, spec, card), IMAGES)
     structure = trace(net, card.input_CHW)
     layers = [
         {"layer": root, "channels": units, "removed": len(gone), "accuracy": _accuracy(twin, samples, spec)}
@@ -79,6 +77,6 @@ def _accuracy(net: nn.Module, samples: Samples, spec: DataSpec) -> float:
     correct, loader = 0, batches(samples, spec)
     for batch in loader.epoch(0):
         right_B = net(batch.image_BCHW).argmax(dim=1) == batch.label_B
-        correct += int((right_B & (batch.weight_B > 0)).sum())
+        correct += int(right_B[: batch.real].sum())
     loader.close()
     return correct / len(samples)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from configs.intervals import of_mean
 from report_runs import distilled, write
-from train.evaluate.intervals import of_mean
 from train.report import groups
 from train.report.collection import collect
 
