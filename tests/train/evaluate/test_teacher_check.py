@@ -17,7 +17,7 @@ from configs.errors import InputError
 from data_pipes.sources import arrays
 from models import artefact_file, counting
 from models.artefact import Card, Score
-from train.adopt.names import TEACHER
+from train.adopt.config import TEACHER
 from train.processes import make_accelerator
 from train.prune import chain
 from train.prune.config import PruneConfig
