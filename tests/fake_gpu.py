@@ -195,7 +195,7 @@ def fake_gpu(*pools: Any) -> Iterator[Gpu]:
     """Run on a fake cuda:0. pools: modules of ours whose ThreadPoolExecutor works at once."""
     with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True), Gpu() as gpu:
         _forget_accelerator()
-        patch.delenv("ACCELERATE_USE_CPU", raising=False)
+        patch.delenv("ACCELERATE_USE_CPU", raising=False)  # which hides real GPUs from tests
         patch.setattr(torch.accelerator, "is_available", lambda: True)
         patch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
         patch.setattr(torch.cuda, "current_device", lambda: 0)
