@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from configs.errors import InputError
+from configs.resources import working_alone
 from configs.tables import plain_table
 from data_pipes.batch import Batch
 from data_pipes.sources import source
@@ -28,7 +29,7 @@ from models.pruning.spec import PruneSpec
 from models.pruning.surgery import Kept
 from train import guards, live_teacher
 from train.live_teacher import LiveTeacher
-from train.loaders import FEW_IMAGES, evaluation_loader
+from train.loaders import EVAL_BATCH, FEW_IMAGES, evaluation_loader
 from train.prune.config import PruneConfig
 
 TAYLOR_BATCHES = 8
@@ -45,14 +46,16 @@ class Cutter:
         """Add gradients of the cross-entropy over training images of all processes, for scores that need them."""
         if not self.config.prune.needs_gradients:
             return
-        with self._images(TAYLOR_BATCHES * self.config.batch_size, alone=False) as batches:
+        size = self.config.micro_batch_size or self.config.batch_size
+        size = min(size, self.config.batch_size // self.accelerator.num_processes)
+        count = TAYLOR_BATCHES * self.config.batch_size
+        with self._on_device(net), self._images(count, size, alone=False) as batches:
             for batch in batches:
-                loss = F.cross_entropy(net(batch.image_BCHW.float().cpu()), batch.label_B.cpu())
+                loss = F.cross_entropy(net(batch.image_BCHW.float()), batch.label_B)
                 loss.backward()  # type: ignore[no-untyped-call]
-        for parameter in net.parameters():
-            if parameter.grad is not None:
-                summed = self.accelerator.reduce(parameter.grad.to(self.accelerator.device), reduction="mean")
-                parameter.grad = summed.cpu()
+            for parameter in net.parameters():
+                if parameter.grad is not None:
+                    parameter.grad = self.accelerator.reduce(parameter.grad, reduction="mean")
 
     def cut(self, number: int, net: nn.Module) -> tuple[Kept, str]:
         """Make cut `number` in place, on one process; return the kept indices and a record of the cut as JSON."""
@@ -63,9 +66,22 @@ class Cutter:
             cut = self._plan(number, net, first, card.input_CHW)
             kept, record = surgery.apply(net, cut), cut.to_json()
         if self.config.recalibration:
-            with self._images(self.config.recalibration * self.config.batch_size, alone=True) as batches:
-                surgery.recalibrate(net, (batch.image_BCHW.float().cpu() for batch in batches))
+            size = min(
+                self.config.batch_size, EVAL_BATCH
+            )  # one device has room for it: validation is done with as many
+            count = self.config.recalibration * self.config.batch_size
+            with self._on_device(net), self._images(count, size, alone=True) as batches:
+                surgery.recalibrate(net, (batch.image_BCHW.float() for batch in batches))
         return kept, record
+
+    @contextmanager
+    def _on_device(self, net: nn.Module) -> Iterator[None]:
+        """Keep a network on the device, with its gradients, and put it back on the CPU afterwards."""
+        net.to(self.accelerator.device)
+        try:
+            yield
+        finally:
+            net.cpu()
 
     def _plan(self, number: int, net: nn.Module, first: nn.Module, input_CHW: tuple[int, int, int]) -> Cut:
         spec = self.config.prune
@@ -83,12 +99,15 @@ class Cutter:
         return Kept(shapes, {}), json.dumps({"nonzero": masks.free_entries(net), "free": free})
 
     @contextmanager
-    def _images(self, count: int, *, alone: bool) -> Iterator[Iterator[Batch]]:
-        """Load evaluation views of training images spread over the split, for this process or shared out over all."""
+    def _images(self, count: int, size: int, *, alone: bool) -> Iterator[Iterator[Batch]]:
+        """Load evaluation views of training images spread over the split, `size` at a time.
+
+        alone: for this process, which has all cores of the machine; by default they are shared out over all processes.
+        """
         train = source.load(self.config.data, "train")
         few, data = train.select(train.spread(count)), self.config.data
-        size = self.config.batch_size // (1 if alone else self.accelerator.num_processes)
-        loader = evaluation_loader(self.accelerator, few, data, FEW_IMAGES, batch_size=size, alone=alone)
+        with working_alone() if alone else nullcontext():
+            loader = evaluation_loader(self.accelerator, few, data, FEW_IMAGES, batch_size=size, alone=alone)
         try:
             yield islice(loader.epoch(0), len(loader))
         finally:

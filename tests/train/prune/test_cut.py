@@ -6,8 +6,10 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from torch import nn
 
 import forked
 from configs import reader
+from fake_gpu import CUDA, fake_gpu
 from models import artefact, artefact_file, counting, zoo
 from models.artefact import Card
 from models.pruning.masks import Masks, cubic_schedule, prunable
@@ -36,6 +39,7 @@ SMALL = ["--data.image_size", "[8, 8]", "--data.augment.rotation", "0", "--data.
 SMALL += ["0", "--epochs", "1", "--final_epochs", "1", "--batch_size", "64", "--recalibration", "2"]
 SMALL += ["--prune.steps", "2", "--prune.budget.parameters", "500"]
 ALONE = ["--teacher", "null", "--distill.alpha", "0"]
+TAYLOR = ["--prune.importance", "taylor"]
 KINDS = ("structured", "unstructured")
 
 
@@ -105,6 +109,70 @@ def test_one_cut_uses_the_budget_up_whatever_the_importance(student: Path, tmp_p
     assert 0.9 * 500 < record["parameters"] <= 500
 
 
+# ---- on the device
+
+
+@pytest.fixture
+def on_gpu(student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cutter, nn.Module]]:
+    """A cutter whose device is a fake GPU, with images that are there; torch's backward asks the driver for one."""
+    real, config = artefact.load(student), read(tmp_path, student, *TAYLOR)
+
+    def images(self: Cutter, count: int, size: int, *, alone: bool) -> AbstractContextManager[list[SimpleNamespace]]:
+        image_BCHW = torch.zeros(size, 1, 8, 8, device=CUDA)
+        return nullcontext([SimpleNamespace(image_BCHW=image_BCHW, label_B=image_BCHW[:, 0, 0, 0].long())])
+
+    def backward(loss: torch.Tensor) -> None:
+        assert loss.is_cuda
+        for parameter in net.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+
+    with fake_gpu():
+        net = zoo.build(real[1].model, num_classes=10, input_CHW=(1, 8, 8))
+        monkeypatch.setattr(Cutter, "_images", images)
+        monkeypatch.setattr(torch.Tensor, "backward", backward)
+        monkeypatch.setattr(artefact, "load", lambda _: real)
+        yield Cutter(config, make_accelerator("float32")), net
+
+
+def devices(net: nn.Module) -> set[str]:
+    return {value.device.type for value in net.state_dict().values()}
+
+
+def test_gradients_for_scores_are_computed_on_the_device(on_gpu: tuple[Cutter, nn.Module]) -> None:
+    """A batch on the device meets a network there, or the product of the two fails."""
+    chain_cutter, net = on_gpu
+    chain_cutter.add_gradients(net)
+    assert devices(net) == {"cpu"}
+
+
+def test_batchnorm_is_recalibrated_on_the_device(
+    on_gpu: tuple[Cutter, nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain_cutter, net = on_gpu
+    seen: list[set[str]] = []
+    real = cutter.surgery.recalibrate
+
+    def watched(there: nn.Module, batches: Iterator[torch.Tensor]) -> None:
+        seen.append(devices(there))
+        real(there, batches)
+
+    monkeypatch.setattr(cutter.surgery, "recalibrate", watched)
+    monkeypatch.setattr(Cutter, "_plan", lambda *_: SimpleNamespace(to_json=lambda: "{}"))
+    monkeypatch.setattr(cutter.surgery, "apply", lambda *_: None)
+    chain_cutter.cut(1, net)
+    assert seen == [{"cuda"}]
+    assert devices(net) == {"cpu"}
+
+
+def test_batches_for_gradients_are_no_larger_than_micro_batches(student: Path, tmp_path: Path) -> None:
+    net, _ = artefact.load(student)
+    sizes: list[int] = []
+    net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    config = read(tmp_path, student, *TAYLOR, "--micro_batch_size", "16")
+    Cutter(config, make_accelerator("float32")).add_gradients(net)
+    assert sizes == [16] * (cutter.TAYLOR_BATCHES * 64 // 16)
+
+
 # ---- scores over all processes
 
 GRADIENTS = """
@@ -123,7 +191,6 @@ def recorded(self, net):
     raise SystemExit(0)
 Cutter.add_gradients = recorded
 """
-TAYLOR = ["--prune.importance", "taylor"]
 
 
 @pytest.mark.launcher
