@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -21,8 +21,9 @@ from accelerate.data_loader import DataLoaderStateMixin
 from accelerate.state import GradientState
 
 from configs.errors import UsageError
-from data_pipes import pixels, plan
+from data_pipes import pixels
 from data_pipes.batch import Batch
+from data_pipes.drawn import Drawing, Views, pad
 from data_pipes.executors.build import Executor, Pending, Start
 from data_pipes.mixing import Rows
 from data_pipes.plan import Plan
@@ -55,22 +56,6 @@ class Layout:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Views:
-    """Which view of the plan an epoch shows."""
-
-    seed: int
-    """Seed of the plan; the order of samples has its own."""
-    count: int | None = None
-    """Number of different views, shown in turn; None: a new one every epoch."""
-    first: int = 0
-    """Epochs trained by earlier runs of a chain; views and sample order continue from there."""
-
-    def of(self, epoch: int) -> int:
-        """The view that an epoch shows."""
-        return (self.first + epoch) % self.count if self.count else self.first + epoch
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Epoch:
     """The rows that this process shows of a view, in their order; on the device once, and not batch by batch."""
 
@@ -94,6 +79,19 @@ class _Ticket:
     step_real: int
     last: bool
     pending: Pending
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """The micro-batches of an epoch that are under way, and those that are still to be started."""
+
+    view: int
+    tickets: Iterator[_Ticket]
+    started: deque[_Ticket] = field(default_factory=deque)
+
+    def fill(self, size: int) -> None:
+        """Start micro-batches until so many are under way, or none is left."""
+        self.started.extend(islice(self.tickets, max(size - len(self.started), 0)))
 
 
 class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
@@ -133,6 +131,8 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         self._label_N = torch.from_numpy(samples.label_N).to(device)
         self._class_K = torch.arange(len(samples.classes), device=device)
         self._executor = executor
+        self._drawing = Drawing(samples, spec, self.views, seed=seed, length=self.steps * layout.batch_size)
+        self._next: tuple[int, _Queue] | None = None
 
     @property
     def steps(self) -> int:
@@ -142,12 +142,19 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
     def __len__(self) -> int:
         return self.steps * self._layout.accumulation
 
-    def epoch(self, number: int, *, first_step: int = 0) -> Iterator[Batch]:
-        """Micro-batches of one epoch from `first_step` on; `accumulation` of them make a step."""
+    def epoch(self, number: int, *, first_step: int = 0, followed: bool = False) -> Iterator[Batch]:
+        """Micro-batches of one epoch from `first_step` on; `accumulation` of them make a step.
+
+        followed: the next epoch will be asked for. It is drawn in a thread, and its first micro-batches are started
+        behind the last ones of this epoch, so that the executor has work while the trainer evaluates and saves.
+        """
         self.begin()
         try:
-            view = -1 if self._seed is None else self.views.of(number)
-            for ticket, batch in self._batches(self._tickets(number, first_step), view):
+            queue = self._take_queue(number, first_step)
+            queue.fill(self._spec.prefetch)
+            if followed:
+                self._drawing.prepare(number + 1)
+            for ticket, batch in self._batches(queue, number + 1 if followed else None):
                 self.end_of_dataloader = ticket.last
                 yield batch
         finally:
@@ -164,38 +171,46 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
             self._ticket(epoch, i, real=min(len(row_R) - i, size), step_real=1, last=False)
             for i in range(0, len(epoch.row_E), size)
         )
-        return (batch for _, batch in self._batches(tickets, view))
+        return (batch for _, batch in self._batches(_Queue(view, tickets)))
 
-    def _batches(self, tickets: Iterator[_Ticket], view: int) -> Iterator[tuple[_Ticket, Batch]]:
-        queue = deque(islice(tickets, self._spec.prefetch))
-        while queue:
-            ticket, batch = queue[0], self._finish(queue[0], view)
-            queue.popleft()
-            queue.extend(islice(tickets, 1))
+    def _take_queue(self, number: int, first_step: int) -> _Queue:
+        """Return the queue of an epoch, which may be under way already; one of another epoch is dropped."""
+        ready, self._next = self._next, None
+        if ready is not None and ready[0] == number and first_step == 0:
+            return ready[1]
+        view = -1 if self._seed is None else self.views.of(number)
+        return _Queue(view, self._tickets(number, first_step))
+
+    def _batches(self, queue: _Queue, following: int | None = None) -> Iterator[tuple[_Ticket, Batch]]:
+        size = self._spec.prefetch
+        queue.fill(size)
+        while queue.started:
+            ticket = queue.started[0]
+            batch = self._finish(ticket, queue.view)
+            queue.started.popleft()
+            queue.fill(size)
+            if following is not None and len(queue.started) < size:
+                self._next = self._next or (following, self._take_queue(following, 0))
+                self._next[1].fill(size - len(queue.started))
             yield ticket, batch
 
     def close(self) -> None:
-        """End the executor's threads and release what it keeps in memory."""
+        """End the threads of executor and plan, and release what is kept in memory."""
+        self._drawing.close()
+        self._next = None
         self._executor.close()
         self._label_N = self._label_N.new_empty(0)
 
     def plan(self, view: int) -> Plan:
         """The plan of the whole split for one view."""
-        if self._seed is None:
-            return plan.evaluation(self.dataset.size_N2, self._spec.eval_crop, self._spec.image_size)
-        size_N2 = self.dataset.size_N2
-        return plan.training(self.views.seed, view, self._spec.augment, size_N2, self._spec.image_size)
+        return self._drawing.plan(view)
 
     def _tickets(self, number: int, first_step: int) -> Iterator[_Ticket]:
-        layout, plan_N = self._layout, self.plan(self.views.of(number))
-        own_N = np.arange(len(plan_N), dtype=np.int64)
-        epoch = self.views.first + number
-        order_N = own_N if self._seed is None else plan.order(self._seed, epoch, plan_N.partner_N)
-        padded = pad(order_N, self.steps * layout.batch_size, paired=bool((plan_N.partner_N != own_N).any()))
+        layout, drawn = self._layout, self._drawing.take(number)
         shape = (self.steps, layout.accumulation, layout.world_size, layout.micro_batch_size)
-        shown = self._begin(padded.reshape(shape)[first_step:, :, layout.rank].reshape(-1), plan_N)
+        shown = self._begin(drawn.row_E.reshape(shape)[first_step:, :, layout.rank].reshape(-1), drawn.plan_N)
         for step in range(first_step, self.steps):
-            step_real = min(layout.batch_size, len(plan_N) - step * layout.batch_size)
+            step_real = min(layout.batch_size, len(self.dataset) - step * layout.batch_size)
             for turn in range(layout.accumulation):
                 offset = (turn * layout.world_size + layout.rank) * layout.micro_batch_size
                 start = ((step - first_step) * layout.accumulation + turn) * layout.micro_batch_size
@@ -232,14 +247,6 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
             image_BCHW=image_BCHW, target_BK=target_BK, label_B=label_B, index_B=index_B, weight_B=weight_B, view=view,
             real=ticket.real,
         )  # fmt: skip
-
-
-def pad(order_N: Rows, length: int, *, paired: bool) -> Rows:
-    """The order, repeated up to `length` so that BatchNorm sees real images; pairs stay at even positions."""
-    lone = len(order_N) % 2 if paired else 0
-    body = order_N[: len(order_N) - lone]
-    bridge = order_N[len(body) :][: length - len(order_N)]  # a sample without a partner is paired with itself
-    return np.concatenate([order_N, bridge, np.resize(body, length - len(order_N) - len(bridge))])
 
 
 def partner_places(row_E: Rows, partner_E: Rows, size: int) -> Rows:

@@ -12,9 +12,10 @@ import torch
 from accelerate import Accelerator
 
 from configs.resources import working_alone
+from data_pipes.drawn import Views
 from data_pipes.executors import build
 from data_pipes.executors.choice import Choice
-from data_pipes.loader import Layout, PlanLoader, Views
+from data_pipes.loader import Layout, PlanLoader
 from data_pipes.sources import index
 from data_pipes.sources.image_files import some
 from data_pipes.sources.samples import Samples

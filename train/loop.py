@@ -122,7 +122,8 @@ class Loop:
         self.step.model.train()
         if self.step.teacher is not None:
             self.step.teacher.begin(progress.epoch)
-        for batch in self.train_loader.epoch(progress.epoch, first_step=progress.step):
+        followed = progress.epoch + 1 < self.config.epochs
+        for batch in self.train_loader.epoch(progress.epoch, first_step=progress.step, followed=followed):
             measurements = self._micro_step(batch, turn)
             window.add(measurements)
             whole.add({"loss": measurements["loss"]})

@@ -6,6 +6,7 @@ N samples, G global batch, m micro-batch, W processes, A accumulation; B samples
 from dataclasses import replace
 from functools import cache
 from itertools import chain
+from threading import current_thread
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ import reference
 from configs.errors import UsageError
 from cpu_loader import cpu_loader
 from data_pipes import pixels, plan
+from data_pipes.drawn import Views
 from data_pipes.executors import build
-from data_pipes.loader import Layout, PlanLoader, Views, pad, partner_places
+from data_pipes.loader import Layout, PlanLoader, partner_places
 from data_pipes.pixels import Normaliser
 from data_pipes.spec import AugmentSpec, DataSpec
 
@@ -131,22 +133,6 @@ def test_epochs_and_seeds_have_their_own_order_and_views():
     assert key(2, 1)[1] == 2
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.integers(1, 80), st.integers(0, 80), st.booleans())
-def test_padding_repeats_the_start_of_the_order(count, extra, paired):
-    if paired and (count + extra) % 2:
-        extra += 1
-    order_N = np.random.default_rng(count).permutation(count).astype(np.int64)
-    padded = pad(order_N, count + extra, paired=paired)
-    assert len(padded) == count + extra and np.array_equal(padded[:count], order_N)
-    lone = paired and count % 2 == 1 and count > 1
-    if extra and lone:  # the sample without a partner fills up its own pair first
-        assert padded[count] == order_N[-1]
-        assert np.array_equal(padded[count + 1 :], np.resize(order_N[:-1], extra - 1))
-    elif count > 1 or not paired:
-        assert np.array_equal(padded[count:], np.resize(order_N, extra))
-
-
 def test_padded_rows_are_real_images_of_the_epochs_start():
     plain = epoch(5, 4, 4)
     assert plain[1].weight_B.tolist() == [1, 0, 0, 0]
@@ -191,6 +177,36 @@ def test_prefetching_keeps_the_asked_number_of_micro_batches_under_way(monkeypat
         assert counts == [depth + 1, depth + 2, depth + 3]
         batches.close()
         feed.close()
+
+
+@pytest.mark.parametrize("name", ["host", "resident", "dali"])
+@pytest.mark.parametrize("prefetch", [1, 3, 50])
+def test_epochs_that_follow_one_another_are_the_same_as_alone(name, prefetch):
+    """Also where another epoch comes than was expected, or none does."""
+    changes = {"augment": MIXED, "prefetch": prefetch, "executor": name}
+    feed = loader(23, 8, 2, **changes)
+    for number, first_step in ((0, 0), (1, 0), (2, 0), (5, 0), (6, 1)):
+        found = list(feed.epoch(number, first_step=first_step, followed=True))
+        alone = epoch(23, 8, 2, number=number, first_step=first_step, **changes)
+        assert all(equal(a, b) for a, b in zip(found, alone, strict=True))
+    feed.close()
+
+
+def test_the_next_epoch_is_under_way_when_one_ends(monkeypatch):
+    feed, begun = loader(20, 2, 2, prefetch=4), []
+    submit, drawn = feed._executor.submit, feed._drawing._draw
+    monkeypatch.setattr(feed._executor, "submit", lambda *a: begun.append(1) or submit(*a))
+    drawers = []
+    monkeypatch.setattr(feed._drawing, "_draw", lambda n: drawers.append((n, current_thread().name)) or drawn(n))
+    shown = [len(begun) - at for at, _ in enumerate(feed.epoch(0, followed=True))]
+    assert shown == [5] * 10  # the one that is shown, and four
+    assert len(begun) == 14
+    assert [number for number, _ in drawers] == [0, 1]
+    assert drawers[0][1] == current_thread().name and drawers[1][1].startswith("plan")
+    assert len(list(feed.epoch(1))) == 10 and len(begun) == 20 and len(drawers) == 2
+    list(feed.epoch(2))
+    assert len(drawers) == 3 and len(begun) == 30  # the control: none was begun behind epoch 1, which nothing follows
+    feed.close()
 
 
 def test_a_closed_loader_keeps_no_labels():
@@ -295,14 +311,6 @@ def test_an_odd_micro_batch_cannot_be_mixed():
 
 
 # ---- views
-
-
-@given(st.integers(0, 2**63), st.integers(0, 500), st.integers(0, 500), st.none() | st.integers(1, 40))
-def test_views_go_on_behind_those_before_and_come_again_after_so_many(seed, first, epoch, count):
-    views = Views(seed=seed, count=count, first=first)
-    assert views.of(epoch) == (first + epoch if count is None else (first + epoch) % count)
-    assert Views(seed=seed, count=count).of(first + epoch) == views.of(epoch)
-    assert count is None or (0 <= views.of(epoch) < count and views.of(epoch + count) == views.of(epoch))
 
 
 def shown(views: Views, number: int, **changes):

@@ -27,8 +27,9 @@ from configs import reader
 from configs.errors import InputError
 from cpu_loader import cpu_loader
 from data_pipes import mixing
+from data_pipes.drawn import Views
 from data_pipes.executors import canvas
-from data_pipes.loader import Layout, PlanLoader, Views
+from data_pipes.loader import Layout, PlanLoader
 from data_pipes.logits import cache as logit_cache
 from data_pipes.logits.cache import LogitCache
 from data_pipes.logits.codec import Codec
