@@ -80,6 +80,7 @@ class TrackSpec:
 
 
 TIMEOUT_MINUTES = 120.0
+CHECKPOINT_MINUTES = 10.0
 LONGEST_TIMEOUT = 10_000  # a week
 
 
@@ -101,7 +102,10 @@ class RunSpec:
     """The same bits from every run on one kind of GPU: deterministic algorithms only, and no TF32. Slower. An operator
     that has none is refused. On a CPU, results are so in any case."""
     checkpoint_steps: int = 0
-    """Checkpoint every so many optimizer steps, and at each end of an epoch. 0: only there."""
+    """Checkpoint every so many optimizer steps, whatever it costs. 0: only as checkpoint_minutes says."""
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
+    """Checkpoint within an epoch once the last one is so many minutes old. 0: only at ends of epochs. There, and here,
+    it is left out where all of them would take more than 2 % of the time; the last epoch always has one."""
     network: Names = ()
     """Code that saved files need whose networks are of your own: PATH/my_net.py:StudentNet, or a list."""
     test: bool = True
@@ -125,6 +129,8 @@ class RunSpec:
         timeout = self.timeout_minutes
         require(0 < timeout <= LONGEST_TIMEOUT, "timeout_minutes", timeout, f"positive, at most {LONGEST_TIMEOUT:,}")
         require(self.checkpoint_steps >= 0, "checkpoint_steps", self.checkpoint_steps, "at least 0")
+        age = self.checkpoint_minutes
+        require(0 <= age <= LONGEST_TIMEOUT, "checkpoint_minutes", age, f"from 0 to {LONGEST_TIMEOUT:,}")
 
     @property
     def plan_seed(self) -> int:

@@ -23,9 +23,10 @@ from train import guards
 from train.config import TrainConfig
 from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import Scores
-from train.processes import asked_to_stop, require_going_on
+from train.processes import asked_to_stop
 from train.progress import Bar, Pace
 from train.run_folder import status
+from train.run_folder.cadence import Cadence
 from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
 from train.state import Progress, TrainState
@@ -90,12 +91,19 @@ class Loop:
     pace: Pace = field(default_factory=Pace)
     extensions: tuple[Extension, ...] = ()
     """Schedule and patience count from the beginning of the newest."""
+    cadence: Cadence = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.cadence = Cadence(minutes=self.config.checkpoint_minutes)
 
     def fit(self) -> None:
         """Train; `state.best` then holds the weights of the best epoch on validation."""
         with Bar(self.train_loader.steps, visible=self.accelerator.is_main_process) as bar:
             while not self.finished:
-                require_going_on(self.accelerator)
+                if reason := asked_to_stop(self.accelerator):
+                    if self.state.progress.total_steps:
+                        self._save()
+                    raise StoppedError(f"stopped: {reason}. The same command goes on from here")
                 started = time.monotonic()
                 loss = self._train_epoch(bar)
                 self._end_epoch(started, loss)
@@ -161,7 +169,8 @@ class Loop:
         reason = asked_to_stop(self.accelerator) if within and (due or self.layout.world_size == 1) else None
         if due:
             self._log_window(window)
-        if within and (reason or (every and progress.total_steps % every == 0)):
+        wanted = bool(every and progress.total_steps % every == 0) or (due and within and self._overdue())
+        if within and (reason or wanted):
             self._check(window)
             guards.require_finite_weights(self.state.student, progress.total_steps)
             window.stop_clock(progress)
@@ -170,6 +179,13 @@ class Loop:
             where = f"step {progress.step} of epoch {progress.epoch + 1}"
             raise StoppedError(f"stopped at {where}: {reason}. The same command goes on from there")
         return self._window() if due else window
+
+    def _overdue(self) -> bool:
+        """Whether the main process finds that the last checkpoint is old. Collective."""
+        if self.accelerator.num_processes == 1:
+            return self.cadence.due
+        due = torch.tensor(self.cadence.due, dtype=torch.int32, device=self.accelerator.device)
+        return bool(broadcast(due))  # sync: log steps
 
     def _count_step(self) -> None:
         progress = self.state.progress
@@ -196,7 +212,7 @@ class Loop:
             "epoch %d/%d  loss %.4f  validation %s  %.0f images/s%s",
             progress.epoch, self.config.epochs, loss, percent(scores.accuracy), rate, star,
         )  # fmt: skip
-        self._save()
+        self._save(always=self.finished)
         if self.accelerator.is_main_process:
             known = {"epoch": progress.epoch, "epochs": self.config.epochs, "seconds": round(progress.seconds, 1)}
             best = {"validation_accuracy": scores.accuracy, "best_epoch": progress.best_epoch + 1}
@@ -234,7 +250,8 @@ class Loop:
         if self.tracker is not None:
             self.tracker.log(self.state.progress.total_steps, means)
 
-    def _save(self) -> None:
-        if self.accelerator.is_main_process:
-            self.state.save(self.folder.checkpoints)
+    def _save(self, *, always: bool = True) -> None:
+        if self.accelerator.is_main_process and (always or self.cadence.affordable):
+            with self.cadence.writing():
+                self.state.save(self.folder.checkpoints)
         self.accelerator.wait_for_everyone()

@@ -89,7 +89,7 @@ def circumstances(loop: Loop, config: StepConfig) -> dict[str, Any]:
 
 def quiet(config: StepConfig, folder: str) -> StepConfig:
     """The same run in another folder, without tracker and teacher check."""
-    config = replace(config, run_dir=folder, track=TrackSpec(), checkpoint_steps=0)
+    config = replace(config, run_dir=folder, track=TrackSpec(), checkpoint_steps=0, checkpoint_minutes=0)
     if isinstance(config, DistillConfig):
         return replace(config, distill=replace(config.distill, teacher_check=0))
     return config

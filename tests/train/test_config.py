@@ -57,6 +57,7 @@ def test_optim_refuses(key, value, valid):
         ("batch_size", 10**12, "from 1 to 1,048,576"),
         ("patience", -1, "at least 0"),
         ("checkpoint_steps", -1, "at least 0"),
+        ("checkpoint_minutes", -1, "from 0 to 10,000"),
         ("seed", -1, r"in \[0, 2\^63\)"),
         ("seed", 2**63, r"in \[0, 2\^63\)"),
         ("label_smoothing", 1.0, r"in \[0, 1\)"),

@@ -11,8 +11,11 @@ import torch
 from accelerate import Accelerator
 
 from configs.errors import NonFiniteError
+from configs.stopping import StoppedError
 from digit_runs import teach
+from train import loop
 from train.loop import Loop, Window
+from train.run_folder import cadence
 from train.state import Progress
 
 
@@ -44,6 +47,48 @@ def test_weights_that_overflow_after_a_finite_loss_are_not_saved(tmp_path: Path)
     with pytest.raises(NonFiniteError, match="weights became NaN or infinite before step 1"):
         teach(tmp_path, "--epochs", "3", "--batch_size", "1293", *exploding)
     assert not list((tmp_path / "checkpoints").glob("step-*"))
+
+
+FEW = ("--data.validation_fraction", "0.8", "--test", "false", "--epochs", "3")  # 5 steps an epoch
+
+
+def saved(folder: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in (folder / "checkpoints").glob("step-*"))
+
+
+def test_epochs_go_without_a_checkpoint_that_is_too_dear_and_the_last_one_has_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(cadence, "FREE_SECONDS", -math.inf)
+    teach(tmp_path / "dear", *FEW)
+    monkeypatch.undo()
+    teach(tmp_path / "cheap", *FEW)
+    assert saved(tmp_path / "dear") == [15]
+    assert saved(tmp_path / "cheap") == [10, 15]  # the control: the newest two
+
+
+def test_a_run_that_is_stopped_between_epochs_goes_on_from_there_though_that_was_too_dear(tmp_path, monkeypatch):
+    teach(tmp_path / "whole", *FEW)
+    monkeypatch.setattr(cadence, "FREE_SECONDS", -math.inf)
+    real, asked = loop.asked_to_stop, []
+
+    def stop(accelerator: Accelerator) -> str | None:
+        asked.append(1)
+        return "a test wants it" if len(asked) == stops_at else real(accelerator)
+
+    monkeypatch.setattr(loop, "asked_to_stop", stop)
+    stops_at = 2 * 5 + 1  # it is asked before each epoch, and after each step but the last of an epoch
+    with pytest.raises(StoppedError, match="stopped: a test wants it"):
+        teach(tmp_path / "run", *FEW)
+    assert saved(tmp_path / "run") == [10]
+    monkeypatch.undo()
+    teach(tmp_path / "run", *FEW)
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "run")]
+    assert weights[0] == weights[1]
+
+
+def test_a_long_epoch_has_checkpoints_within_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(cadence, "FREE_SECONDS", math.inf)
+    teach(tmp_path, *FEW, "--epochs", "1", "--track.every", "2", "--checkpoint_minutes", "1e-9")
+    assert saved(tmp_path) == [4, 5]
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,9 @@ def test_whatever_changes_the_result_is_refused(folder, change, line):
         {"run_dir": "moved"},
         {"track": TrackSpec(wandb="offline", project="p", group="g", every=1)},
         {"checkpoint_steps": 7},
+        {"checkpoint_minutes": 7.0},
     ],
-    ids=["data", "run_dir", "track", "checkpoint_steps"],
+    ids=["data", "run_dir", "track", "checkpoint_steps", "checkpoint_minutes"],
 )
 def test_where_and_how_fast_may_change(folder, change):
     start(folder)
