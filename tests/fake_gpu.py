@@ -10,6 +10,7 @@ engine asks the CUDA driver: gradients are zeros of the parameters' shapes.
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -136,6 +137,22 @@ def _site() -> str:
     return f"unknown{library}"
 
 
+class Event:
+    """An event on the device's stream; the times are those of the host."""
+
+    def __init__(self, *, enable_timing: bool) -> None:
+        assert enable_timing
+        self.recorded = 0.0
+
+    def record(self) -> None:
+        """Note the time; a real one is noted by the device, and the host does not wait."""
+        self.recorded = time.monotonic()
+
+    def elapsed_time(self, other: Event) -> float:
+        """Milliseconds."""
+        return 1000 * (other.recorded - self.recorded)
+
+
 class AtOnce:
     """A pool that does its work in the caller's thread: FakeTensorMode belongs to one."""
 
@@ -199,6 +216,7 @@ def fake_gpu(*pools: Any) -> Iterator[Gpu]:
         patch.setattr(torch.accelerator, "is_available", lambda: True)
         patch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
         patch.setattr(torch.cuda, "current_device", lambda: 0)
+        patch.setattr(torch.cuda, "Event", Event)
         patch.setattr(torch.cuda, "mem_get_info", lambda *_: (70 << 30, 80 << 30))
         patch.setattr(torch.cuda, "default_generators", (torch.Generator(),))
         on_host = torch.Generator

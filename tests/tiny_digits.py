@@ -85,7 +85,14 @@ def fill(home: Path, *options: str) -> Path:
 def losses(run: Path) -> list[dict[str, float]]:
     """All that was measured, step after step."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if "train/loss" in line]
+    return [line for line in lines if "step/loss" in line]
+
+
+def untimed(run: Path) -> list[dict[str, float]]:
+    """All lines of metrics.jsonl, without what differs from run to run."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    timed = ("seconds/", "train/images_per_second")
+    return [{name: value for name, value in line.items() if not name.startswith(timed)} for line in lines]
 
 
 def sha(run: Path) -> str:

@@ -59,7 +59,7 @@ def is_project(name: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackSpec:
-    """Logging besides metrics.jsonl, which is always written."""
+    """What is measured and logged. metrics.jsonl is always written."""
 
     wandb: Literal["disabled", "online", "offline"] = "disabled"
     """offline writes wandb files without any network, and says at the end how to upload them. online does the same
@@ -68,8 +68,13 @@ class TrackSpec:
     """wandb project."""
     group: str | None = None
     """wandb group. null: the sweep, or the chain that the run is a stage of."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard into RUN/tensorboard; needs `pip install tensorboard`."""
     every: int = 50
-    """Optimizer steps between two lines of metrics.jsonl."""
+    """Optimizer steps between two lines of metrics.jsonl. Each epoch has a line of its own."""
+    agreement: bool = True
+    """Count how often student and teacher agree on validation, too: the teacher answers each of its images once, before
+    training. On training images they are compared in any case."""
 
     def __post_init__(self) -> None:
         require(self.every >= 1, "track.every", self.every, "at least 1")

@@ -24,47 +24,19 @@ from train.config import TrainConfig
 from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import Scores
 from train.processes import asked_to_stop
-from train.progress import Bar, Pace
+from train.progress import Bar, Pace, say_once
 from train.run_folder import status
 from train.run_folder.cadence import Cadence
 from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
-from train.state import Progress, TrainState
+from train.state import TrainState
 from train.step import Step
+from train.track import epoch as epoch_row
+from train.track import window as windows
 from train.track.tracker import Tracker
+from train.track.window import Totals, Window
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True, slots=True)
-class Window:
-    """Sums of measurements since the last log line, and whether every loss was finite; all on the device."""
-
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    finite: Tensor
-    first_step: int
-    mark: float = field(default_factory=time.monotonic)
-    """Time at which the clock was last read."""
-
-    def add(self, measurements: dict[str, Tensor]) -> None:
-        """Add one micro-batch."""
-        self.finite &= torch.isfinite(measurements["loss"])
-        for name, value in measurements.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value.double()
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def stop_clock(self, progress: Progress) -> None:
-        """Add the time since the last call to the run's training time."""
-        now = time.monotonic()
-        progress.train_seconds += now - self.mark
-        self.mark = now
-
-    def means(self, accelerator: Accelerator) -> dict[str, float]:
-        """Return means over micro-batches and processes."""
-        means = torch.stack([total / self.counts[name] for name, total in self.sums.items()])
-        reduced = accelerator.reduce(means, reduction="mean").tolist()  # sync: log step
-        return {f"train/{name}": value for name, value in zip(self.sums, reduced, strict=True)}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -91,6 +63,10 @@ class Loop:
     pace: Pace = field(default_factory=Pace)
     extensions: tuple[Extension, ...] = ()
     """Schedule and patience count from the beginning of the newest."""
+    taught_N: Tensor | None = None
+    """Class that the teacher predicts for each validation image; None: agreement on validation is not measured."""
+    totals: Totals = field(default_factory=Totals)
+    """Measurements of the epoch up to the last log line."""
     cadence: Cadence = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,8 +81,8 @@ class Loop:
                         self._save()
                     raise StoppedError(f"stopped: {reason}. The same command goes on from here")
                 started = time.monotonic()
-                loss = self._train_epoch(bar)
-                self._end_epoch(started, loss)
+                self._train_epoch(bar)
+                self._end_epoch(started)
 
     def close(self) -> None:
         """End the loaders' threads."""
@@ -123,18 +99,21 @@ class Loop:
         exhausted = patience > 0 and progress.epoch - max(progress.best_epoch, first_epoch - 1) > patience
         return progress.epoch >= self.config.epochs or exhausted
 
-    def _train_epoch(self, bar: Bar) -> float:
-        """Train to the end of the epoch; return the mean loss of its steps that were taken here, over processes."""
-        progress, window, turn = self.state.progress, self._window(), 0
-        whole = self._window()
+    def _train_epoch(self, bar: Bar) -> None:
+        """Train to the end of the epoch."""
+        progress, window, turn, clock = self.state.progress, self._window(), 0, self.step.clock
+        self.totals = Totals.resumed(progress.measured, self.accelerator)
+        clock.begin(progress.clock)
         self.step.model.train()
         if self.step.teacher is not None:
-            self.step.teacher.begin(progress.epoch)
+            with clock.waiting("teacher"):
+                self.step.teacher.begin(progress.epoch)
         followed = progress.epoch + 1 < self.config.epochs
-        for batch in self.train_loader.epoch(progress.epoch, first_step=progress.step, followed=followed):
-            measurements = self._micro_step(batch, turn)
-            window.add(measurements)
-            whole.add({"loss": measurements["loss"]})
+        batches = self.train_loader.epoch(progress.epoch, first_step=progress.step, followed=followed)
+        for batch in clock.batches(batches):
+            with clock.working("step"):
+                measurements = self._micro_step(batch, turn)
+            window.add(measurements, batch.real)
             turn = (turn + 1) % self.layout.accumulation
             if turn == 0:
                 self._count_step()
@@ -142,8 +121,8 @@ class Loop:
                 self._estimate()
                 window = self._log_and_save(window)
         self._check(window)
-        window.stop_clock(progress)
-        return whole.means(self.accelerator)["train/loss"]
+        self._stop_clock(window)
+        self.totals = self.totals.plus(window.totals)
 
     def _estimate(self) -> None:
         """Say once how long the run will take, after its first steps."""
@@ -173,8 +152,11 @@ class Loop:
         if within and (reason or wanted):
             self._check(window)
             guards.require_finite_weights(self.state.student, progress.total_steps)
-            window.stop_clock(progress)
+            self._stop_clock(window)
+            progress.measured = (self.totals if due else self.totals.plus(window.totals)).reduced(self.accelerator)
+            progress.clock = self.step.clock.mean(self.accelerator)
             self._save()
+            window.stop_clock()  # saving is no training
         if reason:
             where = f"step {progress.step} of epoch {progress.epoch + 1}"
             raise StoppedError(f"stopped at {where}: {reason}. The same command goes on from there")
@@ -196,27 +178,44 @@ class Loop:
         if self.state.ema is not None:
             self.state.ema.update(self.state.student.net, step=progress.total_steps)
 
-    def _end_epoch(self, started: float, loss: float) -> None:
+    def _end_epoch(self, started: float) -> None:
         progress = self.state.progress
         guards.require_finite_weights(self.state.student, progress.total_steps)
-        scores = self.validate()
+        with self.step.clock.waiting("evaluation"):
+            scores = self.validate()
+        values = self._measured(scores)
         better = self.state.keep_best(scores.correct)
-        progress.epoch, progress.step = progress.epoch + 1, 0
+        progress.epoch, progress.step, progress.measured, progress.clock = progress.epoch + 1, 0, {}, {}
         progress.seconds += time.monotonic() - started
         if self.tracker is not None:
-            values = {"epoch": progress.epoch, "validation/accuracy": scores.accuracy}
-            self.tracker.log(progress.total_steps, values)
+            self.tracker.log(progress.total_steps, {"epoch": progress.epoch, **values})
         rate = progress.images / max(progress.train_seconds, 1e-9)
         star = "  best so far" if better else ""
         logger.info(
-            "epoch %d/%d  loss %.4f  validation %s  %.0f images/s%s",
-            progress.epoch, self.config.epochs, loss, percent(scores.accuracy), rate, star,
-        )  # fmt: skip
+            "epoch %d/%d  loss %.4f  train %s  validation %s  %.0f images/s%s",
+            *(progress.epoch, self.config.epochs, values["train/loss"], percent(values["train/accuracy"])),
+            *(percent(scores.accuracy), rate, star),
+        )
         self._save(always=self.finished)
         if self.accelerator.is_main_process:
             known = {"epoch": progress.epoch, "epochs": self.config.epochs, "seconds": round(progress.seconds, 1)}
             best = {"validation_accuracy": scores.accuracy, "best_epoch": progress.best_epoch + 1}
             status.note(self.folder.path, known | best)
+
+    def _measured(self, scores: Scores) -> dict[str, float]:
+        """Return the row of the epoch, and say once what limits the run. Collective."""
+        reduced, seconds = self.totals.reduced(self.accelerator), self.step.clock.mean(self.accelerator)
+        if (part := epoch_row.limit(seconds)) is not None:
+            say_once(logger, epoch_row.profile(seconds), key=f"limited by {part}")
+        return epoch_row.row(
+            windows.means(reduced),
+            seconds,
+            scores,
+            lr=self.state.optimizer.param_groups[0]["lr"],
+            images=reduced["accuracy"][1],
+            taught=self.step.teacher is not None,
+            compared=self.taught_N is not None,
+        )
 
     def validate(self) -> Scores:
         """Return scores of the evaluated weights on the validation split."""
@@ -224,7 +223,8 @@ class Loop:
         if self.accelerator.num_processes > 1:
             # BatchNorm's running statistics follow each process's own micro-batches; the main one's are saved.
             broadcast(list(self.state.evaluated.buffers()))
-        return evaluate(self.accelerator, self.state.evaluated, self.validation_loader.epoch(0), classes)
+        batches = self.validation_loader.epoch(0)
+        return evaluate(self.accelerator, self.state.evaluated, batches, classes, taught_N=self.taught_N)
 
     def _window(self) -> Window:
         finite = torch.ones((), dtype=torch.bool, device=self.accelerator.device)
@@ -244,11 +244,20 @@ class Loop:
 
     def _log_window(self, window: Window) -> None:
         self._check(window)
-        window.stop_clock(self.state.progress)
-        means = window.means(self.accelerator)
-        means["train/lr"] = self.state.optimizer.param_groups[0]["lr"]
+        self._stop_clock(window)
+        self.totals = self.totals.plus(window.totals)
+        means = windows.means(window.totals.reduced(self.accelerator))
+        means["lr"] = self.state.optimizer.param_groups[0]["lr"]
         if self.tracker is not None:
-            self.tracker.log(self.state.progress.total_steps, means)
+            values = {f"step/{name}": value for name, value in means.items()}
+            self.tracker.log(self.state.progress.total_steps, values)
+
+    def _stop_clock(self, window: Window) -> None:
+        """Add the time since the last call to the training time, and what the device was timed at; after a sync."""
+        seconds, clock = window.stop_clock(), self.step.clock
+        self.state.progress.train_seconds += seconds
+        clock.seconds["training"] += seconds
+        clock.read()
 
     def _save(self, *, always: bool = True) -> None:
         if self.accelerator.is_main_process and (always or self.cadence.affordable):

@@ -29,6 +29,7 @@ from models.own import registry
 from train.config import TIMEOUT_MINUTES, RunSpec
 from train.progress import start_logging
 from train.run_folder import pulse
+from train.track import tensorboard_run
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -37,7 +38,8 @@ HAS_TF32 = (8, 0)  # compute capability
 
 
 def start_run(config: RunSpec) -> Accelerator:
-    """Start the command of a run, as `start`."""
+    """Start the command of a run, as `start`. UsageError: a package that it asks for is not there."""
+    tensorboard_run.require_installed(wanted=config.track.tensorboard)
     return start(
         config.precision,
         max_minutes=config.max_minutes,

@@ -38,6 +38,10 @@ class Progress:
     train_seconds: float = 0.0
     seconds: float = 0.0
     images: int = 0
+    measured: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Measurements of the epoch so far, as `window.Totals.reduced` returns them."""
+    clock: dict[str, float] = field(default_factory=dict)
+    """Seconds of the epoch so far, by part, as `clock.Clock.mean` returns them."""
     pixels: str | None = None
     data: dict[str, str] = field(default_factory=dict)
     """Fingerprints of the training and the validation split."""

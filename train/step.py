@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from models.pruning.masks import Held
 from train.live_teacher import Teacher
 from train.loss.objective import Objective
 from train.student import Signals
+from train.track.clock import Clock
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,8 @@ class Step:
     seed: int
     held: Held | None
     """Weights that stay zero; None: all are free."""
+    clock: Clock = field(default_factory=Clock)
+    """Times the teacher."""
 
     def __call__(self, batch: Batch, step: int, slot: int) -> tuple[dict[str, Tensor], Signals]:
         """Train on a micro-batch; return measurements (no host sync) and the student's signals.
@@ -41,10 +44,11 @@ class Step:
         seed = int(np.random.SeedSequence((self.seed, step, slot)).generate_state(1, np.uint64)[0])
         seed_generators(self.accelerator.device, seed)
         with self.accelerator.accumulate(self.model):
-            taught = self.teacher(batch, self.accelerator.autocast()) if self.teacher is not None else None
+            taught = self._ask_teacher(batch)
             logits_BK, features_L, adapted_L = self.model(batch.image_BCHW)
             signals = Signals(logits_BK=logits_BK, features_L=features_L)
             loss, measurements = self.objective(signals, adapted_L, batch, taught)
+            measurements |= right(logits_BK, batch, taught)
             self.accelerator.backward(loss)
             if self.accelerator.sync_gradients:
                 self._prepare_gradients(measurements)
@@ -54,13 +58,34 @@ class Step:
             self.optimizer.zero_grad()
         return measurements, signals
 
+    def _ask_teacher(self, batch: Batch) -> Signals | None:
+        if self.teacher is None:
+            return None
+        with self.clock.working("teacher"):
+            return self.teacher(batch, self.accelerator.autocast())
+
     def _prepare_gradients(self, measurements: dict[str, Tensor]) -> None:
-        """Mask and clip the gradients between the last backward of a step and its update."""
+        """Mask, measure and clip the gradients between the last backward of a step and its update."""
         if self.held is not None:
             self.held.zero_gradients_()
         if self.clip_norm > 0:
             norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-            measurements["gradient_norm"] = torch.as_tensor(norm).detach()
+        else:
+            self.accelerator.unscale_gradients()
+            norm = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        measurements["gradient_norm"] = torch.as_tensor(norm).detach()
+
+
+def right(logits_BK: Tensor, batch: Batch, taught: Signals | None) -> dict[str, Tensor]:
+    """Return sums over the real images of a micro-batch: those that are right, and that agree with the teacher.
+
+    An image whose label is mixed counts with the share of the predicted class in its label.
+    """
+    answer_B = logits_BK[: batch.real].detach().argmax(dim=1)
+    counts = {"accuracy": batch.target_BK[: batch.real].gather(1, answer_B[:, None]).sum()}
+    if taught is not None:
+        counts["agreement"] = (taught.logits_BK[: batch.real].argmax(dim=1) == answer_B).sum()
+    return counts
 
 
 def seed_generators(device: torch.device, seed: int) -> None:

@@ -32,13 +32,13 @@ from train.config import DistillConfig, OptimSpec
 from train.evaluate.evaluation import evaluate
 from train.live_teacher import LiveTeacher, Teacher
 from train.loaders import evaluation_loader, training_layout, training_loader
-from train.loop import Window
 from train.loss.config import DistillSpec
 from train.optim import build_schedule
 from train.processes import dtype_of, make_accelerator
 from train.stage import assembly
 from train.state import SavedState, TrainState
 from train.step import Step
+from train.track.window import Window
 
 IMAGES, CLASSES, BATCH = 12, 3, 8  # the last of two steps is half padding
 PAIRS = (("layer1", "layer1"), ("layer2", "layer3"))
@@ -106,9 +106,12 @@ class Rig:
         if step.teacher is not None:
             step.teacher.begin(epoch)
         accumulation, done = self.accelerator.gradient_accumulation_steps, epoch * self.loader.steps
-        for number, batch in enumerate(self.loader.epoch(epoch)):
+        for number, batch in enumerate(step.clock.batches(self.loader.epoch(epoch))):
             self.schedule.step_update(done)
-            window.add(step(batch, done, number % accumulation)[0])
+            with step.clock.working("step"):
+                measured = step(batch, done, number % accumulation)[0]
+            assert {"accuracy"} <= measured.keys() and ("agreement" in measured) == (step.teacher is not None)
+            window.add(measured, batch.real)
             if (number + 1) % accumulation == 0:
                 done += 1
                 if self.state.ema is not None:

@@ -44,7 +44,7 @@ def traces(folder: Path) -> tuple[bytes, int]:
 
 def losses(folder: Path) -> list[tuple[int, float]]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [(line["train/step"], line["train/loss"]) for line in lines if "train/loss" in line]
+    return [(line["train/step"], line["step/loss"]) for line in lines if "step/loss" in line]
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
-from accelerate import Accelerator
 
 from configs.errors import NonFiniteError
 from configs.stopping import StoppedError
 from digit_runs import teach
 from train import loop
-from train.loop import Loop, Window
+from train.loop import Loop
 from train.run_folder import cadence
 from train.state import Progress
 
@@ -108,13 +106,3 @@ def test_it_ends_with_the_schedule_or_with_patience_which_counts_from_an_extensi
     state = SimpleNamespace(progress=Progress(epoch=epoch, best_epoch=best))
     extensions = () if begun is None else (SimpleNamespace(from_epoch=begun),)
     assert Loop.finished.fget(SimpleNamespace(config=config, state=state, extensions=extensions)) is ends
-
-
-def test_a_window_averages_what_each_micro_batch_measured_and_remembers_a_loss_that_was_not_finite():
-    window = Window(finite=torch.ones((), dtype=torch.bool), first_step=0)
-    for loss, norm in ((1.0, None), (3.0, 5.0), (math.nan, None), (4.0, 7.0)):
-        measured = {"loss": torch.tensor(loss)} | ({"gradient_norm": torch.tensor(norm)} if norm else {})
-        window.add(measured)
-        assert bool(window.finite) is (loss < 3.5 and not math.isnan(loss))
-    means = window.means(Accelerator(cpu=True))
-    assert means["train/gradient_norm"] == 6 and math.isnan(means["train/loss"])

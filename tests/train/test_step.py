@@ -26,8 +26,8 @@ from train.live_teacher import LiveTeacher
 from train.loss.adapters import Adapters
 from train.loss.config import DistillSpec
 from train.loss.objective import Objective
-from train.step import Step, seed_generators
-from train.student import Student
+from train.step import Step, right, seed_generators
+from train.student import Signals, Student
 
 CPU = torch.device("cpu")
 SPEC = DataSpec(
@@ -168,7 +168,7 @@ def after_clipping(clip_norm: float) -> tuple[float, dict[str, torch.Tensor]]:
 
 def test_the_gradient_norm_is_cut_down_to_clip_norm_and_logged_as_it_was():
     free, measured = after_clipping(0.0)
-    assert "gradient_norm" not in measured
+    assert measured["gradient_norm"].item() == pytest.approx(free)
     clipped, measured = after_clipping(free / 3)
     assert clipped == pytest.approx(free / 3, rel=1e-5)
     assert measured["gradient_norm"].item() == pytest.approx(free)
@@ -257,9 +257,29 @@ def test_the_norm_that_is_clipped_is_of_free_weights_alone():
 def test_measurements_are_detached_and_gradients_are_gone():
     step = build(plain_net(), objective=Objective(DistillSpec(alpha=0.5)), taught=teacher())
     measurements, signals = step(one(), 0, 0)
-    assert set(measurements) == {"ce", "kd", "loss"} and signals.logits_BK.shape == (12, 3)
+    assert set(measurements) == {
+        "ce",
+        "kd",
+        "loss",
+        "accuracy",
+        "agreement",
+        "gradient_norm",
+    } and signals.logits_BK.shape == (12, 3)
     assert not any(value.requires_grad for value in measurements.values())
     assert all(p.grad is None or not p.grad.any() for p in step.model.parameters())
+
+
+def test_right_images_are_counted_by_the_share_of_the_answer_in_the_label_and_padding_is_not():
+    whole = one(4)
+    target_BK = torch.tensor([[1.0, 0, 0], [0, 0.7, 0.3], [0, 0.7, 0.3], [1, 0, 0]])
+    logits_BK = torch.eye(3)[[0, 1, 2, 0]]
+    taught = Signals(logits_BK=torch.eye(3)[[0, 2, 2, 0]], features_L=[])
+    batch = replace(whole, target_BK=target_BK, real=3)
+    assert {name: count.item() for name, count in right(logits_BK, batch, taught).items()} == {
+        "accuracy": pytest.approx(1 + 0.7 + 0.3),
+        "agreement": 2,
+    }
+    assert right(logits_BK, replace(batch, real=0), None) == {"accuracy": 0}
 
 
 def test_the_teacher_is_not_changed_by_a_step():

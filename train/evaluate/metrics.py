@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from data_pipes.batch import Batch
 
@@ -18,9 +19,10 @@ class Tally:
         self.top5 = torch.zeros((), dtype=torch.int64, device=device)
         self.agreed = torch.zeros((), dtype=torch.int64, device=device)
         self.undefined = torch.zeros((), dtype=torch.int64, device=device)
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
 
-    def add(self, batch: Batch, logits_BK: Tensor, teacher_BK: Tensor | None = None) -> None:
-        """Count a micro-batch; with the teacher's logits, also how often both predict the same class."""
+    def add(self, batch: Batch, logits_BK: Tensor, taught_B: Tensor | None = None) -> None:
+        """Count a micro-batch; with the classes that the teacher predicts, also how often both predict the same."""
         classes = self.confusion_KK.shape[0]
         real = batch.weight_B > 0
         answer_B = logits_BK.argmax(dim=1)
@@ -29,23 +31,28 @@ class Tally:
         best = logits_BK.topk(min(5, classes), dim=1).indices
         self.top5 += ((best == batch.label_B[:, None]).any(dim=1) & real).sum()
         self.undefined += (~logits_BK.isfinite().all(dim=1) & real).sum()
-        if teacher_BK is not None:
-            self.agreed += ((teacher_BK.argmax(dim=1) == answer_B) & real).sum()
+        wide_BK = logits_BK if logits_BK.dtype == torch.float64 else logits_BK.float()
+        loss_B = F.cross_entropy(wide_BK, batch.label_B, reduction="none")
+        self.loss += torch.where(real, loss_B, 0).double().sum()
+        if taught_B is not None:
+            self.agreed += ((taught_B == answer_B) & real).sum()
 
     def counts(self) -> Tensor:
-        """Return all counts as one int64 vector, for one reduction."""
-        return torch.cat([self.confusion_KK.flatten(), self.top5[None], self.agreed[None], self.undefined[None]])
+        """Return all sums as one float64 vector, which holds counts up to 2^53 exactly, for one reduction."""
+        scalars = torch.stack([self.top5, self.agreed, self.undefined])
+        return torch.cat([self.confusion_KK.flatten().double(), scalars.double(), self.loss[None]])
 
     def scores(self, counts: Tensor) -> Scores:
         """Return the scores of summed counts."""
         values = counts.cpu()  # sync: end of an evaluation
         classes = self.confusion_KK.shape[0]
-        confusion, (top5, agreed, undefined) = values[:-3].view(classes, classes), values[-3:].tolist()
+        confusion, (top5, agreed, undefined, loss) = values[:-4].view(classes, classes), values[-4:].tolist()
         return Scores(
             confusion=tuple(tuple(int(v) for v in row) for row in confusion),
-            top5=top5,
-            agreed=agreed,
-            undefined=undefined,
+            top5=int(top5),
+            agreed=int(agreed),
+            undefined=int(undefined),
+            loss_sum=loss,
         )
 
 
@@ -61,6 +68,8 @@ class Scores:
     """Samples for which model and teacher predict the same class."""
     undefined: int = 0
     """Samples with a logit that is NaN or infinite."""
+    loss_sum: float = 0.0
+    """Sum of the samples' cross-entropies with their labels, in nats."""
 
     @property
     def count(self) -> int:
@@ -76,6 +85,16 @@ class Scores:
     def accuracy(self) -> float:
         """Top-1."""
         return self.correct / max(self.count, 1)
+
+    @property
+    def agreement(self) -> float:
+        """Share of samples for which model and teacher predict the same class."""
+        return self.agreed / max(self.count, 1)
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy with the labels, without label smoothing, in nats."""
+        return self.loss_sum / max(self.count, 1)
 
     def per_class(self) -> tuple[tuple[int, int], ...]:
         """(correct, count) of each class."""

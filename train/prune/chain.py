@@ -46,6 +46,7 @@ from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage.run import carry_out, summary
 from train.track import wandb_start
+from train.track.tensorboard_run import TensorBoardRun
 from train.track.wandb_run import WandbRun
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,8 @@ class Chain:
         if self.accelerator.is_main_process:
             write_atomically(self.folder.weights, here.weights.read_bytes())
             write_json(self.folder.result, reached | {"cuts": len(entries), "epochs": epochs, "seconds": seconds})
-            ledger.track(self.folder, entries, run)
+            board = TensorBoardRun.start(self.folder.path, wanted=self.config.track.tensorboard)
+            ledger.track(self.folder, entries, run, board)
             write_atomically(self.folder.done, "")
 
     def _chart(self) -> Chart:

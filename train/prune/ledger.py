@@ -17,6 +17,7 @@ from configs.tables import plain_table
 from train.charts import cuts, picture
 from train.charts.cuts import Point, Trade
 from train.run_folder.run_dir import RunDir
+from train.track.tensorboard_run import TensorBoardRun
 from train.track.tracker import CUT_CURVES, CUT_TABLE, Tracker
 from train.track.wandb_run import WandbRun
 
@@ -93,12 +94,12 @@ def read(folder: Path) -> list[Entry]:
     return [records.record(Entry, path, entry) for entry in found]
 
 
-def track(folder: RunDir, entries: Sequence[Entry], run: WandbRun | None) -> None:
+def track(folder: RunDir, entries: Sequence[Entry], run: WandbRun | None, board: TensorBoardRun | None = None) -> None:
     """Write the ledger as the metrics of the chain, a line per cut, and end the chain's run in wandb with its table.
 
-    run: the chain's run, to which each cut was logged when it was made.
+    run: the chain's run, to which each cut was logged when it was made. board: receives the lines, too.
     """
-    tracker = Tracker(folder.metrics, resume_step=0)
+    tracker = Tracker(folder.metrics, resume_step=0, board=board)
     for entry in entries:
         tracker.log(entry.cut, entry.numbers)
     tracker.close()

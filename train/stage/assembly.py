@@ -26,7 +26,7 @@ from train import guards, live_teacher
 from train.cache import teacher as cached_teacher
 from train.cache.filler import Filler
 from train.config import TrainConfig
-from train.evaluate import teacher_check
+from train.evaluate import teacher_answers, teacher_check
 from train.live_teacher import LiveTeacher, Teacher
 from train.loaders import Data, training_data, training_layout
 from train.loop import Loop
@@ -43,6 +43,8 @@ from train.state import Progress, TrainState
 from train.step import Step
 from train.student import Student, example_features
 from train.track import wandb_start
+from train.track.clock import Clock
+from train.track.tensorboard_run import TensorBoardRun
 from train.track.tracker import Tracker
 
 logger = logging.getLogger(__name__)
@@ -68,7 +70,10 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     state.progress.origin = now
     by_main(accelerator, lambda: split_record.keep(folder.path, config.data, (data.train, data.validation)))
     card = by_main(accelerator, lambda: _card(config, state, data.train, folder, stage))
+    taught_N = None
     if teacher is not None:
+        teacher.to(accelerator.device, dtype_of(config.precision))
+        taught_N = teacher_answers.on_validation(teacher, config, data, accelerator) if config.track.agreement else None
         step = replace(step, teacher=_ready(teacher, config, data, accelerator, check=not resumed))
     loop = Loop(
         config=config,
@@ -85,6 +90,7 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
         test=data.test,
         tracker=_tracker(config, state, folder, stage) if accelerator.is_main_process else None,
         extensions=extensions,
+        taught_N=taught_N,
     )
     _announce(loop, resumed)
     return loop
@@ -159,6 +165,7 @@ def _step(config: TrainConfig, state: TrainState, masks: Masks | None, accelerat
         clip_norm=config.optim.clip_norm,
         seed=config.seed,
         held=None if masks is None else masks.on(state.student.net),
+        clock=Clock(accelerator.device),
     )
 
 
@@ -188,11 +195,10 @@ def _require_same_images(progress: Progress, spec: DataSpec, splits: Sequence[Sa
 
 
 def _ready(live: LiveTeacher, config: TrainConfig, data: Data, accelerator: Accelerator, *, check: bool) -> Teacher:
-    """Move the teacher to the device, put it to the test if asked to, and put the cache in front of it if there is one.
+    """Put the teacher to the test if asked to, and put the cache in front of it if there is one.
 
     Nothing keeps a live teacher that a cache replaces.
     """
-    live.to(accelerator.device, dtype_of(config.precision))
     if check:
         teacher_check.check(live, config, data.validation, accelerator)
     if config.loss.teacher_logits == "online":
@@ -205,7 +211,8 @@ def _ready(live: LiveTeacher, config: TrainConfig, data: Data, accelerator: Acce
 
 def _tracker(config: TrainConfig, state: TrainState, folder: RunDir, stage: str) -> Tracker:
     run = wandb_start.start(config.track, folder.path, config=reader.flat(config), stage=stage)
-    return Tracker(folder.metrics, resume_step=state.progress.total_steps, run=run)
+    board = TensorBoardRun.start(folder.path, wanted=config.track.tensorboard)
+    return Tracker(folder.metrics, resume_step=state.progress.total_steps, run=run, board=board)
 
 
 def _announce_stem(loop: Loop) -> None:

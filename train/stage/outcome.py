@@ -44,8 +44,7 @@ def finish(loop: Loop) -> None:
         assert loop.tracker is not None
         split = "test" if "test" in scores else "validation"
         shown = pictures.write(loop, scores[split], split)
-        if loop.tracker.run is not None:
-            loop.tracker.run.show(loop.state.progress.total_steps, shown)
+        loop.tracker.show(loop.state.progress.total_steps, shown)
         loop.tracker.close(result)
     accelerator.wait_for_everyone()
 

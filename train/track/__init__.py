@@ -1,1 +1,1 @@
-"""Records of measurements: metrics.jsonl and wandb."""
+"""Measurements of a run, and their records: metrics.jsonl, wandb, TensorBoard."""

@@ -38,7 +38,9 @@ def test_counts_are_numpys_and_padding_counts_nothing(classes):
     for real in (8, 5, 0):  # a padded batch, and one of nothing but padding
         label_B, logits_BK = rng.integers(0, classes, 8), rng.normal(size=(8, classes))
         taught_BK = rng.normal(size=(8, classes))
-        tally.add(batch(label_B, np.arange(8) < real), torch.from_numpy(logits_BK), torch.from_numpy(taught_BK))
+        tally.add(
+            batch(label_B, np.arange(8) < real), torch.from_numpy(logits_BK), torch.from_numpy(taught_BK).argmax(1)
+        )
         added.append(real)
         for i in range(real):
             answer = int(logits_BK[i].argmax())
@@ -66,7 +68,7 @@ def test_the_sixth_best_is_not_in_the_top_five():
 
 def test_agreement_is_with_the_teachers_answer_not_with_the_label():
     logits_BK = torch.tensor([[1.0, 0], [1, 0], [0, 1]])
-    found = scores(2, (batch([1, 0, 0]), logits_BK), teacher=torch.tensor([[5.0, 1], [5, 1], [5, 1]]))
+    found = scores(2, (batch([1, 0, 0]), logits_BK), teacher=torch.tensor([0, 0, 0]))
     assert (found.correct, found.agreed) == (1, 2)
     assert scores(2, (batch([1, 0, 0]), logits_BK)).agreed == 0
 

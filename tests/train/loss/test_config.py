@@ -98,6 +98,6 @@ def test_a_new_loss_is_a_row_and_a_function(monkeypatch):
 
 
 def test_the_names_of_the_curves_are_those_of_the_terms():
-    curves = {f"train/{term.name}" for term in TERMS}
+    curves = {f"{prefix}/{term.name}" for term in TERMS for prefix in ("train", "step")}
     assert curves <= {*metric_names("train.distill")}
-    assert curves & {*metric_names("train.teacher")} == {"train/ce"}
+    assert curves & {*metric_names("train.teacher")} == {"train/ce", "step/ce"}

@@ -82,7 +82,7 @@ def test_it_goes_on_from_the_last_state_with_a_schedule_over_what_is_added(finis
     both = losses(finished)
     assert both[: 2 * STEPS] == first and [line["train/step"] for line in both] == [*range(1, 4 * STEPS + 1)]
     expected = [0.004 * (1 + math.cos(math.pi * i / (2 * STEPS))) / 2 for i in range(2 * STEPS)]
-    assert [line["train/lr"] for line in both[2 * STEPS :]] == pytest.approx(expected)
+    assert [line["step/lr"] for line in both[2 * STEPS :]] == pytest.approx(expected)
     assert result["epochs"] == 4
     [recorded] = result["extensions"]
     assert [asdict(one) for one in extension.read(RunDir(finished))] == [recorded]
@@ -205,7 +205,7 @@ def test_an_interrupted_extension_may_go_on_with_other_settings(
     result = teach(finished, *MORE[:-1], "0.002")
     assert [(one["from_epoch"], one["from_step"]) for one in result["extensions"]] == [(2, 10), (2, 11)]
     assert [one["after"]["optim"]["lr"] for one in result["extensions"]] == [0.004, 0.002]
-    rate = [line["train/lr"] for line in losses(finished)]
+    rate = [line["step/lr"] for line in losses(finished)]
     assert (
         rate[10] == 0.004 and rate[11] == 0.002 and rate[-1] == pytest.approx(0.001 * (1 + math.cos(math.pi * 8 / 9)))
     )

@@ -44,7 +44,7 @@ from train.state import TrainState
 )
 def test_options_train(options: list[str], tmp_path: Path) -> None:
     result = teach(tmp_path, "--epochs", "2", "--track.every", "10", *options)
-    losses = [line["train/ce"] for line in lines(tmp_path) if "train/ce" in line]
+    losses = [line["step/ce"] for line in lines(tmp_path) if "step/ce" in line]
     assert losses[-1] < losses[0] - 0.02
     assert result["epochs"] == 2
 
@@ -53,17 +53,17 @@ def test_every_term_of_the_loss(teacher: Path, tmp_path: Path) -> None:
     pairs = "[[layer2, layer2], [layer3, layer3]]"
     aligned = ["--distill.hint", "1", "--distill.attention", "10", "--distill.layers", pairs]
     distil(tmp_path, teacher, *aligned, "--distill.soft", "dkd", "--data.augment.mixup", "0.2", "--track.every", "5")
-    assert {"train/ce", "train/dkd", "train/hint", "train/attention", "train/loss"} <= lines(tmp_path)[0].keys()
+    assert {"step/ce", "step/dkd", "step/hint", "step/attention", "step/loss"} <= lines(tmp_path)[0].keys()
     net, _ = artefact.load(tmp_path / "model.safetensors")
     assert not [name for name in net.state_dict() if "adapter" in name]
-    first, *_, last = (line["train/hint"] for line in lines(tmp_path) if "train/hint" in line)
+    first, *_, last = (line["step/hint"] for line in lines(tmp_path) if "step/hint" in line)
     assert last < first
 
 
 def test_without_a_teacher_it_is_supervised_training(teacher: Path, tmp_path: Path) -> None:
     result = distil(tmp_path, teacher, "--distill.alpha", "0", "--track.every", "5")
     assert result["teacher"] is None
-    assert "train/kd" not in lines(tmp_path)[0]
+    assert "step/kd" not in lines(tmp_path)[0]
 
 
 def test_fine_tuning_starts_from_a_saved_network(teacher: Path, tmp_path: Path) -> None:
