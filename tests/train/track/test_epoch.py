@@ -1,10 +1,12 @@
 """The row of an epoch has the promised names, and the profile names the largest part."""
 
+from pathlib import Path
+
 import pytest
 
 from train.evaluate.metrics import Scores
 from train.track import epoch
-from train.track.tracker import CURVES, TEACHER_CURVES
+from train.track.tracker import CURVES, STEP_CURVES, TEACHER_CURVES
 
 SECONDS = {"data": 6.0, "teacher": 2.0, "step": 1.5, "evaluation": 0.5, "training": 9.5}
 SCORES = Scores(confusion=((3, 1), (0, 4)), top5=8, agreed=6, loss_sum=4.0)
@@ -18,6 +20,11 @@ def row(*, taught: bool) -> dict[str, float]:
 def test_the_names_are_those_that_readers_may_rely_on():
     assert row(taught=False).keys() | {"epoch", "train/step"} == {*CURVES}
     assert row(taught=True).keys() - row(taught=False).keys() == {*TEACHER_CURVES} - {"train/agreement"}
+
+
+def test_the_documentation_explains_every_name():
+    text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
+    assert not [name for name in (*CURVES, *TEACHER_CURVES, *STEP_CURVES) if f"`{name}`" not in text]
 
 
 def test_the_values_are_what_was_measured():

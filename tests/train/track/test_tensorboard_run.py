@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import forked
 import tiny_digits
 from configs.errors import UsageError
+from configs.stopping import StoppedError
+from train import distill
+from train.step import Step
 from train.track import tensorboard_run
 from train.track.tensorboard_run import FOLDER, SUFFIX, TensorBoardRun
 from train.track.tracker import Tracker
@@ -99,31 +101,34 @@ def test_nothing_is_written_unless_wanted(tmp_path, monkeypatch):
     assert TensorBoardRun.start(tmp_path, wanted=False) is None and not list(tmp_path.iterdir())
 
 
-@pytest.mark.launcher
-def test_without_the_package_a_run_does_not_begin(tmp_path):
-    """As a user sees it, in a process that does not find the package."""
+def test_without_the_package_a_run_does_not_begin(tmp_path, monkeypatch):
     tiny_digits.save(tmp_path / "teacher.safetensors")
-    hide = "import importlib.util as u\nreal = u.find_spec\n"
-    hide += "u.find_spec = lambda name, *rest: None if name == 'tensorboard' else real(name, *rest)\n"
-    ended = forked.run(
-        "train.distill", *tiny_digits.words(tmp_path, "run", "--track.tensorboard", "true"), prelude=hide
-    )
-    assert ended.code == UsageError.exit_code and "Traceback" not in ended.stderr
-    assert "tensorboard is not installed: pip install tensorboard" in ended.stderr
+    real = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda name, *rest: None if name == "tensorboard" else real(name, *rest))
+    with pytest.raises(UsageError, match="tensorboard is not installed: pip install tensorboard"):
+        distill.main(tiny_digits.words(tmp_path, "run", "--track.tensorboard", "true"))
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.launcher
 @needs_package
-def test_a_run_that_is_killed_and_goes_on_has_each_point_once(tmp_path):
+def test_a_run_that_is_stopped_and_goes_on_has_each_point_once(tmp_path, monkeypatch):
+    """It stops after rows that no checkpoint has."""
     tiny_digits.save(tmp_path / "teacher.safetensors")
-    few = ["--epochs", "2", "--checkpoint_steps", "2", "--track.tensorboard", "true"]
-    words = tiny_digits.words(tmp_path, "run", *few)
-    killed = forked.run("train.distill", *words, prelude=forked.killed_at("train.step:Step.__call__", 9))
-    ended = forked.run("train.distill", *words)
-    assert killed.code == -9 and ended.code == 0, ended.stderr[-3000:]
-    found = points(tmp_path / "run")
-    assert found == recorded(tmp_path / "run") and {"validation/accuracy", "train/loss"} <= {
-        name for _, name, _ in found
-    }
+    few = ["--epochs", "2", "--checkpoint_steps", "2", "--track.tensorboard", "true", "--distill.teacher_check", "0"]
+    calls, real = [], Step.__call__
+
+    def stopping(*words):
+        calls.append(1)
+        if len(calls) == 9:
+            raise StoppedError("now")
+        return real(*words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Step, "__call__", stopping)
+        with pytest.raises(StoppedError):
+            tiny_digits.train(tmp_path, "run", *few)
+    assert len(points(tmp_path / "run")) > 8
+    run = tiny_digits.train(tmp_path, "run", *few)
+    found = points(run)
+    assert found == recorded(run) and {"validation/accuracy", "train/loss"} <= {name for _, name, _ in found}
     assert len({(step, name) for step, name, _ in found}) == len(found)
