@@ -27,7 +27,8 @@ class Recorder:
     """Stands before the step and notes each micro-batch: step, slot, rows, views, pixels, targets."""
 
     def __init__(self, step: Step) -> None:
-        self.step, self.model, self.teacher, self.lines = step, step.model, step.teacher, []
+        self.step, self.model, self.teacher, self.clock = step, step.model, step.teacher, step.clock
+        self.lines: list[str] = []
 
     def __call__(self, batch: Batch, step: int, slot: int) -> tuple[dict[str, torch.Tensor], Signals]:
         pixels = hashlib.sha256(batch.image_BCHW.contiguous().numpy().tobytes()).hexdigest()

@@ -14,6 +14,7 @@ import forked
 from models import artefact, counting, zoo
 from models.artefact import Card, Score
 from models.spec import ModelSpec
+from tiny_digits import untimed
 
 DATA = """
 data:
@@ -134,6 +135,15 @@ def test_same_weights_in_float64(runs: tuple[Path, Path]) -> None:
     torch.manual_seed(0)
     start = zoo.build(spec, num_classes=10, input_CHW=(1, 16, 16)).double().state_dict()
     assert max((one[f"student/net.{name}"] - value).abs().max().item() for name, value in start.items()) > 1e-3
+
+
+@pytest.mark.launcher
+def test_same_measurements_of_an_epoch(runs: tuple[Path, Path]) -> None:
+    one, two = (untimed(folder / "run") for folder in runs)
+    assert len(one) == len(two) == 2
+    for alone, shared in zip(one, two, strict=True):
+        assert alone == pytest.approx(shared, rel=1e-9)
+        assert {"train/accuracy", "train/agreement", "validation/agreement", "validation/loss"} <= alone.keys()
 
 
 @pytest.mark.launcher
