@@ -29,7 +29,7 @@ from models.pruning.masks import Masks
 from models.spec import ModelSpec
 from train.cache import teacher as cached_teacher
 from train.config import DistillConfig, OptimSpec
-from train.evaluate.evaluation import evaluate
+from train.evaluate.evaluation import evaluate, predictions
 from train.live_teacher import LiveTeacher, Teacher
 from train.loaders import evaluation_loader, training_layout, training_loader
 from train.loss.config import DistillSpec
@@ -71,6 +71,7 @@ CASES = {
     "bf16, hint alone, not clipped": replace(
         BASE, precision="bf16", distill=DistillSpec(alpha=0.0, hint=1.0, layers=PAIRS), optim=OptimSpec()
     ),
+    "fp16, not clipped": replace(BASE, precision="fp16", optim=OptimSpec()),
     "labels alone, plain views": replace(
         BASE, distill=DistillSpec(alpha=0.0), data=replace(SPEC, augment=AugmentSpec()), label_smoothing=0.1
     ),
@@ -158,9 +159,11 @@ def test_an_evaluation_waits_at_its_first_batch_and_at_its_end_only(gpu, size):
     loader = evaluation_loader(rig.accelerator, SAMPLES, SPEC, RESIDENT, batch_size=size)
     gpu.reset()
     evaluate(rig.accelerator, rig.state.evaluated, loader.epoch(0), CLASSES, teacher=rig.live)
+    taught_N = predictions(rig.accelerator, rig.live, loader.epoch(0), IMAGES)
+    evaluate(rig.accelerator, rig.state.evaluated, loader.epoch(0), CLASSES, taught_N=taught_N)
     guard, end = gpu.syncs
     assert guard.startswith("item at train/guards.py") and end.startswith("copy to the host at train/evaluate/metrics")
-    assert list(gpu.syncs.values()) == [1, 1] and not gpu.blocking_copies
+    assert list(gpu.syncs.values()) == [2, 2] and not gpu.blocking_copies  # twice each, and none by predictions
     assert len(loader) == IMAGES // size
 
 
