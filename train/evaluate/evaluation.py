@@ -49,6 +49,7 @@ def evaluate(
     return tally.scores(accelerator.reduce(tally.counts(), reduction="sum"))
 
 
+@torch.no_grad()
 def predictions(accelerator: Accelerator, teacher: LiveTeacher, batches: Iterable[Batch], samples: int) -> Tensor:
     """Return the class that a teacher predicts for each sample of the split that this process is shown; 8 bytes each.
 
@@ -57,5 +58,6 @@ def predictions(accelerator: Accelerator, teacher: LiveTeacher, batches: Iterabl
     taught_N = torch.full((samples,), -1, dtype=torch.int64, device=accelerator.device)
     teacher.begin(0)
     for batch in batches:
-        taught_N[batch.index_B] = teacher(batch, accelerator.autocast()).logits_BK.argmax(dim=1)
+        with accelerator.autocast():  # the network alone: logits that are not finite are not those of training images
+            taught_N[batch.index_B] = teacher.model(batch.image_BCHW).argmax(dim=1)
     return taught_N

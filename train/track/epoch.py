@@ -10,7 +10,7 @@ from train.evaluate.metrics import Scores
 LIMITS = {
     "data": "loading images limits the run: `python -m launch.bench` compares the ways to load them",
     "teacher": "the teacher limits the run: with distill.teacher_logits write_through each view is answered once",
-    "step": "the student's own step limits the run",
+    "step": "the step itself (forward, backward, update) limits the run",
     "evaluation": "evaluation limits the run",
 }
 SHORT = 1.0
