@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from accelerate import Accelerator
 
 from configs.errors import NonFiniteError
 from configs.stopping import StoppedError
