@@ -10,13 +10,12 @@ from configs.figures import percent
 from train.charts import style
 from train.charts.picture import Panel
 from train.charts.series import Curves, Points
+from train.loss.config import TERMS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 VALIDATION, TRAINING, AGREEMENT = "validation/accuracy", "train/accuracy", "validation/agreement"
-OWN = ("train/lr", "train/loss", TRAINING, "train/gradient_norm")
-"""Metrics below train/ that are no terms of the loss."""
 LOSS_SPAN = 30
 PARTS = (("data", style.OCHRE), ("teacher", style.PURPLE), ("step", style.BLUE), ("evaluation", style.TEAL))
 
@@ -71,7 +70,7 @@ def _line(axes: Axes, points: Points, name: str, scale: float = 1.0, **looks: An
 
 
 def _loss(axes: Axes, curves: Curves) -> None:
-    terms = [name for name in curves.names("train/") if name not in OWN]
+    terms = [name for term in TERMS if curves[name := f"train/{term.name}"]]
     if len(terms) > 1:
         for name, colour in zip(terms, style.SERIES[1:], strict=False):
             _line(axes, curves[name], name.removeprefix("train/"), color=colour, linewidth=1.3)

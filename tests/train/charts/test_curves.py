@@ -15,6 +15,8 @@ MORE = {
     "validation/loss": 1.0,
     "train/accuracy": 0.4,
     "validation/agreement": 0.6,
+    "train/agreement": 0.5,
+    "train/images_per_second": 9000.0,
     "train/gradient_norm": 2.0,
     "seconds/data": 1.0,
     "seconds/step": 3.0,
