@@ -91,7 +91,8 @@ def test_the_teacher_has_learnt_and_the_student_knows_its_teacher(home: Path) ->
     teacher = json.loads((home / "teacher" / "result.json").read_text())
     assert teacher["accuracy"] > 0.5  # chance is 0.1
     lines = [json.loads(line) for line in (home / "student" / "metrics.jsonl").read_text().splitlines()]
-    assert {"train/ce", "train/kd", "train/loss", "train/lr"} <= lines[0].keys()
+    assert {"step/ce", "step/kd", "step/loss", "step/lr"} <= lines[0].keys()
+    assert {"train/ce", "train/kd", "train/agreement", "validation/agreement", "validation/loss"} <= lines[-1].keys()
     student = json.loads((home / "student" / "result.json").read_text())
     assert student["teacher"] == "teacher/model.safetensors"
 
