@@ -23,7 +23,7 @@ from configs.arguments import Parser
 from configs.home import cache_folder
 from configs.tables import PlainConsole, plain_table
 from data_pipes.spec import SOURCES
-from launch.doctor import forecast, gpus, machine, software
+from launch.doctor import forecast, gpus, machine, precision, software
 from launch.doctor.checks import Check
 from launch.doctor.forecast import Forecast
 from train.progress import start_logging
@@ -68,6 +68,8 @@ def examine(configs: Sequence[forecast.TrainingConfig]) -> tuple[list[Check], li
     checks += gpus.checks()
     checks += machine.checks(folders, gpus.number())
     device = gpus.training_device()
+    if device.type == "cpu":
+        checks.append(precision.check())
     return checks, [forecast.predict(config, device) for config in configs]
 
 
