@@ -80,6 +80,7 @@ def test_the_run_is_quiet_but_otherwise_its_own(tmp_path):
         run_dir=str(tmp_path),
         track=TrackSpec(),
         checkpoint_steps=0,
+        checkpoint_minutes=0,
         distill=DistillSpec(alpha=0.0, teacher_check=0),
     )
 
