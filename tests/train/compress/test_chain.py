@@ -75,7 +75,7 @@ def test_the_log_begins_with_the_plan_and_says_nothing_twice(whole: Path) -> Non
         assert len([line for line in told if line.startswith(start)]) <= 1, start
     epochs = [line for line in told if line.startswith("epoch ")]
     assert len(epochs) == 5 and all(
-        re.match(r"epoch \d/\d  loss \d+\.\d{4}  validation [\d.]+ %", line) for line in epochs
+        re.match(r"epoch \d/\d  loss \d+\.\d{4}  train [\d.]+ %  validation [\d.]+ %", line) for line in epochs
     )
     assert not [line for line in told if "scheduler" in line]
 

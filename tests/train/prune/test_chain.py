@@ -385,10 +385,15 @@ def test_a_cut_of_another_file_is_refused_and_a_chain_may_be_named_otherwise(
     whole = made.read_bytes()
     shutil.copy(tmp_path / "student" / "model.safetensors", made)
     (tmp_path / "run" / "cut-02" / "done").unlink()
-    with pytest.raises(
-        InputError, match=r"cut 2 in .*run was made of another file than .*cut-01/model\.safetensors is"
-    ):
+    with pytest.raises(InputError, match=r"cut-01/model\.safetensors is another file than the run has written"):
         prune(tmp_path / "run", tmp_path)
+    result = made.with_name("result.json")
+    known = result.read_text(encoding="utf-8")
+    early = {key: value for key, value in json.loads(known).items() if key != "sha256"}
+    result.write_text(json.dumps(early), encoding="utf-8")  # as runs of before left it
+    with pytest.raises(InputError, match=r"cut 2 in .*run was made of another file than .*cut-01/model\.saf"):
+        prune(tmp_path / "run", tmp_path)
+    result.write_text(known, encoding="utf-8")
     made.write_bytes(whole)
     assert len(prune(tmp_path / "run", tmp_path)) == 2
 
