@@ -108,13 +108,14 @@ class Pass:
         work = self._work(known_N)
         if work.count > index_work.FILES_PER_BLOCK:
             self._in_blocks(work, threads)
-            if (made := index_files.read(self.place.file, len(self.paths))) is not None:
-                return made  # another process was faster
             work.collect(entries, known_N)
+            # In this order: another process that was faster writes the whole list, and then removes the blocks.
+            if (made := index_files.read(self.place.file, len(self.paths))) is not None:
+                return made
         rest = np.flatnonzero(~known_N)  # few, or the cache cannot be written to
         with ThreadPoolExecutor(threads or resources.thread_share()) as pool:
             paths, progress = [self.paths[row] for row in rest.tolist()], Progress(self.root, len(rest))
-            found = examined(self.root, paths, examination.examine, pool, progress)
+            found = examined(self.root, paths, _examine_unless_stopped, pool, progress)
         entries.put(rest, Entries.of(self.digest_N2[rest], found), np.arange(len(rest)))
         self._keep(entries)
         return entries
@@ -157,8 +158,14 @@ def assist(folder: Path, threads: int = 0) -> None:
     work = Work.open(folder)
     if work is None:
         return
-    with examination.strict_pillow(), suppress(OSError, StoppedError):  # the other process says what it cannot write
+    with examination.strict_pillow(), suppress(OSError):  # the other process says what it cannot write
         work.carry_out(examination.examine, threads, lambda: _asked_to_stop() or not folder.is_dir())
+
+
+def _examine_unless_stopped(path: Path) -> Entry:
+    """Make the entry of a file. StoppedError: a stop is requested."""
+    stopping.heed()
+    return examination.examine(path)
 
 
 def _asked_to_stop() -> bool:

@@ -23,7 +23,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from configs import resources, stopping
+from configs import resources
 from configs.files import write_atomically
 from configs.heartbeat import Heartbeat
 from data_pipes.logits.byte_locks import ByteLocks
@@ -59,18 +59,12 @@ class Progress:
 def examined(
     root: Path, paths: Sequence[str], examine: Examine, pool: ThreadPoolExecutor, progress: Progress
 ) -> list[Entry]:
-    """The entries of files, made in the threads of a pool. StoppedError: a stop is requested."""
+    """The entries of files, made in the threads of a pool."""
     parts = [paths[start : start + FILES_PER_JOB] for start in range(0, len(paths), FILES_PER_JOB)]
-    jobs = [pool.submit(lambda part: [examine(root / path) for path in part], part) for part in parts]
     entries: list[Entry] = []
-    try:
-        for job in jobs:
-            stopping.heed()
-            entries += job.result()
-            progress.add(len(job.result()))
-    finally:
-        for job in jobs:
-            job.cancel()
+    for made in pool.map(lambda part: [examine(root / path) for path in part], parts):
+        entries += made
+        progress.add(len(made))
     return entries
 
 
@@ -133,7 +127,7 @@ class Work:
         """Check blocks until none is left; False: stopped by `done`. Blocks in work elsewhere are waited for.
 
         examine: makes the entry of a file, in several threads at once. threads: 0 is this process's share
-        of the cores. StoppedError: a stop is requested.
+        of the cores.
         """
         locks = ByteLocks(self.folder / "locks")
         progress = Progress(self.root, self.count, lambda: self.count - sum(len(self.row_B[b]) for b in self.left()))

@@ -67,7 +67,8 @@ def test_a_real_run_stopped_and_finished(tmp_path, monkeypatch, capsys, as_in_a_
 
     def asked(accelerator):
         steps[0] += 1
-        return "SIGTERM was received" if steps[0] == 2 * (tiny_digits.STEPS - 1) + 3 else real(accelerator)
+        # It is asked before each epoch, and after each step but the last of an epoch.
+        return "SIGTERM was received" if steps[0] == 2 * tiny_digits.STEPS + 1 + 3 else real(accelerator)
 
     monkeypatch.setattr("train.loop.asked_to_stop", asked)
     with pytest.raises(StoppedError):
