@@ -24,6 +24,10 @@ ROSE, TEAL, GREY, OCHRE = "#d0487f", "#0f90a0", "#7a838c", "#b07d12"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, ROSE, TEAL, OCHRE, GREY)
 """Contrast of at least 3:1 with PAPER and with NIGHT."""
 SIZE = 10.5
+LETTER, HANDLE = 0.5, 3.2
+"""Widths in a legend, in units of SIZE: a letter, and a column's line with the gaps beside it."""
+AXES_SHARE = 0.86
+"""Of the width of a panel; the rest is for the numbers at the axis."""
 LOG_SPAN = 10
 """Positive values that span this factor are drawn on a logarithmic axis."""
 RULES: Looks = {
@@ -102,9 +106,23 @@ def ticks(axes: Axes, values: Sequence[float], *, least: float = 0.12) -> None:
 
 
 def legend(axes: Axes, columns: int = 3) -> None:
-    """Name the lines above the axes, if any has a name."""
+    """Name the lines above the axes, if any has a name, in so many columns or in as many as there is room for."""
     handles, names = axes.get_legend_handles_labels()
     if handles:
         names = [printable(name) for name in names]
         spot: Looks = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.2}
-        axes.legend(handles, names, ncols=min(columns, len(names)), handlelength=1.6, columnspacing=1.1, **spot)
+        axes.legend(handles, names, ncols=_columns(axes, names, columns), handlelength=1.6, columnspacing=1.1, **spot)
+
+
+def _columns(axes: Axes, names: Sequence[str], most: int) -> int:
+    """Return the number of columns of a legend that is not wider than its axes, by the letters of the names."""
+    import numpy as np
+
+    place, figure = axes.get_subplotspec(), axes.get_figure(root=True)
+    assert figure is not None
+    room = 72 * AXES_SHARE * figure.get_figwidth() / (1 if place is None else place.get_gridspec().ncols)
+    for count in range(min(most, len(names)), 1, -1):
+        widest = [max(part) for part in np.array_split([len(name) for name in names], count)]
+        if SIZE * sum(LETTER * letters + HANDLE for letters in widest) <= room:
+            return count
+    return 1

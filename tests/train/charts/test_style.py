@@ -6,7 +6,9 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
+from drawn import drawn
 from train.charts import style
+from train.charts.picture import Panel
 
 
 def luminance(colour: str) -> float:
@@ -51,3 +53,18 @@ def test_the_users_own_looks_are_neither_taken_nor_changed():
     with style.drawing():
         assert rcParams["axes.grid"] is True and rcParams["text.parse_math"] is False
     assert (rcParams["axes.grid"], rcParams["font.size"]) == before
+
+
+def test_a_legend_is_not_wider_than_its_axes_which_it_would_squeeze():
+    def draw(axes, names) -> None:
+        for name in names:
+            axes.plot([0, 1], [0, 1], label=name)
+        style.legend(axes)
+
+    long = ["training", "agrees with teacher", "validation", "teacher", "99.31 %, epoch 8"]
+    for names, columns in ((long, 2), (["ce", "kd", "loss", "validation"], 3), (["a" * 40, "b"], 1)):
+        with drawn(Panel(draw=lambda axes, names=names: draw(axes, names))) as axes:
+            legend = axes.get_legend()
+            assert legend._ncols == columns
+            if columns > 1:
+                assert legend.get_window_extent().width < axes.get_window_extent().width
