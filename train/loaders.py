@@ -42,6 +42,8 @@ class Data:
     validation: Samples
     test: Samples | None
     """None: the data set has none, or the config leaves it alone."""
+    cut: bool
+    """Whether validation is cut from the files of train."""
     chosen: Choice
     """The executor of all loaders."""
     train_loader: PlanLoader
@@ -166,6 +168,7 @@ def training_data(config: TrainConfig, accelerator: Accelerator, layout: Layout)
         train=train,
         validation=validation,
         test=test,
+        cut=by_main(accelerator, lambda: found.is_cut),
         chosen=chosen,
         train_loader=train_loader,
         validation_loader=validation_loader,

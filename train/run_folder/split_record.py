@@ -12,9 +12,7 @@ from pathlib import Path
 
 from configs.errors import InputError
 from configs.files import read_regular, write_atomically
-from data_pipes.sources import source
 from data_pipes.sources.samples import Samples
-from data_pipes.spec import DataSpec
 
 NAME = "split.csv"
 HEAD = ("split", "checksum", "bytes", "path")
@@ -22,9 +20,9 @@ LARGEST = 2**32  # bytes
 Content = tuple[int, int]
 
 
-def keep(folder: Path, spec: DataSpec, splits: Iterable[Samples]) -> None:
-    """Record the images of a run that begins, if its validation split is cut from files."""
-    if source.is_cut(spec) and not (folder / NAME).exists():
+def keep(folder: Path, splits: Iterable[Samples], *, cut: bool) -> None:
+    """Record the images of a run that begins. cut: its validation split is cut from files, see `Source.is_cut`."""
+    if cut and not (folder / NAME).exists():
         write(folder, splits)
 
 

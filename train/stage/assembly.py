@@ -68,7 +68,7 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     now = by_main(accelerator, lambda: origin.of(config, layout.micro_batch_size))
     origin.require_same(state.progress.origin, now, folder, extended=bool(extensions))
     state.progress.origin = now
-    by_main(accelerator, lambda: split_record.keep(folder.path, config.data, (data.train, data.validation)))
+    by_main(accelerator, lambda: split_record.keep(folder.path, (data.train, data.validation), cut=data.cut))
     card = by_main(accelerator, lambda: _card(config, state, data.train, folder, stage))
     taught_N = None
     if teacher is not None:

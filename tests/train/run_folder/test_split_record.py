@@ -29,25 +29,25 @@ def spec(tmp_path: Path) -> DataSpec:
 def test_every_image_is_found_by_its_content_from_a_chain_too(spec: DataSpec, tmp_path: Path) -> None:
     splits = [source.load(spec, split) for split in ("train", "validation")]
     run = tmp_path / "run" / "cut" / "cut-01"
-    split_record.keep(run, spec, splits)
+    split_record.keep(run, splits, cut=source.is_cut(spec))
     expected = {content: one.split for one in splits for content in one.contents()}
     assert len(expected) == 24 and set(expected.values()) == {"train", "validation"}
     assert split_record.read(run) == split_record.read(tmp_path / "run") == expected
-    split_record.keep(run, replace(spec, split_seed=5), [source.load(replace(spec, split_seed=5), "train")])
+    split_record.keep(run, [source.load(replace(spec, split_seed=5), "train")], cut=True)
     assert split_record.read(run) == expected  # it is of the beginning
     assert split_record.read(tmp_path / "pets") is None
 
 
 def test_a_set_that_brings_its_validation_needs_no_record(spec: DataSpec, tmp_path: Path) -> None:
     digits = DataSpec(source="digits", image_size=(8, 8), mean=(0.4,), std=(0.3,), threads=1)
-    split_record.keep(tmp_path, digits, [source.load(digits, "validation")])
+    split_record.keep(tmp_path, [source.load(digits, "validation")], cut=source.is_cut(digits))
     root = Path(str(spec.root))
     (root / "train").mkdir()
     for name in ("cat", 'd,o"g'):
         (root / name).rename(root / "train" / name)
     (root / "val" / "cat").mkdir(parents=True)
     cv2.imwrite(str(root / "val" / "cat" / "1.png"), np.zeros((16, 16), np.uint8))
-    split_record.keep(tmp_path, spec, [source.load(spec, "validation")])
+    split_record.keep(tmp_path, [source.load(spec, "validation")], cut=source.is_cut(spec))
     assert not (tmp_path / split_record.NAME).exists()
 
 
