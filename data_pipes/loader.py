@@ -160,6 +160,12 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
         finally:
             self.end()
 
+    def prepare(self, number: int) -> None:
+        """Start the first micro-batches of an epoch that will be asked for, while the trainer is still busy."""
+        queue = self._take_queue(number, 0)
+        queue.fill(self._spec.prefetch)
+        self._next = (number, queue)
+
     def part(self, view: int, row_R: Rows) -> Iterator[Batch]:
         """Micro-batches of some rows of a view, in the order given, all in this process; the last one is padded.
 

@@ -111,6 +111,8 @@ class Loop:
         followed = progress.epoch + 1 < self.config.epochs
         batches = self.train_loader.epoch(progress.epoch, first_step=progress.step, followed=followed)
         for batch in clock.batches(batches):
+            if turn == 0 and progress.step == self.train_loader.steps - 1:
+                self.validation_loader.prepare(0)  # so that evaluation begins without a wait
             with clock.working("step"):
                 measurements = self._micro_step(batch, turn)
             window.add(measurements, batch.real)

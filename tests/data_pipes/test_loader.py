@@ -209,6 +209,21 @@ def test_the_next_epoch_is_under_way_when_one_ends(monkeypatch):
     feed.close()
 
 
+@pytest.mark.parametrize("name", ["host", "resident", "dali"])
+def test_an_epoch_that_was_prepared_is_under_way_and_the_same(name, monkeypatch):
+    feed, begun = loader(20, 2, 2, prefetch=3, executor=name), []
+    submit = feed._executor.submit
+    monkeypatch.setattr(feed._executor, "submit", lambda *a: begun.append(1) or submit(*a))
+    alone = list(feed.epoch(0))
+    begun.clear()
+    feed.prepare(0)
+    assert len(begun) == 3
+    assert all(equal(a, b) for a, b in zip(feed.epoch(0), alone, strict=True)) and len(begun) == 10
+    feed.prepare(0)
+    assert [batch.index_B.tolist() for batch in feed.epoch(1)] != [batch.index_B.tolist() for batch in alone]
+    feed.close()
+
+
 def test_a_closed_loader_keeps_no_labels():
     feed = loader(20, 2, 2)
     labels = feed._label_N

@@ -48,6 +48,17 @@ def test_weights_that_overflow_after_a_finite_loss_are_not_saved(tmp_path: Path)
     assert not list((tmp_path / "checkpoints").glob("step-*"))
 
 
+def test_evaluation_is_under_way_before_the_last_step_ends(tmp_path, monkeypatch):
+    told: list[str] = []
+    prepare, step, evaluate = loop.PlanLoader.prepare, loop.Step.__call__, loop.evaluate
+    monkeypatch.setattr(loop.PlanLoader, "prepare", lambda *a: told.append("prepared") or prepare(*a))
+    monkeypatch.setattr(loop.Step, "__call__", lambda *a: told.append("step") or step(*a))
+    monkeypatch.setattr(loop, "evaluate", lambda *a, **k: told.append("evaluated") or evaluate(*a, **k))
+    teach(tmp_path, *FEW[:-1], "1")
+    assert told[-4:] == ["prepared", "step", "evaluated", "evaluated"]  # the last one: the weights that are kept
+    assert told.count("prepared") == 1
+
+
 FEW = ("--data.validation_fraction", "0.8", "--test", "false", "--epochs", "3")  # 5 steps an epoch
 
 
