@@ -19,6 +19,7 @@ from configs.values import coerce
 from models import artefact_file, limits, rebuild, state_dicts
 from models.counting import Cost
 from models.networks import architectures
+from models.networks.blank import blank
 from models.own import registry
 from models.own.code import is_code, short
 from models.own.registry import NotNamedError
@@ -221,8 +222,8 @@ def _filled(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _skeleton(card: Card, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Build the architecture without changing the random state; its weights are to be replaced."""
-    with torch.random.fork_rng(devices=[]):
+    """Build the architecture; its weights are to be replaced."""
+    with blank():
         return _bare(card, tensors)
 
 

@@ -11,7 +11,8 @@ from train.config import DistillConfig, TeacherConfig
 from train.stage.run import run as run_stage
 
 DIGITS = Path(__file__).parents[1] / "configs" / "digits"
-TINY = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--data.threads", "1"]
+PLAIN = ["--data.threads", "1", "--track.pictures", "false"]
+TINY = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", *PLAIN]
 
 
 def teach(folder: Path, *options: str) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def teach(folder: Path, *options: str) -> dict[str, Any]:
 
 def distil(folder: Path, teacher: Path, *options: str) -> dict[str, Any]:
     words = ["--config", str(DIGITS / "distill.yaml"), "--run_dir", str(folder), "--teacher", str(teacher)]
-    words += ["--epochs", "1", "--data.threads", "1", *options]
+    words += ["--epochs", "1", *PLAIN, *options]
     run_stage(reader.read(DistillConfig, words, prog="x", description="x"), "distill")
     return dict(json.loads((folder / "result.json").read_text()))
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("## Coming from the course")[2].partition("\n## ")[0]
 FOOD, FASHION, CIFAR = (block.splitlines() for block in re.findall(r"```bash\n(.*?)```", SECTION, flags=re.DOTALL))
-ENOUGH = ["--batch_size", "16", "--optim.warmup_epochs", "0", "--data.threads", "1"]
+ENOUGH = ["--batch_size", "16", "--optim.warmup_epochs", "0", "--data.threads", "1", "--track.pictures", "false"]
 # What a test cannot wait for, by the commands that take it.
 SMALLER = {
     "train.distill": ["--epochs", "1", *ENOUGH],

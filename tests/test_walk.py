@@ -20,10 +20,11 @@ from launch.submit import command as submit
 from submit_stubs import Cluster
 
 ROOT = Path(__file__).parents[1]
+PLAIN = ["--track.pictures", "false"]
 QUICK = {
-    "train.teacher": ["--epochs", "1"],
-    "train.distill": ["--epochs", "1"],
-    "train.prune": ["--epochs", "1", "--final_epochs", "1", "--prune.steps", "1"],
+    "train.teacher": ["--epochs", "1", *PLAIN],
+    "train.distill": ["--epochs", "1", *PLAIN],
+    "train.prune": ["--epochs", "1", "--final_epochs", "1", "--prune.steps", "1", *PLAIN],
     "train.cache": [],
 }
 """What makes a command short, of those that run."""

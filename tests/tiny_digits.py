@@ -32,7 +32,7 @@ SMALL_DATA = [
 TRAINING = [
     *("--config", str(DIGITS / "distill.yaml"), "--student.widths", "[2, 4, 8]"),
     *("--epochs", "4", "--views", "2", "--batch_size", "64", "--test", "false"),
-    *(*SMALL_DATA, "--optim.warmup_epochs", "0", "--track.every", "1"),
+    *(*SMALL_DATA, "--optim.warmup_epochs", "0", "--track.every", "1", "--track.pictures", "false"),
 ]
 CACHED = ["--distill.teacher_logits", "cached"]
 # For a process of its own: five blocks a view.

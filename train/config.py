@@ -70,6 +70,9 @@ class TrackSpec:
     """wandb group. null: the sweep, or the chain that the run is a stage of."""
     tensorboard: bool = False
     """Write event files for TensorBoard into RUN/tensorboard; needs `pip install tensorboard`."""
+    pictures: bool = True
+    """Draw images.png, confusion.png and curves.png when a training ends, and ledger.png after each cut: about a second
+    per run."""
     every: int = 50
     """Optimizer steps between two lines of metrics.jsonl. Each epoch has a line of its own."""
     agreement: bool = True

@@ -19,6 +19,7 @@ from models.adopt.recognition import Match, recognise
 from models.adopt.weight_file import WeightFile
 from models.artefact import Card
 from models.networks import architectures
+from models.networks.blank import blank
 from models.spec import ModelSpec, Stem, names_file, names_pretrained
 
 logger = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ def network(match: Match, wanted: Wanted) -> nn.Module:
     input_CHW = (match.channels, *wanted.input_CHW[1:])
     if count != match.num_classes and not wanted.new_head:
         raise InputError(f"the weights are for {match.num_classes} classes, and {count} are named")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]) if count != match.num_classes else blank():  # a new head needs its weights
         net = architectures.build(match.spec, num_classes=count, input_CHW=input_CHW)
     tensors = dict(match.root.tensors)
     if count != match.num_classes:

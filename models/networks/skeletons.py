@@ -9,6 +9,7 @@ from torch import nn
 
 from models import counting
 from models.networks import architectures, library, sizes
+from models.networks.blank import blank
 from models.networks.checks import SMALL
 from models.own.code import is_code
 from models.spec import ModelSpec, Stem, names_file
@@ -26,7 +27,7 @@ def skeleton(spec: ModelSpec, *, num_classes: int, input_CHW: tuple[int, int, in
             return library.unrun(spec.name, num_classes=num_classes, input_CHW=input_CHW, stem=spec.stem)
         return architectures.build(spec, num_classes=num_classes, input_CHW=input_CHW)
 
-    with torch.random.fork_rng(devices=[]):
+    with blank():
         try:
             with torch.device("meta"):
                 return build()

@@ -15,7 +15,7 @@ from tiny_digits import untimed
 
 CONFIG = Path(__file__).parents[2] / "configs" / "digits" / "teacher.yaml"
 SMALL = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--epochs", "3", "--checkpoint_steps", "5"]
-EXTRA = ["--ema", "0.9", "--track.every", "5", "--data.threads", "1"]
+EXTRA = ["--ema", "0.9", "--track.every", "5", "--data.threads", "1", "--track.pictures", "false"]
 
 
 def words(folder: Path, *options: str) -> list[str]:

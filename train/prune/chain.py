@@ -113,7 +113,9 @@ class Chain:
             entries.append(self._entry(number, reached))
             logger.info("cut %d/%d: %s", number, self.config.prune.steps, entries[-1].summary)
             if self.accelerator.is_main_process:
-                ledger.write(self.folder.path, entries, self._chart())
+                ledger.write(self.folder.path, entries)
+                if self.config.track.pictures:
+                    ledger.draw(self.folder.path, entries, self._chart())
                 if run is not None:
                     run.log({"train/step": number, **entries[-1].numbers})
         if self.accelerator.is_main_process:

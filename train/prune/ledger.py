@@ -76,13 +76,24 @@ class Entry:
         return [self.cut, *self.numbers.values()]
 
 
-def write(folder: Path, entries: Sequence[Entry], chart: Chart | None = None) -> None:
-    """Write ledger.json and ledger.png.
-
-    chart: what the picture shows beside the cuts.
-    """
+def write(folder: Path, entries: Sequence[Entry]) -> None:
+    """Write ledger.json."""
     write_atomically(folder / "ledger.json", json.dumps([asdict(entry) for entry in entries], indent=2) + "\n")
-    write_atomically(folder / "ledger.png", _plot(entries, chart or Chart(title=str(folder))))
+
+
+def draw(folder: Path, entries: Sequence[Entry], chart: Chart) -> None:
+    """Draw ledger.png: validation accuracy over non-zero parameters, just after each cut and once trained.
+
+    chart: what it shows beside the cuts.
+    """
+    trade = Trade(
+        before=[Point(nonzero=e.nonzero, accuracy=e.before, samples=chart.samples) for e in entries],
+        after=[Point(nonzero=e.nonzero, accuracy=e.after, samples=chart.samples) for e in entries],
+        dense=chart.dense,
+        budget=chart.budget,
+    )
+    panel = cuts.panel(trade, title=chart.title, width=WIDTH, height=HEIGHT)
+    write_atomically(folder / "ledger.png", picture.file([panel]))
 
 
 def read(folder: Path) -> list[Entry]:
@@ -118,14 +129,3 @@ def table(entries: Sequence[Entry]) -> Table:
         counts = (f"{count:,}" for count in (entry.parameters, entry.nonzero, entry.macs))
         shown.add_row(str(entry.cut), *counts, *accuracies)
     return shown
-
-
-def _plot(entries: Sequence[Entry], chart: Chart) -> bytes:
-    """Return a PNG of validation accuracy over non-zero parameters, just after each cut and once trained."""
-    trade = Trade(
-        before=[Point(nonzero=e.nonzero, accuracy=e.before, samples=chart.samples) for e in entries],
-        after=[Point(nonzero=e.nonzero, accuracy=e.after, samples=chart.samples) for e in entries],
-        dense=chart.dense,
-        budget=chart.budget,
-    )
-    return picture.file([cuts.panel(trade, title=chart.title, width=WIDTH, height=HEIGHT)])

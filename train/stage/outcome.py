@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def finish(loop: Loop) -> None:
-    """Write model.safetensors, result.json and the marker, then pictures, whose failure is only a warning."""
+    """Write model.safetensors, result.json and the marker, then any pictures, whose failure is only a warning."""
     config, accelerator = loop.config, loop.accelerator
     net = loop.state.evaluated
     state_dicts.load(net, loop.state.best)
@@ -42,9 +42,9 @@ def finish(loop: Loop) -> None:
         write_json(loop.folder.result, result)
         write_atomically(loop.folder.done, "")
         assert loop.tracker is not None
-        split = "test" if "test" in scores else "validation"
-        shown = pictures.write(loop, scores[split], split)
-        loop.tracker.show(loop.state.progress.total_steps, shown)
+        if config.track.pictures:
+            split = "test" if "test" in scores else "validation"
+            loop.tracker.show(loop.state.progress.total_steps, pictures.write(loop, scores[split], split))
         loop.tracker.close(result)
     accelerator.wait_for_everyone()
 

@@ -41,7 +41,7 @@ def numbers(run: Path) -> set[str]:
 
 def test_runs_log_what_is_promised(tmp_path):
     tiny = ["--batch_size", "256", "--data.image_size", "[8, 8]", "--data.augment.rotation", "0", "--epochs", "1"]
-    tiny += ["--optim.warmup_epochs", "0", "--track.every", "1", "--data.threads", "1"]
+    tiny += ["--optim.warmup_epochs", "0", "--track.every", "1", "--data.threads", "1", "--track.pictures", "false"]
     words = ["--config", TEACHER, *tiny, "--model.widths", "[2, 4, 8]", "--optim.clip_norm", "1"]
     words += ["--run_dir", str(tmp_path / "t")]
     run_stage(reader.read(TeacherConfig, words, prog="x", description=""), "teacher")

@@ -37,7 +37,8 @@ def pth(tmp_path_factory):
 
 def words(run, teacher, *options):
     own = ["--config", str(CONFIG), "--run_dir", str(run), "--teacher", str(teacher), "--student.widths", "[2, 4, 8]"]
-    return [*own, *tiny_digits.SMALL_DATA, "--test", "false", "--epochs", "1", "--track.every", "1", *options]
+    plain = ["--track.every", "1", "--track.pictures", "false"]
+    return [*own, *tiny_digits.SMALL_DATA, "--test", "false", "--epochs", "1", *plain, *options]
 
 
 def distil(run, teacher, *options):
@@ -94,7 +95,7 @@ def test_training_starts_from_a_state_dict_with_a_new_last_layer(tmp_path):
     torch.save(net.state_dict(), tmp_path / "seven.pt")
     options = ["--model.name", str(tmp_path / "seven.pt"), "--model.depth", "null", "--model.widths", "null"]
     base = ["--config", str(tiny_digits.DIGITS / "teacher.yaml"), "--run_dir", str(tmp_path / "run")]
-    more = [*tiny_digits.SMALL_DATA, "--epochs", "1", "--test", "false"]
+    more = [*tiny_digits.SMALL_DATA, "--epochs", "1", "--test", "false", "--track.pictures", "false"]
     config = reader.read(TeacherConfig, [*base, *options, *more], prog="x", description="x")
     run_stage(config, "teacher")
     start, card = artefact.load(tmp_path / "run" / STUDENT)

@@ -48,7 +48,6 @@ from train.compress.config import CompressConfig
 from train.config import DistillConfig
 from train.loaders import choose_executor, training_loader
 from train.processes import make_accelerator
-from train.prune import ledger
 from train.step import Step
 
 CODECS = [Codec("float32"), Codec("float16"), Codec("top_k", 3)]
@@ -222,6 +221,7 @@ COMPRESS = [
     *("--cut.epochs", "1", "--cut.final_epochs", "3", "--cut.views", "3", "--cut.recalibration", "0"),
     *("--cut.prune.kind", "unstructured", "--cut.prune.steps", "2", "--cut.prune.budget.parameters", "700"),
     *("--student.optim.warmup_epochs", "0", "--cut.optim.warmup_epochs", "0", "--test", "false"),
+    *("--track.pictures", "false"),
 ]
 
 
@@ -236,7 +236,6 @@ def test_a_student_and_the_chain_of_its_cuts_go_on_through_the_views_of_one_cach
         return real(own, number, first_step)
 
     monkeypatch.setattr(PlanLoader, "_tickets", tickets)
-    monkeypatch.setattr(ledger, "_plot", lambda *_: b"")
     tiny_digits.fill(home, "--distill.cache", str(tmp_path / "cache"), "--views", "1")
     through = ["--student.distill.teacher_logits", "write_through", "--student.distill.cache", str(tmp_path / "cache")]
     found, teacher = {}, ["--teacher", str(home / "teacher.safetensors"), "--student.distill.store", "float32"]

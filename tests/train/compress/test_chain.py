@@ -24,6 +24,7 @@ from train.compress.config import CompressConfig
 DIGITS = Path(__file__).parents[3] / "configs" / "digits" / "compress.yaml"
 STAGES = ("teacher_training", "student", "cut")
 SMALL = ["--data.image_size", "[8, 8]", "--data.augment.rotation", "0", "--data.threads", "1"]
+SMALL += ["--track.pictures", "false"]
 SMALL += ["--teacher_training.model.widths", "[4, 8, 8]", "--student.model.widths", "[2, 4, 8]"]
 SMALL += ["--cut.final_epochs", "2", "--cut.recalibration", "2"]
 SMALL += ["--cut.prune.steps", "2", "--cut.prune.budget.parameters", "500"]

@@ -36,7 +36,7 @@ from train.step import Step
 DIGITS = Path(__file__).parents[3] / "configs" / "digits"
 KINDS = ("structured", "unstructured")
 TINY = ["--data.threads", "1", "--data.image_size", "[8, 8]", "--data.augment.rotation", "0"]
-TINY += ["--optim.warmup_epochs", "0"]
+TINY += ["--optim.warmup_epochs", "0", "--track.pictures", "false"]
 FEW = ["--epochs", "1", "--final_epochs", "1", "--batch_size", "256", "--recalibration", "2", "--ema", "0.9", *TINY]
 FEW += ["--prune.steps", "2", "--prune.budget.parameters", "500", "--checkpoint_steps", "2"]
 HINTS = ["--distill.hint", "1", "--distill.layers", "[[layer2, layer2], [layer3, layer3]]"]
@@ -74,22 +74,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(folder: Path, trained: Path, kind: str, prelude: str = "", processes: int = 1) -> list[forked.Ended]:
+def start(
+    folder: Path, trained: Path, kind: str, *options: str, prelude: str = "", processes: int = 1
+) -> list[forked.Ended]:
     """From the folder above, so that a copy of the run is a run."""
-    argv = words(folder.name, trained, "--prune.kind", kind)
+    argv = words(folder.name, trained, "--prune.kind", kind, *options)
     return forked.run_world(processes, "train.prune", *argv, prelude=prelude, cwd=folder.parent)
 
 
-def finish(folder: Path, trained: Path, kind: str, processes: int = 1) -> Path:
-    ended = start(folder, trained, kind, processes=processes)
+def finish(folder: Path, trained: Path, kind: str, *options: str, processes: int = 1) -> Path:
+    ended = start(folder, trained, kind, *options, processes=processes)
     assert [process.code for process in ended] == [0] * processes, ended[0].stderr[-3000:]
     return folder
 
 
 @pytest.fixture(scope="module")
 def whole(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """By kind of cut, a chain that nothing interrupts."""
-    return {kind: finish(tmp_path_factory.mktemp(kind) / "run", trained, kind) for kind in KINDS}
+    """By kind of cut, a chain that nothing interrupts; one of them draws."""
+    drawn = {"structured": ("--track.pictures", "true")}
+    return {kind: finish(tmp_path_factory.mktemp(kind) / "run", trained, kind, *drawn.get(kind, ())) for kind in KINDS}
 
 
 @pytest.mark.launcher
@@ -104,6 +107,7 @@ def test_the_budget_is_met_and_every_cut_is_in_the_ledger(whole: dict[str, Path]
     assert entries[1]["sha256"] == artefact.sha256(folder / "model.safetensors")
     assert all(0 <= entry[key] <= 1 for entry in entries for key in ("before", "after"))
     assert (folder / "ledger.png").stat().st_size > 1000
+    assert [path.name for path in whole["unstructured"].rglob("*.png")] == []  # track.pictures is false there
     first, second = (parsed(folder / f"cut-0{i}" / "result.json") for i in (1, 2))
     assert first["accuracy_split"] == "validation" and second["accuracy_split"] == "test"  # read once, at the end
     times = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
@@ -275,7 +279,7 @@ PLACES = [  # why, the call that is the last and its number, what is there then 
     ("cut, not measured", "train.prune.chain:evaluate", 1, "cut-02/cut.json", "cut-02/before.json"),
     ("in training", "train.step:Step.__call__", 3, "cut-02/before.json", "cut-02/done"),
     ("trained, not in the ledger", "train.prune.ledger:write", 2, "cut-02/done", "model.safetensors"),
-    ("in the ledger, not handed over", "train.prune.chain:write_atomically", 1, "ledger.png", "model.safetensors"),
+    ("in the ledger, not handed over", "train.prune.chain:write_atomically", 1, "ledger.json", "model.safetensors"),
     ("before the marker", "train.prune.ledger:track", 1, "result.json", "done"),
 ]
 
@@ -287,7 +291,7 @@ def test_killed_at_every_point_in_turn_it_ends_with_the_same_bytes(
 ) -> None:
     folder = tmp_path / "run"
     for why, place, nth, there, not_there in PLACES:
-        (ended,) = start(folder, trained, kind, forked.killed_at(place.replace("PLAN", PLAN[kind]), nth))
+        (ended,) = start(folder, trained, kind, prelude=forked.killed_at(place.replace("PLAN", PLAN[kind]), nth))
         assert ended.code == -signal.SIGKILL, f"{why}: {ended.stderr[-3000:]}"
         assert (folder / there).exists() and not (folder / not_there).exists(), why
     finish(folder, trained, kind)
@@ -334,7 +338,7 @@ surgery.architecture_hash = lambda net: real(net) + "!" * int(os.environ["RANK"]
 
 @pytest.mark.launcher
 def test_a_process_with_another_architecture_stops_all(trained: Path, tmp_path: Path) -> None:
-    ended = start(tmp_path / "run", trained, "structured", ANOTHER, processes=2)
+    ended = start(tmp_path / "run", trained, "structured", prelude=ANOTHER, processes=2)
     assert [process.code for process in ended] == [66, 66]
     assert all("processes 1 hold another architecture than process 0" in process.stderr for process in ended)
     assert not (tmp_path / "run" / "cut-01" / "checkpoints").exists()

@@ -32,7 +32,8 @@ MORE = ("--extend", "true", "--epochs", "4", "--optim.lr", "0.004")
 def teach(folder: Path, *options: str) -> dict[str, Any]:
     words = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", str(folder), "--model.depth", "8"]
     words += ["--model.widths", "[2, 4, 8]", "--epochs", "2", "--batch_size", "64", "--ema", "0.8", "--test", "false"]
-    words += [*SMALL_DATA, "--optim.lr", str(LR), "--optim.warmup_epochs", "0", "--track.every", "1", *options]
+    words += [*SMALL_DATA, "--optim.lr", str(LR), "--optim.warmup_epochs", "0", "--track.every", "1"]
+    words += ["--track.pictures", "false", *options]
     stage_run.run(reader.read(TeacherConfig, words, prog="x", description="x"), "teacher")
     return dict(json.loads((folder / "result.json").read_text()))
 

@@ -24,6 +24,7 @@ from train.run_folder.run_dir import RunDir
 
 ROOT = Path(__file__).parents[3]
 SMALL = ["--model.depth", "8", "--model.widths", "[2, 4, 4]", "--data.image_size", "[8, 8]", "--data.threads", "1"]
+SMALL += ["--track.pictures", "false"]
 
 
 def words(folder: Path, *options: str) -> list[str]:

@@ -22,6 +22,7 @@ from train.run_folder.run_dir import RunDir
 ROOT = Path(__file__).parents[3]
 MY_NET = ROOT / "tests" / "my_net.py"
 SMALL = ["--data.image_size", "[8, 8]", "--data.augment.rotation", "0", "--data.threads", "1", "--onnx", "false"]
+SMALL += ["--track.pictures", "false"]
 SMALL += ["--cut.final_epochs", "1", "--cut.recalibration", "2"]
 SMALL += ["--cut.prune.steps", "2", "--cut.prune.budget.parameters", "1800"]
 for stage in ("teacher_training", "student", "cut"):

@@ -33,6 +33,12 @@ def test_the_saved_weights_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     assert card.classes == tuple("0123456789")
 
 
+def test_pictures_are_drawn_unless_told_otherwise(tmp_path: Path) -> None:
+    for wanted, there in (("true", ["confusion.png", "curves.png", "images.png"]), ("false", [])):
+        teach(tmp_path / wanted, "--epochs", "1", "--track.pictures", wanted)
+        assert sorted(path.name for path in (tmp_path / wanted).glob("*.png")) == there
+
+
 def test_the_lineage_names_the_teacher(teacher: Path, tmp_path: Path) -> None:
     distil(tmp_path, teacher)
     lineage = artefact.read_card(tmp_path / "model.safetensors").lineage

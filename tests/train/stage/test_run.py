@@ -139,6 +139,7 @@ def test_a_network_whose_state_dict_has_a_version_is_delivered_and_resumed(
     """And ends with the same weights, moving average included, as a run that nothing stopped."""
     settings = yaml.safe_load((DIGITS / "teacher.yaml").read_text())
     settings |= {"model": {"name": "torchvision/mnasnet0_5"}, "epochs": 2, "batch_size": 4, "ema": 0.9, "test": False}
+    settings["track"] = {"pictures": False}
     settings["data"] |= {"source": "folder", "root": str(photographs), "image_size": [8, 8]}
     (tmp_path / "mnasnet.yaml").write_text(yaml.safe_dump(settings))
 

@@ -33,10 +33,10 @@ def variables(**own: str) -> str:
     return f"import os\nos.environ.update({kept!r})\n"
 
 
-def distil(home: Path, prelude: str, mode: str = "offline", processes: int = 1) -> list[forked.Ended]:
+def distil(home: Path, prelude: str, *options: str, mode: str = "offline", processes: int = 1) -> list[forked.Ended]:
     if not (home / "teacher.safetensors").exists():
         tiny_digits.save(home / "teacher.safetensors")
-    own = tiny_digits.words(home, "run", *FEW, "--track.wandb", mode, "--track.group", "g")
+    own = tiny_digits.words(home, "run", *FEW, *options, "--track.wandb", mode, "--track.group", "g")
     return forked.run_world(processes, "train.distill", *own, prelude=prelude)
 
 
@@ -62,7 +62,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[forked
     with_key = variables(WANDB_API_KEY=CANARY)
     place = {"owner": "train.step:Step", "name": "__call__"}
     kill, stop = forked.KILL.format(**place, nth=5), STOP.format(**place, nth=4)
-    ended = [distil(home, with_key + prelude)[0] for prelude in (kill, stop, "")]
+    ended = [distil(home, with_key + prelude, "--track.pictures", "true")[0] for prelude in (kill, stop, "")]
     assert [one.code for one in ended] == [-9, 75, 0], ended[-1].stderr[-3000:]
     return home / "run", ended
 
@@ -180,7 +180,7 @@ Step.__call__ = deadly
 
 @pytest.mark.launcher
 def test_a_run_survives_the_death_of_wandbs_service(tmp_path: Path) -> None:
-    (ended,) = distil(tmp_path, variables() + SERVICE)
+    (ended,) = distil(tmp_path, variables() + SERVICE, "--track.pictures", "true")
     assert "killed" in ended.stdout and ended.code == 0, ended.stderr[-3000:]
     assert len(re.findall("goes on without it", ended.stderr)) == 1
     assert recorded(tmp_path / "run")[-1]["epoch"] == 2 and (tmp_path / "run" / "confusion.png").exists()
