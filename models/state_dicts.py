@@ -1,8 +1,9 @@
-"""Load tensors from a plain dict into a network; half precision made whole; NaN and infinity refused."""
+"""Load tensors from a plain dict into a network; half precision made whole; NaN and infinity refused; a digest."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,20 @@ def require_finite(net: nn.Module, file: str | Path) -> None:
     for name, tensor in net.state_dict().items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise InputError(f"{file}: {name} has NaN or infinite entries, so its answers mean nothing; train it again")
+
+
+def digest(net: nn.Module) -> str:
+    """Return a SHA-256 of the names, shapes and values of a network, which does not change as it is saved and loaded.
+
+    Floating-point values count as float32, and -0 as 0: so does the file of a network.
+    """
+    found = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        value = tensor.detach().cpu()
+        value = (value.float() + 0.0 if value.is_floating_point() else value).contiguous()
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.numpy().data)
+    return found.hexdigest()
 
 
 def ready(net: nn.Module) -> nn.Module:

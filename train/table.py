@@ -1,6 +1,7 @@
 """Finished runs side by side: python -m train.table runs/fashion_mnist/*
 
-Runs that differ only in their seed become one row: mean and sample standard deviation over seeds.
+Runs that differ only in their seed become one row: mean and sample standard deviation over seeds. `reads`, where it is
+more than 1 for any of them, says how often the test split was read.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from configs.arguments import Parser
 from configs.errors import InputError
 from configs.shown import printable
 from configs.tables import PlainConsole, plain_table
-from train.run_folder import result
+from train.run_folder import readings, result
+from train.run_folder.readings import Reads
 
 WIDTH = 110
 IDENTITY = ("run_dir", "seed")
@@ -35,6 +37,8 @@ class Run:
     path: Path
     config: dict[str, Any]
     result: dict[str, Any]
+    reads: Reads
+    """Readings of its test split."""
 
     @property
     def group(self) -> str:
@@ -47,7 +51,8 @@ def load(path: Path) -> Run:
     for name in ("config.yaml", result.NAME):
         if not (path / name).is_file():
             raise InputError(f"{path} holds no finished run: it has no {name}")
-    return Run(path, records.from_yaml(path / "config.yaml"), result.read(path))
+    reads = readings.read(path).of_run
+    return Run(path, records.from_yaml(path / "config.yaml"), result.read(path), reads)
 
 
 def finished(paths: Sequence[Path]) -> list[Run]:
@@ -90,10 +95,10 @@ def spread(values: Sequence[float]) -> str:
 
 def build(runs: Sequence[Run], title: str | None = None) -> Table:
     """Build the table, a row per group; with several seeds, accuracies are mean ± sample standard deviation."""
-    table = plain_table(title)
+    table, again = plain_table(title), any((run.reads.number or 0) > 1 for run in runs)
     for column in ("run", "model"):
         table.add_column(column, no_wrap=True)
-    for column in ("parameters", "MACs", "epochs", "seeds", "validation %", "test %", "time"):
+    for column in ("parameters", "MACs", "epochs", "seeds", "validation %", "test %", *["reads"] * again, "time"):
         table.add_column(column, justify="right", no_wrap=True)
     for group in groups(runs):
         first = group[0].result
@@ -107,9 +112,18 @@ def build(runs: Sequence[Run], title: str | None = None) -> Table:
             str(len(group)),
             spread([run.result["validation_accuracy"] for run in group]),
             spread(tests) if tests else "no labels",
+            *[_reads(group)] * again,
             f"{statistics.fmean(run.result['seconds'] for run in group):.0f} s",
         )
     return table
+
+
+def _reads(group: Sequence[Run]) -> str:
+    """Return the most readings of the test split for one run; ? where none is recorded for some."""
+    known = [run.reads.number for run in group]
+    most = max((number for number in known if number is not None), default=0)
+    least = "" if all(run.reads.complete for run in group) else "+"
+    return f"{most}{least}" if None not in known else "?"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

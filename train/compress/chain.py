@@ -35,7 +35,7 @@ from train.evaluate import score_sheet
 from train.evaluate.config import EvaluateConfig
 from train.processes import by_main, require_going_on, start_run
 from train.prune.chain import carry_out_chain
-from train.run_folder import finished, own_code, result
+from train.run_folder import finished, own_code, readings, result
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage.run import carry_out
@@ -140,7 +140,8 @@ def _finish(config: CompressConfig, accelerator: Accelerator, folder: RunDir) ->
             _export(folder, config.teacher_weights, accelerator.device.type)
         if config.card:
             readme.write(folder.weights, folder.path)
-        write_json(folder.result, result.read(last.path))
+        reads = readings.read(folder.path).of_run.number
+        write_json(folder.result, result.read(last.path) | {"test_reads": reads})
         write_atomically(folder.done, "")
     accelerator.wait_for_everyone()
 

@@ -17,7 +17,7 @@ from configs.tables import PlainConsole, plain_table
 from data_pipes.sources.samples import Samples
 from train import guards, live_teacher, saved
 from train.adopt import on_the_fly
-from train.evaluate import subject
+from train.evaluate import reading, subject
 from train.evaluate.config import EvaluateConfig
 from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import Scores
@@ -61,6 +61,8 @@ def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked
     net.to(accelerator.device)
     chosen = choose_executor(accelerator, data, samples)
     loader = evaluation_loader(accelerator, samples, data, chosen, batch_size=config.batch_size)
+    if accelerator.is_main_process:
+        reading.count(config, data, samples, net)
     scores = evaluate(accelerator, net, loader.epoch(0), len(samples.classes), teacher=teacher)
     loader.close()
     guards.require_defined(scores.undefined, scores.count, str(saved.weights_file(config.run_dir, config.weights)))

@@ -41,7 +41,7 @@ from train.prune.carry_over import carry_over
 from train.prune.config import PruneConfig
 from train.prune.cut import Cutter
 from train.prune.ledger import Chart, Entry
-from train.run_folder import finished, own_code, result
+from train.run_folder import finished, own_code, readings, result
 from train.run_folder.occupied import occupied
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage.run import carry_out, summary
@@ -120,7 +120,9 @@ class Chain:
                     run.log({"train/step": number, **entries[-1].numbers})
         if self.accelerator.is_main_process:
             write_atomically(self.folder.weights, here.weights.read_bytes())
-            write_json(self.folder.result, reached | {"cuts": len(entries), "epochs": epochs, "seconds": seconds})
+            reads = readings.read(self.folder.path).of_run.number
+            whole = {"cuts": len(entries), "epochs": epochs, "seconds": seconds, "test_reads": reads}
+            write_json(self.folder.result, reached | whole)
             board = TensorBoardRun.start(self.folder.path, wanted=self.config.track.tensorboard)
             ledger.track(self.folder, entries, run, board)
             write_atomically(self.folder.done, "")

@@ -18,6 +18,7 @@ from train.report.collection import collect
 from train.report.examples import Thumbnails
 from train.report.facts import Record, size
 from train.report.networks import Subject, subject
+from train.run_folder import readings
 
 NAME = "report.html"
 T = TypeVar("T")
@@ -66,7 +67,7 @@ def output_of(runs: Sequence[Path], named: Path | None) -> Path:
 
 def _computed(main_run: Subject, *, sensitivity: bool) -> tuple[dict[str, Any], Thumbnails]:
     """Ask the networks what only they know. What cannot be asked is said in the report."""
-    values: dict[str, Any] = {"answers": None, "answers_missing": None}
+    values: dict[str, Any] = {"answers": None, "answers_missing": None, "test_reads": _reads(main_run)}
     thumbnails: Thumbnails = {}
     if not main_run.final.file.is_file():
         values["answers_missing"] = f"{main_run.final.file} is not there: the network cannot be asked."
@@ -82,6 +83,12 @@ def _computed(main_run: Subject, *, sensitivity: bool) -> tuple[dict[str, Any], 
             measured, why = _tried(lambda: layers.measure(main_run))
             values["sensitivity"] = {"missing": why} if measured is None else measured
     return values, thumbnails
+
+
+def _reads(main_run: Subject) -> dict[str, Any]:
+    """Count the readings of test by now, which may be more than when the run ended."""
+    found = readings.read(main_run.folder.path, main_run.folder.faults).of_run
+    return {"number": found.number, "complete": found.complete, "networks": found.networks}
 
 
 def _tried(action: Callable[[], T]) -> tuple[T | None, str | None]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from configs.shown import command, printable
 from train.report.elements import Cell
-from train.report.facts import Fact, Line, count, large, line, size, times
+from train.report.facts import Fact, Line, Record, count, large, line, size, times
 from train.report.folder import RunFolder
-from train.report.networks import Network, Subject
+from train.report.networks import NOTHING, Network, Subject
 
 WORDS = {
     "running": "is still running",
@@ -20,6 +20,12 @@ WORDS = {
     "unknown": "is in an unknown state: its status.json is missing or damaged",
 }
 FASTER = "ONNX Runtime, batch 1"
+UNRECORDED = "How often the test split was read is not recorded: the run is of an earlier version."
+ELSEWHERE = "Readings for other runs, and of copies of the weights, are not counted."
+SEEN = (
+    "settings may have been chosen by an earlier figure, so that the last one is not one on unseen images. Choose on "
+    "validation (test: false, train.evaluate --split validation), and confirm the figure on images that are still new."
+)
 FEW = 1000
 """Images below which an interval is wide."""
 
@@ -112,11 +118,13 @@ def _faster(subject: Subject) -> Fact | None:
     return subject.folder.export.fact(times, "ratios", "latency", FASTER, "median")
 
 
-def unchecked(subject: Subject, *, seeds: int, controls: Sequence[str], chosen_of: int = 1) -> list[Cell]:
+def unchecked(
+    subject: Subject, *, seeds: int, controls: Sequence[str], chosen_of: int = 1, computed: Record = NOTHING
+) -> list[Cell]:
     """Say in plain sight what the figures do not tell.
 
     seeds: runs that differ in their seed alone. controls: names of other runs in the report. chosen_of: runs of a sweep
-    of which this is the best by validation.
+    of which this is the best by validation. computed: report.json, with the number of readings of test.
     """
     final, folder = subject.final, subject.folder
     found: list[Cell] = []
@@ -124,9 +132,11 @@ def unchecked(subject: Subject, *, seeds: int, controls: Sequence[str], chosen_o
         why = (
             "the config says test: false" if folder.config.get("test") is False else "the data set has none with labels"
         )
-        found.append(f"No test split was read ({why}): accuracies are on the images by which epochs were chosen.")
+        own = "The run itself read no test split" if computed.number("test_reads", "number") else "No test split was read"
+        found.append(f"{own} ({why}): accuracies are on the images by which epochs were chosen.")
     else:
         found.append("Epochs were chosen by validation accuracy: figures on validation are better than on new images.")
+    found += _test_reads(subject, computed)
     if chosen_of > 1:
         found.append("This is the best of several runs by validation accuracy: on new images it is less far ahead.")
     samples = final.result.fact(count, "accuracy_samples")
@@ -141,6 +151,22 @@ def unchecked(subject: Subject, *, seeds: int, controls: Sequence[str], chosen_o
     if _faster(subject) is not None:
         found.append("Speed was measured on the machine that ran the export, on its CPU or GPU; another one differs.")
     return found
+
+
+def _test_reads(subject: Subject, computed: Record) -> list[Cell]:
+    """Say how often the test split was read, and whether its figure can still be trusted."""
+    number, tested = computed.fact(count, "test_reads", "number"), subject.final.split == "test"
+    if number is None:
+        return [UNRECORDED] if computed.get("test_reads") and tested else []
+    least = "" if computed.get("test_reads", "complete") else "at least "
+    if number.value < 2:
+        once = f"The test split was read {least}once{', at the end' * tested}. {ELSEWHERE}"
+        return [once] if number.value else []
+    told = line(f"The test split was read {least}", number, " times")
+    networks = computed.fact(count, "test_reads", "networks")
+    if networks is not None and networks.value == 1:
+        return [line(told, f", always for the same weights: as good as once. {ELSEWHERE}")]
+    return [line(told, line(", for ", networks, " different networks") or "", f": {SEEN}")]
 
 
 def again(folder: RunFolder) -> str:

@@ -46,7 +46,7 @@ def build(found: Collection, record: Record, thumbnails: Thumbnails) -> Report:
     main = subject(found.runs[0])
     sections = _sections(main, found, record, thumbnails)
     seeds, controls = len(found.groups[0].runs), [network.name for network in found.controls]
-    unchecked = overview.unchecked(main, seeds=seeds, controls=controls, chosen_of=found.chosen_of)
+    unchecked = overview.unchecked(main, seeds=seeds, controls=controls, chosen_of=found.chosen_of, computed=record)
     notices = [notice for run in found.runs for notice in overview.notices(run)]
     faults = list(dict.fromkeys(printable(fault) for run in found.runs for fault in run.faults))
     return Report(

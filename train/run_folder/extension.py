@@ -172,5 +172,6 @@ def _new(folder: RunDir, old: Settings, new: Settings) -> Extension:
     if folder.done.exists():
         found = run_result.read(folder.path)
         keys = ("accuracy", "accuracy_split", "validation_accuracy", "best_epoch", "epochs")
-        result = {key: found[key] for key in keys} | {"sha256": artefact.sha256(folder.weights)}
+        later = {"test_reads": found.get("test_reads"), "sha256": artefact.sha256(folder.weights)}
+        result = {key: found[key] for key in keys} | later
     return Extension(from_epoch=trained, from_step=step, before=_settings(old), after=_settings(new), result=result)

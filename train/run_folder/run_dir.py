@@ -1,6 +1,7 @@
 """The folder of a run:
 
 config.yaml (a valid --config)  environment.json  metrics.jsonl  checkpoints/  model.safetensors  result.json  done
+test_reads.jsonl (a line per reading of test)
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from torch import nn
 
 from configs.files import write_atomically
 from configs.intervals import wilson
+from data_pipes.sources.samples import Samples
 from models import artefact, counting, state_dicts
 from models.artefact import Card, Score
 from train.evaluate.evaluation import evaluate
@@ -18,6 +19,8 @@ from train.evaluate.metrics import Scores
 from train.loaders import evaluation_loader
 from train.loop import Loop
 from train.processes import dtype_of
+from train.run_folder import readings
+from train.run_folder.readings import Reading
 from train.run_folder.run_dir import write_json
 from train.stage import pictures
 
@@ -32,6 +35,8 @@ def finish(loop: Loop) -> None:
     scores = {"validation": loop.validate()}
     if loop.test is not None:
         loader = evaluation_loader(accelerator, loop.test, config.data, loop.chosen, dtype_of(config.precision))
+        if accelerator.is_main_process:
+            _count(loop, net, loop.test)
         scores["test"] = evaluate(accelerator, net, loader.epoch(0), len(loop.test.classes))
         loader.close()
     loop.close()
@@ -49,6 +54,18 @@ def finish(loop: Loop) -> None:
     accelerator.wait_for_everyone()
 
 
+def _count(loop: Loop, net: nn.Module, test: Samples) -> None:
+    """Record that the test split is about to be read."""
+    reading = Reading(
+        command=f"train.{loop.card.lineage['stage']}",
+        split=test.split,
+        images=len(test),
+        weights=state_dicts.digest(net),
+        data=test.fingerprint,
+    )
+    readings.record(loop.folder.path, reading)
+
+
 def _scored(card: Card, net: nn.Module, scores: Mapping[str, Scores]) -> Card:
     counts = {split: Score(correct=s.correct, total=s.count) for split, s in scores.items()}
     return replace(card, scores=counts, cost=counting.measure(net, card.input_CHW))
@@ -63,6 +80,7 @@ def _result(loop: Loop, scores: Mapping[str, Scores], card: Card) -> dict[str, A
         "accuracy_split": split,
         "accuracy_interval_95": wilson(chosen.correct, chosen.count),
         "accuracy_samples": chosen.count,
+        "test_reads": readings.read(loop.folder.path).of_run.number,
         "validation_accuracy": scores["validation"].accuracy,
         "best_epoch": progress.best_epoch + 1,
         "epochs": progress.epoch,
