@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from models import state_dicts, zoo
+import tiny_digits
+from models import artefact, counting, state_dicts, zoo
+from models.artefact import Card
 from models.spec import ModelSpec
 
 
@@ -37,3 +41,19 @@ def test_what_does_not_fit_is_refused() -> None:
     for wrong in ({"weight": torch.zeros(3, 2)}, {"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}):
         with pytest.raises(RuntimeError, match="Error"):
             state_dicts.load(net, wrong)
+
+
+def test_the_digest_of_a_network_is_that_of_its_file_and_of_no_other(tmp_path: Path) -> None:
+    net, spec = tiny_digits.network(0)
+    with torch.no_grad():
+        net.conv1.weight[0] = -0.0  # the file has zeros as bits
+    own = {"mean": (0.5,), "std": (0.5,), "eval_crop": 1.0, "cost": counting.measure(net, (1, 8, 8))}
+    card = Card(model=spec, classes=tiny_digits.CLASSES, input_CHW=(1, 8, 8), **own)
+    artefact.save(tmp_path / "net.safetensors", net, card)
+    known = state_dicts.digest(net)
+    assert state_dicts.digest(artefact.load(tmp_path / "net.safetensors")[0]) == known
+    assert state_dicts.digest(net.double().to(memory_format=torch.channels_last)) == known
+    with torch.no_grad():
+        net.fc.bias[0] += 1e-3
+    assert state_dicts.digest(net) != known
+    assert state_dicts.digest(nn.Linear(2, 3)) != state_dicts.digest(nn.Linear(3, 2))

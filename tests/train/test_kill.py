@@ -12,6 +12,7 @@ import pytest
 
 import forked
 from tiny_digits import untimed
+from train.run_folder import readings
 
 CONFIG = Path(__file__).parents[2] / "configs" / "digits" / "teacher.yaml"
 SMALL = ["--model.depth", "8", "--model.widths", "[4, 8, 8]", "--epochs", "3", "--checkpoint_steps", "5"]
@@ -98,6 +99,19 @@ def test_an_extension_that_is_killed_keeps_the_old_weights_and_ends_with_the_sam
     train(two, *longer)
     assert sha(two) == sha(one) != sha(whole)
     assert losses(two) == losses(one) and len(losses(one)) > len(losses(whole))
+
+
+@pytest.mark.launcher
+def test_test_was_read_twice_if_the_run_is_killed_before_it_has_a_score(whole: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "run"))
+    for name in ("done", "result.json", "model.safetensors", readings.NAME):
+        (folder / name).unlink()  # as when training has just ended
+    ended = forked.run("train.teacher", *words(folder), prelude=forked.killed_at("train.stage.outcome:evaluate", 1))
+    assert ended.code == -signal.SIGKILL and not (folder / "result.json").exists(), ended.stderr[-3000:]
+    train(folder)
+    numbers = [json.loads((run / "result.json").read_text())["test_reads"] for run in (folder, whole)]
+    assert numbers == [2, 1] and readings.read(folder).networks == 1
+    assert sha(folder) == sha(whole)
 
 
 @pytest.mark.launcher

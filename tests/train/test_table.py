@@ -12,6 +12,8 @@ import yaml
 import run_folders
 from configs.errors import InputError
 from train import table
+from train.run_folder import readings
+from train.run_folder.readings import Reading
 
 RESULT = run_folders.RESULT | {"teacher": None}
 
@@ -72,6 +74,16 @@ def test_one_run_has_no_deviation(tmp_path):
     (row,) = rows(table.build([run(tmp_path, "alone")]))
     assert (row["test %"], row["validation %"], row["seeds"], row["run"]) == ("90.00", "91.00", "1", "alone")
     assert table.spread([0.5]) == "50.00" and table.spread([0.4, 0.6]) == "50.00 ± 14.14"
+
+
+def test_runs_of_which_test_was_read_again_are_shown(tmp_path):
+    runs = [run(tmp_path, f"a-{seed}", {"seed": seed}, test_reads=1) for seed in (0, 1)]
+    old = run(tmp_path, "old", {"epochs": 3})
+    assert "reads" not in rows(table.build([*runs, old]))[0]  # once each, as it should be
+    for _ in range(2):
+        readings.record(runs[1].path, Reading(weights="w", data="d"))
+    built = table.build([*(table.load(one.path) for one in runs), old])
+    assert [row["reads"] for row in rows(built)] == ["2+", "?"]  # of the first seed, the lines are gone
 
 
 def test_a_run_without_test_labels_says_so(tmp_path):

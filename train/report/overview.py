@@ -132,7 +132,9 @@ def unchecked(
         why = (
             "the config says test: false" if folder.config.get("test") is False else "the data set has none with labels"
         )
-        own = "The run itself read no test split" if computed.number("test_reads", "number") else "No test split was read"
+        own = (
+            "The run itself read no test split" if computed.number("test_reads", "number") else "No test split was read"
+        )
         found.append(f"{own} ({why}): accuracies are on the images by which epochs were chosen.")
     else:
         found.append("Epochs were chosen by validation accuracy: figures on validation are better than on new images.")

@@ -20,6 +20,7 @@ from configs.errors import InputError, UsageError
 from models import artefact
 from train.compress import chain
 from train.compress.config import CompressConfig
+from train.run_folder import readings
 
 DIGITS = Path(__file__).parents[3] / "configs" / "digits" / "compress.yaml"
 STAGES = ("teacher_training", "student", "cut")
@@ -85,7 +86,7 @@ def test_the_log_begins_with_the_plan_and_says_nothing_twice(whole: Path) -> Non
 def test_every_stage_has_its_folder_and_the_run_what_came_of_it(whole: Path) -> None:
     assert {path.name for path in whole.iterdir()} == {
         "teacher", "student", "cut", "config.yaml", "environment.json", "model.safetensors", "model.onnx",
-        "evaluation-test.json", "export.json", "result.json", "status.json", "lock", "done",
+        "evaluation-test.json", "export.json", "result.json", "status.json", "lock", "done", "test_reads.jsonl",
     }  # fmt: skip
     for stage in ("teacher", "student", "cut"):
         assert (whole / stage / "done").exists() and (whole / stage / "model.safetensors").exists()
@@ -95,6 +96,8 @@ def test_every_stage_has_its_folder_and_the_run_what_came_of_it(whole: Path) -> 
     assert card.lineage["teacher_sha256"] == artefact.sha256(whole / "teacher" / "model.safetensors")
 
     result, cut = parsed(whole / "result.json"), parsed(whole / "cut" / "result.json")
+    assert (cut.pop("test_reads"), result.pop("test_reads")) == (1, 2)  # after the last cut, and by train.evaluate
+    assert readings.read(whole).networks == 1 and readings.read(whole / "student").number == 1
     assert result == cut and (result["cuts"], result["epochs"]) == (2, 1 + 2)
     evaluation = parsed(whole / "evaluation-test.json")
     assert evaluation["accuracy"] == result["accuracy"] and evaluation["samples"] == result["accuracy_samples"] == 359
@@ -190,7 +193,10 @@ def test_killed_in_every_stage_in_turn_it_ends_with_the_same_bytes(whole: Path, 
     for name in ("teacher/model.safetensors", "student/model.safetensors", "cut/ledger.json", "model.safetensors"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     mine, theirs = (parsed(run / "result.json") for run in (folder, whole))
-    assert {key for key in theirs if mine[key] != theirs[key]} <= {"seconds", "images_per_second"}
+    assert {key for key in theirs if mine[key] != theirs[key]} <= {"seconds", "images_per_second", "test_reads"}
+    assert (
+        mine["test_reads"] == 4 and readings.read(folder).networks == 1
+    )  # the evaluation was killed twice after its end
 
 
 # ---- variants

@@ -33,6 +33,7 @@ def told(taught: Path) -> Page:
 def test_every_figure_is_that_of_its_file(taught: Path, told: Page) -> None:
     assert len(told.facts) > 100 and wrong_figures(told) == []
     sources = " ".join(source for _, source, _ in told.facts)
+    assert "The test split was read once, at the end." in told.text
     for part in ("result.json#accuracy", "report.json#answers/mistakes", "report.json#sensitivity/layers", "teacher/"):
         assert part in sources
 

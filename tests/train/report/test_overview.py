@@ -9,6 +9,7 @@ import pytest
 
 from report_runs import chain, distilled, write
 from train.report import overview
+from train.report.facts import Record
 from train.report.folder import RunFolder
 from train.report.networks import subject
 
@@ -85,6 +86,47 @@ def test_what_was_not_checked_follows_what_was(tmp_path: Path) -> None:
     assert str(overview.unchecked(subject(RunFolder(run)), seeds=3, controls=["x"])[0]).startswith(
         "No test split was read"
     )
+
+
+@pytest.mark.parametrize(
+    ("reads", "said"),
+    [
+        ((1, True, 1), "The test split was read once, at the end. Readings for other runs"),
+        ((3, True, 1), "The test split was read 3 times, always for the same weights: as good as once."),
+        (
+            (3, True, 2),
+            "The test split was read 3 times, for 2 different networks: settings may have been chosen by an",
+        ),
+        ((2, False, None), "The test split was read at least 2 times: settings may have been chosen by an earlier"),
+        ((1, False, None), "The test split was read at least once, at the end."),
+        ((None, False, None), "How often the test split was read is not recorded: the run is of an earlier version."),
+        ((0, True, 0), None),
+    ],
+)
+def test_it_is_said_how_often_test_was_read(tmp_path: Path, reads, said: str | None) -> None:
+    run = distilled(tmp_path / "d", 280)
+    told = _told(run, reads)
+    assert [text for text in told if "test split was read" in text] == [
+        text for text in told if text.startswith(said or "!")
+    ]
+    assert len([text for text in told if said and text.startswith(said)]) == (said is not None)
+
+
+def test_a_run_that_reads_no_test_may_have_been_evaluated_on_it(tmp_path: Path) -> None:
+    run = distilled(tmp_path / "d", 280, "--test", "false")
+    write(run / "result.json", json.loads((run / "result.json").read_text()) | {"accuracy_split": "validation"})
+    assert _told(run, (0, True, 0))[0].startswith("No test split was read (the config says test: false)")
+    first, second, *_ = _told(run, (1, True, 1))
+    assert first.startswith("The run itself read no test split (") and second.startswith(
+        "The test split was read once. "
+    )
+
+
+def _told(run: Path, reads: tuple[int | None, bool, int | None]) -> list[str]:
+    computed = Record(
+        run / "report.json", {"test_reads": dict(zip(("number", "complete", "networks"), reads, strict=True))}
+    )
+    return [str(one) for one in overview.unchecked(subject(RunFolder(run)), seeds=3, controls=["x"], computed=computed)]
 
 
 def test_the_command_can_be_pasted(tmp_path: Path) -> None:

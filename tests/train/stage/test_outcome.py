@@ -11,10 +11,11 @@ import yaml
 
 from configs import reader
 from digit_runs import DIGITS, distil, lines, teach
-from models import artefact
+from models import artefact, state_dicts
 from models.counting import measure
 from train.config import DistillConfig
 from train.processes import start
+from train.run_folder import readings
 from train.run_folder.run_dir import RunDir
 from train.stage import outcome
 from train.stage.assembly import assemble
@@ -31,6 +32,10 @@ def test_the_saved_weights_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     assert card.scores["validation"].accuracy == result["validation_accuracy"]
     assert card.scores["test"].accuracy == result["accuracy"]
     assert card.classes == tuple("0123456789")
+    (read,) = readings.read(tmp_path).readings
+    net = artefact.load(tmp_path / "model.safetensors")[0]
+    assert (read.command, read.split, read.images) == ("train.teacher", "test", 359) and result["test_reads"] == 1
+    assert read.weights == state_dicts.digest(net) and read.own
 
 
 def test_pictures_are_drawn_unless_told_otherwise(tmp_path: Path) -> None:
@@ -47,7 +52,8 @@ def test_the_lineage_names_the_teacher(teacher: Path, tmp_path: Path) -> None:
 
 def test_the_test_split_is_left_alone_when_told_so(tmp_path: Path) -> None:
     result = teach(tmp_path, "--epochs", "1", "--test", "false")
-    assert result["accuracy_split"] == "validation"
+    assert result["accuracy_split"] == "validation" and result["test_reads"] == 0
+    assert not (tmp_path / readings.NAME).exists()
     assert "test" not in artefact.read_card(tmp_path / "model.safetensors").scores
 
 
