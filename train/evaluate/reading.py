@@ -55,4 +55,6 @@ def _say(reads: Reads, home: Path, what: str) -> None:
     if reads.networks == 1:
         logger.info("%s", text)
         return
-    logger.warning("%s; choose settings on validation (--split validation), or the score is too good", text)
+    logger.warning(
+        "%s; choose settings on validation (--split validation): images that something was chosen by are not new", text
+    )
