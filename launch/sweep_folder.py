@@ -7,6 +7,9 @@
     jobs/0001/    an array: job.sbatch, cluster.yaml, element-0000.sh ..., code.diff; job.json once submitted,
                   or refused.txt
     logs/         output of the jobs
+    result.json   means over seeds, once all runs are done
+
+Runs with controls are several such folders, main/ and one for each control, with one result.json beside them.
 
 A run's id depends on its overrides alone, so that a longer sweep adds runs and changes none.
 """
@@ -32,6 +35,10 @@ ENDED = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEM
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD", "PREEMPTED")
 
 REFUSED = "refused.txt"
+MAIN = "main"
+"""Folder of the runs that have controls."""
+CONTROLS = ("scratch", "no_teacher", "uniform")
+"""Names of controls, and of their folders."""
 TEXTS = dict[str, str]
 RUN = {"id": str, "overrides": TEXTS, "parent": str | None, "inherited": TEXTS}
 SUBMISSION = {
@@ -103,6 +110,12 @@ class SweepFolder:
     def file(self) -> Path:
         """sweep.json, which marks the folder of a sweep."""
         return self.path / "sweep.json"
+
+    @property
+    def label(self) -> str:
+        """What its runs are called elsewhere, such as in Slurm's queue."""
+        path = self.path.absolute()
+        return f"{path.parent.name}-{path.name}" if path.name in (MAIN, *CONTROLS) else path.name
 
     def run_dir(self, run_id: str) -> Path:
         """The folder of a run."""

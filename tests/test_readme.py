@@ -15,7 +15,7 @@ from launch.bench.config import DistillStepConfig, LoaderConfig, ScaleConfig
 from launch.bench.gpu.config import GpuConfig
 from launch.points import grid, sweep_file
 from launch.slurm import cluster
-from launch.submit import request
+from launch.submit import options
 from launch.sweep import check
 from models import planner
 from train.cache.config import CacheConfig
@@ -97,15 +97,15 @@ def test_options_of_the_report_that_are_shown_are_there() -> None:
 
 def submission(words: list[str]) -> None:
     """What is submitted is read as it would be; the folders of other sweeps are not there."""
-    options = request.parser().parse_args(words)
-    if options.cluster:
-        cluster.read(options.cluster)
-    if options.sweep:
-        sweep = sweep_file.read(options.sweep)
+    found = options.parser().parse_args(words)
+    if found.cluster:
+        cluster.read(found.cluster)
+    if found.sweep:
+        sweep = sweep_file.read(found.sweep)
         for point in grid.expand(sweep).points:
             taken(sweep.command, [*sweep.base_words, *point.words])
     else:
-        module, *own = options.command
+        module, *own = found.command
         taken(module, own)
 
 

@@ -10,7 +10,7 @@ from configs.errors import InputError
 from configs.files import write_atomically
 from launch.submit import chain
 from launch.submit.request import Request, run_config
-from launch.sweep_folder import Submission, SweepFolder
+from launch.sweep_folder import MAIN, Submission, SweepFolder
 
 FLAG = "--config="
 
@@ -23,6 +23,10 @@ def merged(request: Request) -> Submission:
     """
     folder, new = request.folder, request.submission
     if not folder.file.exists():
+        if SweepFolder(folder.path / MAIN).file.exists():
+            raise InputError(f"{folder.path} holds runs and their controls; give --controls too, or another --folder")
+        if request.controls and SweepFolder(request.home).file.exists():
+            raise InputError(f"{request.home} holds a sweep without controls; choose another --folder for --controls")
         others = [path.name for path in folder.path.glob("*") if path.name not in ("lock", "config", "sweep.yaml")]
         if others:
             raise InputError(

@@ -27,6 +27,8 @@ def require(request: Request, selection: Selection) -> None:
     """
     submission, here = selection.submission, Path(request.submission.directory)
     coming = [] if request.cluster is None else list(_before(submission))
+    if request.coming:
+        coming = [Path(str(submission.after))]
     lacking: dict[tuple[str, str], int] = {}
     for run in (run for part in selection.parts for run in part.runs.values()):
         folder = request.folder.run_dir(run.id)

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from configs import reader
-from configs.arguments import Parser, last_value
 from configs.errors import UsageError, require
 from launch import commands
-from launch.commands import COMMANDS, SUBMITTED
-from launch.points import grid, sweep_file
+from launch.commands import COMMANDS, SUBMITTED, SWEPT
+from launch.points import grid, seeds, sweep_file
 from launch.points.grid import Point
 from launch.slurm import cluster
 from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import PLAIN_PATH
 from launch.submit import chain, fixed
-from launch.sweep_folder import Run, Submission, SweepFolder
-
-PROG = "python -m launch.submit"
-TRAILING = ("--dry_run", "--retry")
+from launch.submit.controls import CONTROLLED
+from launch.submit.options import PROG, control_names, options_of
+from launch.sweep_folder import MAIN, Run, Submission, SweepFolder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,64 +35,26 @@ class Request:
     """None: run here."""
     parent: Submission | None
     """The sweep that this one continues."""
+    coming: bool = False
+    """Whether what it continues is submitted just before it, by the same command."""
+    controls: tuple[str, ...] = ()
+    """Names of the controls for its runs."""
     notes: tuple[str, ...]
     """Remarks about the points."""
     retry: bool
     dry_run: bool
 
-
-def parser() -> argparse.ArgumentParser:
-    """The options; what follows a command belongs to it."""
-    made = Parser(
-        prog=PROG,
-        usage=f"{PROG} --folder DIR (--cluster FILE | --bash) (--sweep FILE [COMMAND] | COMMAND) [options]",
-        description="Submit a sweep as a job array, or one run. Again: what is neither done nor queued.",
-        allow_abbrev=False,
-    )
-    add = made.add_argument
-    add("--folder", type=Path, required=True, metavar="DIR", help="what is submitted, and a run folder for each point")
-    add("--sweep", metavar="FILE", help="a sweep file, the same that wandb takes: method grid or random")
-    add("--count", type=int, metavar="N", help="points of a random sweep")
-    add("--seed", type=int, default=0, metavar="S", help="of a random sweep (0)")
-    places = made.add_mutually_exclusive_group(required=True)
-    meaning = "what to ask of Slurm, as in configs/slurm/one_gpu.yaml; --cluster.KEY VALUE changes a key of it"
-    places.add_argument("--cluster", metavar="FILE", help=meaning)
-    places.add_argument("--bash", action="store_true", help="run here, one after another, without Slurm")
-    for field in fields(Cluster):
-        add(f"--cluster.{field.name}", metavar="VALUE", help=argparse.SUPPRESS)
-    add("--after", type=Path, metavar="DIR", help="carry on each run of the sweep there; {parent} is its folder")
-    add("--retry", action="store_true", help="submit runs that failed, too")
-    add("--dry_run", action="store_true", help="print what would be submitted, and write nothing")
-    add(
-        "command",
-        nargs=argparse.REMAINDER,
-        metavar="COMMAND ...",
-        help=f"one run: {', '.join(SUBMITTED)}; with --sweep, options for all points",
-    )
-    return made
-
-
-def options_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the options. --dry_run and --retry may stand after the command too, unless a value follows them."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    swept = last_value(given, "--sweep") is not None
-    given, theirs = fixed.split(parser(), given) if swept else (given, [])
-    options = parser().parse_args(given)
-    options.command = [*options.command, *theirs]
-    words: list[str] = []
-    for word, following in pairwise([*options.command, "--"]):
-        if word in TRAILING and following.startswith("--"):
-            setattr(options, word.removeprefix("--"), True)
-        else:
-            words.append(word)
-    options.command = words
-    return options
+    @property
+    def home(self) -> Path:
+        """The folder that was named: of the sweep, or of the main runs and their controls."""
+        return self.folder.path.parent if self.controls else self.folder.path
 
 
 def parse(argv: Sequence[str] | None = None) -> Request:
     """Parse a command line. UsageError: it, or one of the points, is wrong."""
     options = options_of(argv)
-    folder = SweepFolder(options.folder)
+    controls = control_names(options.controls)
+    folder = SweepFolder(options.folder / MAIN if controls else options.folder)
     valid = "a path of letters, digits and _ . , : = @ + / -, which is all that #SBATCH lines take"
     found = str(folder.path.absolute())
     require(options.bash or PLAIN_PATH.fullmatch(found) is not None, "--folder", found, valid)
@@ -105,22 +63,31 @@ def parse(argv: Sequence[str] | None = None) -> Request:
     site = _cluster(options)
     read_points = _single if options.sweep is None else _sweep
     submission, points, places, notes = read_points(options)
+    _require_controllable(options, controls, submission.command)
+    if options.seeds is not None:
+        points = _seeded(options, submission, points, places)
     parent = None
     if options.after is not None:
         before = SweepFolder(options.after)
         parent = before.load()
+        if options.seeds is not None and any(seeds.KEY in run.settings for run in parent.runs):
+            raise UsageError(
+                f"--seeds: the runs in {options.after} have seeds of their own; leave it out, and give the command "
+                "--seed {parent.seed}"
+            )
         runs = chain.carry_on(points, parent.runs, lambda run_id: str(before.run_dir(run_id)))
         submission = replace(submission, after=str(options.after), runs=tuple(runs))
     else:
         chain.require_filled([*submission.words, *(text for point in points for text in point.overrides.values())])
         submission = replace(submission, runs=tuple(Run(id=point.id, overrides=point.overrides) for point in points))
-    _check(folder, submission, places)
+    require_valid(folder, submission, places)
     return Request(
         folder=folder,
         submission=submission,
         sweep=options.sweep,
         cluster=site,
         parent=parent,
+        controls=controls,
         notes=notes,
         retry=options.retry,
         dry_run=options.dry_run,
@@ -134,7 +101,9 @@ def _sweep(options: argparse.Namespace) -> Points:
     sweep = fixed.apply(sweep_file.read(options.sweep), options.command)
     if "run_dir" in sweep.places:
         raise UsageError(f"{sweep.places['run_dir']}: run_dir is what launch.submit sets: a folder for each point")
-    found = grid.expand(sweep, count=options.count, seed=options.seed)
+    if options.seeds is not None and options.seed is not None and sweep.method != "random":
+        seeds.require_free([f"--seed={options.seed}"], (), None)
+    found = grid.expand(sweep, count=options.count, seed=options.seed or 0)
     where = str(Path.cwd())
     submission = Submission(command=sweep.command, words=sweep.base_words, directory=where, metric=sweep.metric)
     return submission, found.points, sweep.places, found.notes
@@ -145,8 +114,32 @@ def _single(options: argparse.Namespace) -> Points:
     commands.find(command, SUBMITTED)
     if options.count is not None:
         raise UsageError("--count is the number of points of a random sweep; a command has one")
+    if options.seed is not None:
+        raise UsageError(f"--seed is that of a random sweep; give it to the command: {command} --seed {options.seed}")
     submission = Submission(command=command, words=tuple(words), directory=str(Path.cwd()))
     return submission, [Point.of({})], {}, ()
+
+
+def _seeded(
+    options: argparse.Namespace, submission: Submission, points: Sequence[Point], places: Mapping[str, str]
+) -> Sequence[Point]:
+    if submission.command not in SWEPT:
+        raise UsageError(f"--seeds is for {', '.join(SWEPT)}; {submission.command} has no accuracy to compare")
+    seeds.require_free(submission.words, points, places.get(seeds.KEY))
+    return seeds.times(points, options.seeds)
+
+
+def _require_controllable(options: argparse.Namespace, controls: Sequence[str], command: str) -> None:
+    if not controls:
+        return
+    if command not in CONTROLLED:
+        raise UsageError(f"--controls is for {', '.join(CONTROLLED)}, which cut a network; the command is {command}")
+    for key, instead in (
+        ("sweep", "choose a point by validation first, and name its values"),
+        ("after", "leave it out"),
+    ):
+        if getattr(options, key) is not None:
+            raise UsageError(f"--controls is for one config; --{key} is given, too: {instead}")
 
 
 def _cluster(options: argparse.Namespace) -> Cluster | None:
@@ -192,7 +185,7 @@ def run_config(folder: SweepFolder, submission: Submission, run: Run) -> dict[st
     return reader.flat(run_settings(folder, submission, run))
 
 
-def _check(folder: SweepFolder, submission: Submission, places: Mapping[str, str]) -> None:
+def require_valid(folder: SweepFolder, submission: Submission, places: Mapping[str, str]) -> None:
     """Check every run against the command's config. UsageError names the place of the key, and the point."""
     for run in submission.runs:
         if not run.overrides:

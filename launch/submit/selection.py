@@ -47,7 +47,8 @@ def select(request: Request) -> Selection:
     if request.parent is not None and submission.after is not None:
         before, places = survey(SweepFolder(Path(submission.after)), request.parent)
         places = {} if request.cluster is None else places
-        ready = [run for run in runs if run.parent in places or before[str(run.parent)] == "done"]
+        foreseen = request.dry_run and request.coming
+        ready = [run for run in runs if foreseen or run.parent in places or before[str(run.parent)] == "done"]
         blocked, runs = len(runs) - len(ready), ready
     most = None if request.cluster is None else queue.largest_array()
     parts = chain.parts(runs[:most], places)

@@ -8,7 +8,8 @@ import pytest
 
 from configs.errors import UsageError
 from launch.submit import fixed
-from launch.submit.request import parse, parser, run_config
+from launch.submit.options import parser
+from launch.submit.request import parse, run_config
 from submit_stubs import SWEEP
 
 PLACES = ["--folder", "sweep", "--bash", "--sweep", "sweep.yaml"]
