@@ -26,9 +26,9 @@ def require(request: Request, selection: Selection) -> None:
         InputError: The message names each missing file, the runs that need it and what writes it.
     """
     submission, here = selection.submission, Path(request.submission.directory)
-    coming = [] if request.cluster is None else list(_before(submission))
-    if request.coming:
-        coming = [Path(str(submission.after))]
+    coming = [Path(str(submission.after))] if request.coming else []
+    if request.cluster is not None and not request.coming:
+        coming = list(_before(submission))
     lacking: dict[tuple[str, str], int] = {}
     for run in (run for part in selection.parts for run in part.runs.values()):
         folder = request.folder.run_dir(run.id)

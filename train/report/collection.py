@@ -1,10 +1,13 @@
-"""The runs of a report: those that are named, and those of sweeps; which differ in their seed alone. Free of torch."""
+"""The runs of a report: those that are named, of sweeps, and with their controls; which differ in their seed alone.
+
+Free of torch.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from train.report.networks import Network, of_run
 IDENTITY = ("run_dir", "seed")
 """Keys of a config in which runs of one group may differ."""
 SWEEP = "sweep.json"
+MAIN = "main"
+"""Folder of the runs that have controls, as launch.submit names it; those of the controls lie beside it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,13 +40,15 @@ class Collection:
     runs: Sequence[RunFolder]
     overrides: Mapping[Path, Mapping[str, str]]
     """What points of a sweep vary, by their folders."""
+    named: Mapping[Path, str] = field(default_factory=dict)
+    """The names of main runs and of controls, by their folders."""
 
     @property
     def groups(self) -> list[Group]:
         """In the order of their first run."""
         found: dict[str, list[RunFolder]] = {}
         for run in self.runs:
-            found.setdefault(_group_key(run), []).append(run)
+            found.setdefault(self.named.get(run.path) or _group_key(run), []).append(run)
         return [Group(name=self._name(runs, number), runs=runs) for number, runs in enumerate(found.values())]
 
     @property
@@ -57,24 +64,44 @@ class Collection:
 
     def _name(self, runs: Sequence[RunFolder], number: int) -> str:
         """Name points of a sweep by what they vary, and others by what they are."""
+        if (name := self.named.get(runs[0].path)) is not None:
+            return name
         varied = self.overrides.get(runs[0].path, {})
         named = ", ".join(f"{key} {value}" for key, value in varied.items() if key != "seed")
         return printable(named) if named else _name(runs, number)
 
 
 def collect(paths: Sequence[Path]) -> Collection:
-    """Find the runs in folders of runs and of sweeps. InputError: there is none, or they do not belong together."""
+    """Find the runs in folders of runs, of sweeps, and of runs with their controls.
+
+    InputError: there is none, or they do not belong together.
+    """
     runs: list[RunFolder] = []
     overrides: dict[Path, Mapping[str, str]] = {}
+    named: dict[Path, str] = {}
     for path in paths:
-        if (path / SWEEP).is_file():
+        if (path / MAIN / SWEEP).is_file():
+            found_names = _controlled(path)
+            named |= found_names
+            runs += map(RunFolder, found_names)
+        elif (path / SWEEP).is_file():
             found = _points(path)
             overrides |= found
             runs += sorted(map(RunFolder, found), key=_best_first)
         else:
             runs.append(require_run(path))
     _require_together(runs)
-    return Collection(runs=runs, overrides=overrides)
+    return Collection(runs=runs, overrides=overrides, named=named)
+
+
+def _controlled(path: Path) -> dict[Path, str]:
+    """The main runs and their controls that have begun, each with the name of its folder."""
+    others = sorted(file.parent for file in path.glob(f"*/{SWEEP}") if file.parent.name != MAIN)
+    found = dict.fromkeys(_points(path / MAIN), MAIN)
+    for folder in others:
+        if any((folder / "runs").glob("*")):
+            found |= dict.fromkeys(_points(folder), printable(folder.name))
+    return found
 
 
 def _points(path: Path) -> dict[Path, Mapping[str, str]]:

@@ -10,6 +10,7 @@ from train.charts.sweep import Tried
 from train.report.collection import Collection, Group
 from train.report.elements import Cell, Chart, Missing, Section, Table, chart
 from train.report.facts import Place, bare_share, combined, count, interval, line, points, share
+from train.report.folder import RunFolder
 from train.report.networks import of_run, subject
 
 
@@ -59,16 +60,16 @@ def _mean(places: Sequence[Place]) -> Cell:
 
 
 def _paired(groups: Sequence[Group]) -> tuple[Table | None, list[Missing]]:
-    """Differences to the first group, seed by seed, where both were measured on the same images."""
+    """Differences of the first group to others, seed by seed, where both were measured on the same images."""
     rows: list[list[Cell]] = []
     missing = []
     for group in groups[1:]:
-        pairs = list(_pairs(group, groups[0]))
+        pairs = _pairs(groups[0], group)
         if not pairs:
             missing.append(
                 Missing(
-                    f"{group.name} and {groups[0].name} cannot be compared seed by seed: there are no two runs of one "
-                    "seed that train.evaluate has measured on the same images (evaluation-test.json)."
+                    f"{group.name} and {groups[0].name} cannot be compared seed by seed: there are no two finished "
+                    "runs of one seed that were measured on the same images."
                 )
             )
             continue
@@ -76,25 +77,34 @@ def _paired(groups: Sequence[Group]) -> tuple[Table | None, list[Missing]]:
         mean = combined(points, "mean_difference", *places)
         ends = [combined(points, f"{end}_difference", *places) for end in ("low", "high")] if len(pairs) > 1 else []
         interval = line(ends[0], " to ", ends[1]) if ends else None
-        rows.append([f"{group.name} minus {groups[0].name}", str(len(pairs)), mean, interval])
+        rows.append([f"{groups[0].name} minus {group.name}", str(len(pairs)), mean, interval])
     columns = ("difference", "seeds", "points of accuracy, mean", "95 % interval")
     caption = "Paired differences on the same images, seed by seed"
     return (Table(caption=caption, columns=columns, rows=rows) if rows else None), missing
 
 
 def _pairs(one: Group, other: Group) -> list[tuple[Place, Place]]:
-    found: list[tuple[Place, Place]] = []
     known = {run.settings.get("seed"): run for run in other.runs}
-    for run in one.runs:
-        twin = known.get(run.settings.get("seed"))
-        if (
-            twin is None
-            or run.evaluation.get("data") is None
-            or run.evaluation.get("data") != twin.evaluation.get("data")
-        ):
-            continue
-        found.append(((run.evaluation, ("accuracy",)), (twin.evaluation, ("accuracy",))))
-    return found
+    twins = [(run, known.get(run.settings.get("seed"))) for run in one.runs]
+    found = [_pair(run, twin) for run, twin in twins if twin is not None]
+    return [pair for pair in found if pair is not None]
+
+
+def _pair(one: RunFolder, other: RunFolder) -> tuple[Place, Place] | None:
+    """Two accuracies on the same images: of train.evaluate, or else of the runs themselves; None: there are none."""
+    keys = ("accuracy",)
+    if one.evaluation.get("data") is not None and other.evaluation.get("data") is not None:
+        same = one.evaluation.get("data") == other.evaluation.get("data")
+        return ((one.evaluation, keys), (other.evaluation, keys)) if same else None
+    same = one.result.number(*keys) is not None and _images(one) == _images(other)
+    return ((one.result, keys), (other.result, keys)) if same else None
+
+
+def _images(run: RunFolder) -> tuple[object, ...]:
+    """What says which images a run was measured on: its data, without augmentation, the split and its size."""
+    data = run.settings.get("data")
+    known = {key: value for key, value in data.items() if key != "augment"} if isinstance(data, dict) else None
+    return known, run.result.get("accuracy_split"), run.result.get("accuracy_samples")
 
 
 def _list(found: Collection) -> Table:
@@ -102,11 +112,15 @@ def _list(found: Collection) -> Table:
     for run in found.runs:
         network = subject(run).final
         varied = ", ".join(f"{key} {value}" for key, value in found.overrides.get(run.path, {}).items())
-        rows.append([printable(str(run.path)), printable(varied) or None, run.state, run.settings.fact(str, "seed"),
+        rows.append([printable(str(run.path)), printable(varied) or None, run.state, run.settings.fact(_whole, "seed"),
                      network.count(count, "nonzero"), network.validation,
                      network.accuracy if network.split == "test" else None])  # fmt: skip
     columns = ("run", "varied", "state", "seed", "not zero", "validation", "test")
     return Table(caption="All runs", columns=columns, rows=rows, words=True)
+
+
+def _whole(value: float) -> str:
+    return f"{value:.0f}"
 
 
 def _sweep_charts(found: Collection) -> list[Chart]:
@@ -119,7 +133,7 @@ def _sweep_charts(found: Collection) -> list[Chart]:
         is not None
     ]
     names = list(dict.fromkeys(key for run in tried for key in run.values))
-    keys = [key for key in names if len({run.values.get(key, "") for run in tried}) > 1]
+    keys = [key for key in names if key != "seed" and len({run.values.get(key, "") for run in tried}) > 1]
     if len(tried) < 2 or not keys:
         return []
     text = f"A line per run through the values that it has, {len(tried)} runs; the best one is the thick line."

@@ -30,6 +30,32 @@ def test_a_control_from_scratch_has_its_name(tmp_path: Path) -> None:
     assert [group.name for group in found.groups] == ["a", "from scratch"]
 
 
+def submitted(folder: Path, seeds: int, *options: str) -> None:
+    """A folder of launch.submit, with a finished run for each seed, and one that has not begun."""
+    for seed in range(seeds):
+        distilled(folder / "runs" / f"id{seed}", 280, *options, seed=seed)
+    overrides = [{"id": f"id{seed}", "overrides": {"seed": str(seed)}, "inherited": {}} for seed in range(seeds + 1)]
+    write(folder / "sweep.json", {"runs": overrides})
+
+
+def test_main_runs_and_their_controls_have_the_names_of_their_folders(tmp_path: Path) -> None:
+    submitted(tmp_path / "main", 3)
+    submitted(tmp_path / "uniform", 2)  # the same config: the folder tells them apart
+    submitted(tmp_path / "no_teacher", 3, "--distill.alpha", "0")
+    submitted(tmp_path / "scratch", 0)
+    found = collect([tmp_path])
+    assert [(group.name, len(group.runs)) for group in found.groups] == [("main", 3), ("no_teacher", 3), ("uniform", 2)]
+    assert found.runs[0].path == tmp_path / "main" / "runs" / "id0" and found.chosen_of == 1
+    assert [network.name for network in found.controls] == ["no_teacher", "uniform"]
+
+
+def test_controls_without_main_runs_are_refused(tmp_path: Path) -> None:
+    submitted(tmp_path / "main", 0)
+    submitted(tmp_path / "uniform", 1)
+    with pytest.raises(InputError, match=r"no run of the sweep in .*main has begun"):
+        collect([tmp_path])
+
+
 @pytest.mark.parametrize(("text", "said"), [("{", "is damaged"), ({"runs": []}, "no run of the sweep in .* has begun")])
 def test_a_sweep_without_runs_is_refused(tmp_path: Path, text, said: str) -> None:
     write(tmp_path / "sweep.json", text)
