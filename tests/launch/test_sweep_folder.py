@@ -111,3 +111,8 @@ def test_a_lock_is_for_one_and_let_go(tmp_path):
         pass
     with locked(tmp_path):
         pass
+
+
+def test_main_runs_and_controls_are_called_by_both_folders():
+    assert SweepFolder(Path("runs/x/main")).label == "x-main" and SweepFolder(Path("x/uniform")).label == "x-uniform"
+    assert SweepFolder(Path("runs/x")).label == "x"
