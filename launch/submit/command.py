@@ -105,7 +105,7 @@ def conclude(request: Request, asked: Sequence[Request]) -> None:
         return
     if request.controls or any(group["n"] > 1 for group in values["groups"]):
         PlainConsole(width=report.WIDTH).print(summary.table(values))
-    print(printable(f"{request.home / NAME} has them"))
+    print(printable(f"{request.home / NAME} has the figures, with each run"))
 
 
 def _done(request: Request) -> bool:

@@ -42,7 +42,7 @@ def _request(main: Request, name: str, control: Control, drafts: Path) -> Reques
     )
     require_valid(folder, submission, {})
     notes = [control.note] if control.note else []
-    if control.words:
+    if control.words and main.dry_run:  # otherwise the jobs say so
         notes.append(f"each run of {name} starts when the run of its seed in {main.folder.path} is done")
     parent, coming = (main.submission, True) if control.words else (None, False)
     own = replace(main, folder=folder, submission=submission, sweep=None, notes=tuple(notes))
