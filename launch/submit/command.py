@@ -48,7 +48,7 @@ from train.run_folder.version import Version, version
 def main(argv: Sequence[str] | None = None) -> None:
     """Submit what the command line asks for, and report it."""
     request = parse(argv)
-    with TemporaryDirectory(prefix="heartcut-") as drafts:
+    with TemporaryDirectory(prefix="heartcut-submit-") as drafts:
         asked = study.requests(request, Path(drafts))
         if request.dry_run:
             for one in asked:

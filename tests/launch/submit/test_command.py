@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import run_folders
 from configs.locks import LockedError
 from launch.slurm.queue import SlurmError
 from launch.status import command as status
@@ -69,6 +70,30 @@ def test_a_dry_run_shows_everything_and_writes_nothing(site, capsys, missing):
     text = capsys.readouterr().out
     assert "#SBATCH --array=0-3%2" in text and "4 runs: 4 waiting" in text and "optim.lr" in text
     assert not (site.folder / "sweep").exists() and not list((site.folder / "sent").iterdir())
+
+
+@pytest.mark.parametrize("seeds", [[], ["--seeds", "2"]])
+def test_the_result_is_written_once_all_are_done_and_shown_if_it_is_of_several_seeds(site, capsys, seeds):
+    words = ["--cluster", "cluster.yaml", "--folder", "sweep", *seeds, "train.distill", "--config", "distill.yaml"]
+    command.main(words)
+    assert not (site.sweep.path / "result.json").exists()
+    for seed, run_id in enumerate(site.ids):
+        run_folders.make(site.sweep.run_dir(run_id), "done", {"seed": seed, "accuracy": 0.9 + seed / 100})
+    capsys.readouterr()
+    command.main(words)
+    text = capsys.readouterr().out
+    assert "nothing to submit" in text and ("90.50 (84.15 to 96.85)" in text) == bool(seeds)
+    (group,) = json.loads((site.sweep.path / "result.json").read_text())["groups"]
+    assert (group["n"], group["seeds"]) == ((2, [0, 1]) if seeds else (1, [0]))
+
+
+def test_a_run_without_its_result_is_named(site, capsys):
+    words = ["--cluster", "cluster.yaml", "--folder", "sweep", "train.distill", "--config", "distill.yaml"]
+    command.main(words)
+    site.end(site.ids[0], "done")
+    command.main(words)
+    assert "sweep/result.json is not written: sweep/runs/" in capsys.readouterr().out
+    assert not (site.sweep.path / "result.json").exists()
 
 
 def test_a_refused_array_is_not_noted_and_comes_again(site, capsys):
