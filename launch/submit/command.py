@@ -51,8 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with TemporaryDirectory(prefix="heartcut-submit-") as drafts:
         asked = study.requests(request, Path(drafts))
         if request.dry_run:
-            for one in asked:
-                preview(one)
+            preview(asked)
             return
         for one in asked:
             freeze.merged(one)  # refuses a folder of something else before it gets a lock
@@ -64,11 +63,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise local.NotDoneError("; ".join(map(str, failures)))
 
 
-def preview(request: Request) -> None:
-    """Show what would be submitted. Nothing is written."""
-    selection = select(request)
-    report.everything(request, selection)
-    needed.require(request, selection)
+def preview(asked: Sequence[Request]) -> None:
+    """Show what would be submitted, then name what it lacks. Nothing is written."""
+    selections = [select(request) for request in asked]
+    for request, selection in zip(asked, selections, strict=True):
+        report.everything(request, selection)
+    for request, selection in zip(asked, selections, strict=True):
+        needed.require(request, selection)
 
 
 def carry_out(request: Request) -> local.NotDoneError | None:

@@ -131,6 +131,12 @@ def test_a_dry_run_shows_all_folders_and_writes_nothing(site, capsys, place):
     assert not Path("study").exists() and not sent(site)
 
 
+def test_a_dry_run_shows_all_folders_before_it_says_what_is_missing(site, capsys):
+    with pytest.raises(InputError, match="data.root photos is not there, and 1 run needs it"):
+        command.main([*HERE, *ALL, *COMPRESS, "--data.source", "folder", "--data.root", "photos", "--dry_run"])
+    assert "study/uniform: 1 run: 1 waiting" in capsys.readouterr().out and not Path("study").exists()
+
+
 def test_a_folder_of_another_kind_is_refused(site):
     site.write("queue", "101_0 PENDING\n")
     command.main([*SLURM, "--controls", "uniform", *COMPRESS])
