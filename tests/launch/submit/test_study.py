@@ -132,7 +132,7 @@ def test_a_dry_run_shows_all_folders_and_writes_nothing(site, capsys, place):
 
 
 def test_a_dry_run_shows_all_folders_before_it_says_what_is_missing(site, capsys):
-    with pytest.raises(InputError, match="data.root photos is not there, and 1 run needs it"):
+    with pytest.raises(InputError, match=r"data\.root photos is not there, and 1 run needs it"):
         command.main([*HERE, *ALL, *COMPRESS, "--data.source", "folder", "--data.root", "photos", "--dry_run"])
     assert "study/uniform: 1 run: 1 waiting" in capsys.readouterr().out and not Path("study").exists()
 
