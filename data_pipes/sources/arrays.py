@@ -6,6 +6,7 @@ Shape suffixes: N images, H height, W width, C channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,14 +30,16 @@ class ArraySet(NamedTuple):
     classes: tuple[str, ...]
 
 
+@cache
 def digits() -> ArraySet:
-    """scikit-learn's 1,797 digits of 8x8 pixels, their 17 levels stretched to 0..255."""
+    """scikit-learn's 1,797 digits of 8x8 pixels, their 17 levels stretched to 0..255. Read once."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise UsageError("data.source: digits needs scikit-learn: pip install scikit-learn") from error
     bunch = load_digits()
     pixel_NHW = np.rint(np.asarray(bunch.images) * (255 / 16)).astype(np.uint8)
+    pixel_NHW.setflags(write=False)  # all who ask get the same ones
     return ArraySet(pixel_NHW[..., None], np.asarray(bunch.target, np.int64), DIGIT_CLASSES)
 
 

@@ -30,8 +30,13 @@ def device_of(net, image_BCHW):
     return image_BCHW.device.type
 
 
-def test_nothing_is_computed_where_the_forward_allows_that():
-    assert probe(nn.Conv2d(3, 4, 3), SIZE, device_of, purpose="-") == "meta"
+def test_nothing_is_computed_for_large_images_where_the_forward_allows_that():
+    for side, device in ((8, "cpu"), (944, "cpu"), (945, "meta")):  # 112 weights
+        assert probe(nn.Conv2d(3, 4, 3), (3, side, side), device_of, purpose="-") == device
+
+
+def test_a_network_without_data_stays_on_its_device():
+    assert probe(nn.Conv2d(3, 4, 3, device="meta"), SIZE, device_of, purpose="-") == "meta"
 
 
 def test_a_forward_that_looks_at_values_runs_on_the_cpu():

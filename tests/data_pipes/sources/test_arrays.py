@@ -21,6 +21,7 @@ def test_digits_fill_the_range():
 
 
 def test_digits_without_sklearn_say_what_to_install(monkeypatch):
+    digits.cache_clear()
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(UsageError, match="digits needs scikit-learn: pip install scikit-learn"):
         digits()

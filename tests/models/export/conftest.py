@@ -1,5 +1,8 @@
+from functools import cache
+
 import pytest
 import torch
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from models.artefact import Card, load, save
 from models.counting import measure
@@ -18,6 +21,14 @@ def saved(path, widths):
     card = {"classes": ("bag", "boot", "coat"), "input_CHW": SIZE, "mean": (0.4,), "std": (0.25,), "eval_crop": 1.0}
     save(path, net, Card(model=spec, cost=measure(net, SIZE), **card))
     return str(path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operators_are_listed_once():
+    """torch.onnx lists all operators that it can translate anew for each export, in half a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from configs import locks, reader
 from configs.errors import InputError
 from configs.stopping import StoppedError
 from data_pipes.logits.cache import ROWS_PER_BLOCK, LogitCache
-from data_pipes.sources import arrays
 from tiny_digits import CACHED, SAMPLES, SMALL_BLOCKS
 from train.cache import __main__ as train_cache
 from train.cache import fill
@@ -57,13 +55,6 @@ def prepared(*args):
     return filler
 caching.prepare = prepared
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def digits_read_once():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrays, "digits", cache(arrays.digits))
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -198,13 +189,13 @@ def test_write_through_killed_in_a_fill_ends_with_the_weights_of_online_training
 
 FULL = """
 import resource
-resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (2600, 2600))
 """
 
 
 @pytest.mark.launcher
 def test_a_disk_that_takes_no_more_is_an_error_of_one_line_and_the_next_run_goes_on(home, whole, folder):
-    """By the kernel's limit on the size of a file; a block has 2,624 bytes."""
+    """By the kernel's limit on the size of a file; a block has 2,624 bytes, and a config less."""
     for block in range(2, 5):
         (folder / "view-0001" / f"block-{block:05d}.logits").unlink()
     (folder / "view-0001.json").unlink()

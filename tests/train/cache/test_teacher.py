@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import fields, replace
-from functools import cache, reduce
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,6 @@ from train.step import Step
 
 CODECS = [Codec("float32"), Codec("float16"), Codec("top_k", 3)]
 VERIFIED = r"cached logits differ from the teacher's own by up to .* in spite of its manifest"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def digits_read_once():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrays, "digits", cache(arrays.digits))
-        yield
 
 
 @pytest.fixture(scope="module")

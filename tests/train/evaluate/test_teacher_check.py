@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from torch import nn
 import tiny_digits
 from configs import reader
 from configs.errors import InputError
-from data_pipes.sources import arrays
 from models import artefact_file, counting
 from models.artefact import Card, Score
 from train.adopt.config import TEACHER
@@ -24,13 +22,6 @@ from train.prune.config import PruneConfig
 from train.run_folder import status
 
 Sick = Callable[[nn.Module], None]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def digits_read_once():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrays, "digits", cache(arrays.digits))
-        yield
 
 
 def put(value: float) -> Sick:
