@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -96,11 +97,22 @@ def _ready(net: nn.Module, input_CHW: tuple[int, int, int], batch: int, device: 
     return twin(net, device), torch.zeros(batch, *input_CHW, device=device, dtype=dtype)
 
 
+@contextmanager
+def _plain_operators() -> Iterator[None]:
+    """Use the operators that the meta device has, none of oneDNN's own, such as a whole LSTM in one."""
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
+
+
 def _run_for_real(
     net: nn.Module, input_CHW: tuple[int, int, int], run: Run[Result], batch: int, purpose: str
 ) -> Result:
     try:
-        with torch.backends.mkldnn.flags(enabled=False):  # the operators that the meta device sees
+        with _plain_operators():
             return run(*_ready(net, input_CHW, batch, "cpu"))
     except InputError:
         raise

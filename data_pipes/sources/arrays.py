@@ -39,7 +39,6 @@ def digits() -> ArraySet:
         raise UsageError("data.source: digits needs scikit-learn: pip install scikit-learn") from error
     bunch = load_digits()
     pixel_NHW = np.rint(np.asarray(bunch.images) * (255 / 16)).astype(np.uint8)
-    pixel_NHW.setflags(write=False)  # all who ask get the same ones
     return ArraySet(pixel_NHW[..., None], np.asarray(bunch.target, np.int64), DIGIT_CLASSES)
 
 
