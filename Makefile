@@ -19,7 +19,7 @@ demo: $(VENV)/.demo
 	OMP_NUM_THREADS=1 $(BIN)/python -m train.report runs/demo
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 gpu: $(VENV)/.dev
 	$(BIN)/python -m launch.bench gpu --output docs/gpu.md

@@ -42,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     teacher = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", "teacher", "--epochs", "3"]
     run(*pinned, "train.teacher", *teacher, cwd=home)
     student = ["--config", str(DIGITS / "distill.yaml"), "--run_dir", "student", "--epochs", "2"]
-    tracked = ["--track.wandb", "offline", "--track.every", "10"]
+    tracked = ["--track.wandb", "offline", "--track.every", "10", "--track.pictures", "false"]
     run("train.distill", *student, *tracked, "--teacher", "teacher/model.safetensors", cwd=home)
     return home
 
@@ -69,7 +69,16 @@ def test_each_command_can_be_called_from_a_notebook(
 ) -> None:
     """In this process: each main takes its words, and the run folder has them as a command line."""
     monkeypatch.chdir(home)
-    words = ["--config", str(DIGITS / "teacher.yaml"), "--run_dir", "called", "--epochs", "1", "--data.threads", "1"]
+    words = [
+        "--config",
+        str(DIGITS / "teacher.yaml"),
+        "--run_dir",
+        "called",
+        "--epochs",
+        "1",
+        "--track.pictures",
+        "false",
+    ]
     main_of("train.teacher")(words)
     environment = json.loads(Path("called/environment.json").read_text())
     assert environment["command"] == ["python", "-m", "train.teacher", *words]

@@ -21,6 +21,7 @@ SECONDS = "from train.track import wandb_start; wandb_start.ANSWER_SECONDS = wan
 STOP = forked.KILL.replace("SIGKILL", "SIGTERM")
 COMPRESS = ["--config", str(tiny_digits.DIGITS / "compress.yaml"), "--onnx", "false", "--track.wandb", "offline"]
 COMPRESS += ["--data.image_size", "[8, 8]", "--data.augment.rotation", "0", "--data.threads", "1"]
+COMPRESS += ["--track.pictures", "false"]
 COMPRESS += ["--teacher_training.model.widths", "[4, 8, 8]", "--student.model.widths", "[2, 4, 8]"]
 COMPRESS += ["--cut.prune.steps", "2", "--cut.prune.budget.parameters", "500", "--cut.recalibration", "2"]
 for section in ("teacher_training", "student", "cut"):

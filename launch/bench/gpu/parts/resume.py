@@ -16,8 +16,9 @@ from launch.bench.gpu.result import Cell, Result, Table
 from train.config import TeacherConfig
 from train.run_folder import result
 
-LENGTH = ["--epochs", "3", "--checkpoint_steps", "40", "--ema", "0.99", "--test", "false"]
-SHORT = ["--epochs", "3", "--checkpoint_steps", "6", "--ema", "0.9", "--test", "false"]
+PLAIN = ["--test", "false", "--track.pictures", "false"]
+LENGTH = ["--epochs", "3", "--checkpoint_steps", "40", "--ema", "0.99", *PLAIN]
+SHORT = ["--epochs", "3", "--checkpoint_steps", "6", "--ema", "0.9", *PLAIN]
 SECOND_EPOCH, FEW_STEPS = 480, 20
 """Steps that a run has saved when it is killed: it is then in its second epoch."""
 PAUSE = 0.01  # seconds between two looks at the checkpoints
