@@ -121,6 +121,11 @@ class SweepFolder:
         """The folder of a run."""
         return self.path / "runs" / run_id
 
+    def is_done(self, run_id: str) -> bool:
+        """Whether a run has come to its end."""
+        folder = self.run_dir(run_id)
+        return status.state(folder, status.read(folder)) == "done"
+
     def load(self) -> Submission:
         """Read sweep.json. InputError: it is missing or damaged."""
         if not self.file.exists():

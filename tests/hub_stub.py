@@ -5,22 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import yaml
+
+from served import Served
 
 TOKEN = "hf_secretsecretsecret"
 OWNERS = ("alice", "lab")
 COMMIT = "c" * 40
 
 
-class Hub:
+class Hub(Served):
     """A hub where alice has a token. `repos`: by name, whether it is private, and files by name."""
 
     def __init__(self) -> None:
@@ -30,14 +31,6 @@ class Hub:
         """Parts of paths that are answered with status 500."""
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"owner": self}))
         self.url = f"http://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
 
     def info(self, name: str) -> dict[str, Any]:
         """What is told of a repository: tags and library come from the head of its README.md."""

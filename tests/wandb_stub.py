@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
+
+from served import Served
 
 PROJECT = {"id": "p", "name": "heartcut", "entity": {"id": "e", "name": "me"}}
 KEY = "0123456789" * 4
 
 
-class Server:
+class Server(Served):
     """A server, and what it was told. `trials` are handed out from the front, a run id and parameters each."""
 
     def __init__(self) -> None:
@@ -29,14 +30,6 @@ class Server:
             "WANDB_API_KEY": KEY,
             "WANDB_MODE": "online",
         }
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
 
     def history(self, run_id: str) -> list[dict[str, Any]]:
         """The rows of a run, as all its attempts and uploads have left them."""

@@ -28,6 +28,11 @@ FRUITLESS_DRAWS = 100_000
 MAX_SEED = 2**63
 
 
+def identified(text: str) -> str:
+    """Return the id of what a text describes."""
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """One run of a sweep: values by dotted key, as on a command line."""
@@ -39,8 +44,7 @@ class Point:
     def of(cls, values: Mapping[str, Any]) -> Point:
         """Make a point of plain values."""
         canonical = json.dumps({key: _canonical(value) for key, value in values.items()}, sort_keys=True)
-        digest = hashlib.sha256(canonical.encode()).hexdigest()
-        return cls(digest[:ID_LENGTH], {key: _text(value) for key, value in values.items()})
+        return cls(identified(canonical), {key: _text(value) for key, value in values.items()})
 
     @property
     def words(self) -> list[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 from configs.errors import UsageError, require
-from launch.points.grid import ID_LENGTH, Point
+from launch.points.grid import Point, identified
 from launch.points.parameters import MAX_POINTS
 
 KEY = "seed"
@@ -21,7 +20,11 @@ def times(points: Sequence[Point], seeds: int) -> list[Point]:
         UsageError: There are no seeds, or too many points.
     """
     require(1 <= seeds * len(points) <= MAX_POINTS, "--seeds", seeds, f"at least 1, and {MAX_POINTS:,} runs at most")
-    return [Point(_id(point, seed), {**point.overrides, KEY: str(seed)}) for point in points for seed in range(seeds)]
+    return [
+        Point(identified(f"{point.id} {KEY} {seed}"), {**point.overrides, KEY: str(seed)})
+        for point in points
+        for seed in range(seeds)
+    ]
 
 
 def require_free(words: Iterable[str], points: Iterable[Point], place: str | None) -> None:
@@ -32,7 +35,3 @@ def require_free(words: Iterable[str], points: Iterable[Point], place: str | Non
     if any(KEY in point.overrides for point in points):
         where = f"{place}: " if place else ""
         raise UsageError(f"{where}the sweep sets {KEY}, and --seeds is given; leave one out")
-
-
-def _id(point: Point, seed: int) -> str:
-    return hashlib.sha256(f"{point.id} {KEY} {seed}".encode()).hexdigest()[:ID_LENGTH]

@@ -8,13 +8,12 @@ Every point of a sweep continues every run of the sweep before it. In the words 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from configs.errors import UsageError
-from launch.points.grid import ID_LENGTH, Point
+from launch.points.grid import Point, identified
 from launch.sweep_folder import Run, Sent
 
 PLACEHOLDER = re.compile(r"\{parent(?:\.([A-Za-z][\w.]*))?\}")
@@ -44,7 +43,7 @@ def carry_on(points: Iterable[Point], parents: Sequence[Run], run_dir: Callable[
     """A run for each pair of a parent and a point. run_dir: gives the folder of a parent by its id."""
     return [
         Run(
-            id=hashlib.sha256(f"{parent.id} {point.id}".encode()).hexdigest()[:ID_LENGTH],
+            id=identified(f"{parent.id} {point.id}"),
             overrides={key: fill(text, parent, run_dir(parent.id)) for key, text in point.overrides.items()},
             parent=parent.id,
             inherited=parent.settings,

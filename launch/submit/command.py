@@ -40,7 +40,6 @@ from launch.submit.chain import Part
 from launch.submit.request import Request, parse, run_config, run_words
 from launch.submit.selection import Selection, select
 from launch.sweep_folder import Run, Sent, Submission, SweepFolder, locked, write_refusal, write_sent
-from train.run_folder import status
 from train.run_folder.result import NAME
 from train.run_folder.version import Version, version
 
@@ -110,8 +109,7 @@ def conclude(request: Request, asked: Sequence[Request]) -> None:
 
 
 def _done(request: Request) -> bool:
-    folders = (request.folder.run_dir(run.id) for run in request.submission.runs)
-    return all(status.state(folder, status.read(folder)) == "done" for folder in folders)
+    return all(request.folder.is_done(run.id) for run in request.submission.runs)
 
 
 def submit(folder: SweepFolder, submission: Submission, cluster: Cluster, part: Part, code: Version) -> None:

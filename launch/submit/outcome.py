@@ -51,7 +51,7 @@ def read(folder: Path, name: str) -> Outcome:
         macs=own["macs"],
         epochs=sum(one["epochs"] for one in trained),
         seconds=sum(one["seconds"] for one in trained),
-        images=_images(config) | {"accuracy_split": own["accuracy_split"], "accuracy_samples": own["accuracy_samples"]},
+        images=result.measured_on(config, own),
     )
 
 
@@ -82,9 +82,3 @@ def _origin(folder: Path) -> Path | None:
     if anew or not isinstance(name, str) or not names_file(name) or not (Path(name).parent / result.NAME).is_file():
         return None
     return Path(name).parent
-
-
-def _images(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The data section without augmentation, which evaluation does not have."""
-    data = config.get("data")
-    return {key: value for key, value in data.items() if key != "augment"} if isinstance(data, dict) else {}

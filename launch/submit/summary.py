@@ -23,7 +23,6 @@ from launch.points.seeds import KEY as SEED
 from launch.submit import outcome
 from launch.submit.outcome import Outcome
 from launch.sweep_folder import CONTROLS, MAIN, SweepFolder
-from train.run_folder import status
 from train.run_folder.result import NAME
 
 SPLITS = ("validation", "test")
@@ -88,9 +87,9 @@ def _groups(home: Path, folder: SweepFolder) -> Iterator[Group]:
     found: dict[str, dict[int, Outcome]] = {}
     overrides: dict[str, dict[str, str]] = {}
     for run in folder.load().runs:
-        path = folder.run_dir(run.id)
-        if status.state(path, status.read(path)) != "done":
+        if not folder.is_done(run.id):
             continue
+        path = folder.run_dir(run.id)
         own = {key: text for key, text in run.settings.items() if key != SEED}
         inherited = {key: text for key, text in run.inherited.items() if key != SEED}
         key = json.dumps([own, inherited], sort_keys=True)

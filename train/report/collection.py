@@ -17,9 +17,8 @@ from configs.shown import printable
 from models.spec import names_file
 from train.report.folder import RunFolder, require_run
 from train.report.networks import Network, of_run
+from train.table import IDENTITY
 
-IDENTITY = ("run_dir", "seed")
-"""Keys of a config in which runs of one group may differ."""
 SWEEP = "sweep.json"
 MAIN = "main"
 """Folder of the runs that have controls, as launch.submit names it; those of the controls lie beside it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from configs.shown import printable
 from train.charts import sweep
@@ -12,6 +13,7 @@ from train.report.elements import Cell, Chart, Missing, Section, Table, chart
 from train.report.facts import Place, bare_share, combined, count, interval, line, points, share
 from train.report.folder import RunFolder
 from train.report.networks import of_run, subject
+from train.run_folder import result
 
 
 def section(found: Collection) -> Section | None:
@@ -96,15 +98,13 @@ def _pair(one: RunFolder, other: RunFolder) -> tuple[Place, Place] | None:
     if one.evaluation.get("data") is not None and other.evaluation.get("data") is not None:
         same = one.evaluation.get("data") == other.evaluation.get("data")
         return ((one.evaluation, keys), (other.evaluation, keys)) if same else None
-    same = one.result.number(*keys) is not None and _images(one) == _images(other)
+    same = one.result.number(*keys) is not None and _measured_on(one) == _measured_on(other)
     return ((one.result, keys), (other.result, keys)) if same else None
 
 
-def _images(run: RunFolder) -> tuple[object, ...]:
-    """What says which images a run was measured on: its data, without augmentation, the split and its size."""
-    data = run.settings.get("data")
-    known = {key: value for key, value in data.items() if key != "augment"} if isinstance(data, dict) else None
-    return known, run.result.get("accuracy_split"), run.result.get("accuracy_samples")
+def _measured_on(run: RunFolder) -> dict[str, Any]:
+    reached = run.result.values
+    return result.measured_on(run.config, reached if isinstance(reached, dict) else {})
 
 
 def _list(found: Collection) -> Table:

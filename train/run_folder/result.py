@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,3 +27,13 @@ FIELDS = {
 def read(folder: Path) -> dict[str, Any]:
     """Return the result of a finished run. InputError: it is missing or damaged."""
     return records.typed(folder / NAME, records.from_json(folder / NAME), FIELDS)
+
+
+def measured_on(config: Mapping[str, Any], reached: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what says which images the accuracy of a run is of; equal for runs that can be compared.
+
+    It is the data section without augmentation, which evaluation does not have, the split and its size.
+    """
+    data = config.get("data")
+    known = {key: value for key, value in data.items() if key != "augment"} if isinstance(data, dict) else {}
+    return known | {key: reached.get(key) for key in ("accuracy_split", "accuracy_samples")}

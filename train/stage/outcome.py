@@ -48,7 +48,7 @@ def finish(loop: Loop) -> None:
         write_atomically(loop.folder.done, "")
         assert loop.tracker is not None
         if config.track.pictures:
-            split = "test" if "test" in scores else "validation"
+            split = result["accuracy_split"]
             loop.tracker.show(loop.state.progress.total_steps, pictures.write(loop, scores[split], split))
         loop.tracker.close(result)
     accelerator.wait_for_everyone()
