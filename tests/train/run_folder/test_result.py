@@ -24,3 +24,26 @@ def test_every_field_that_is_read_is_checked(tmp_path: Path, field: str) -> None
         (tmp_path / "result.json").write_text(json.dumps(found))
         with pytest.raises(InputError, match=rf"result\.json is damaged: .*{message}"):
             result.read(tmp_path)
+
+
+CONFIG = {"seed": 0, "data": {"root": "a", "augment": {"erase": 0.5}}}
+REACHED = {"accuracy": 0.9, "accuracy_split": "test", "accuracy_samples": 10}
+
+
+def test_runs_with_other_seeds_and_augmentation_were_measured_on_the_same_images() -> None:
+    other = {"seed": 1, "data": {"root": "a", "augment": None}}
+    assert result.measured_on(CONFIG, REACHED) == result.measured_on(other, REACHED | {"accuracy": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("config", "reached"),
+    [
+        ({"data": {"root": "b"}}, REACHED),
+        (CONFIG, REACHED | {"accuracy_split": "validation"}),
+        (CONFIG, REACHED | {"accuracy_samples": 11}),
+    ],
+)
+def test_other_data_another_split_and_another_size_are_other_images(
+    config: dict[str, object], reached: dict[str, object]
+) -> None:
+    assert result.measured_on(CONFIG, REACHED) != result.measured_on(config, reached)
