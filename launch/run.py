@@ -91,17 +91,14 @@ def status_folder(command: Command, words: Sequence[str], run_dir: str) -> Path 
 
 
 def look_around() -> Place:
-    """The hardware of this machine, and the programs of this Python's environment."""
-    bin_folder = Path(sys.executable).parent
-    ours = {name: shutil.which(name) == str(bin_folder / name) for name in ("python", "accelerate")}
-    python = "python" if ours["python"] else sys.executable
+    """The hardware of this machine, and this Python."""
+    ours = shutil.which("python") == str(Path(sys.executable).parent / "python")
     return Place(
         environment=os.environ,
         gpus=installed_gpus(),
         cores=resources.cores(),
         visible_cores=resources.visible_cores(),
-        python=python,
-        accelerate=("accelerate", "launch") if ours["accelerate"] else (python, "-m", "accelerate.commands.launch"),
+        python="python" if ours else sys.executable,
     )
 
 

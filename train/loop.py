@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
-from timm.scheduler.scheduler import Scheduler
 from torch import Tensor
 
 from configs.figures import duration, percent
@@ -29,6 +28,7 @@ from train.run_folder import status
 from train.run_folder.cadence import Cadence
 from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
+from train.schedule import Schedule
 from train.state import TrainState
 from train.step import Step
 from train.track import epoch as epoch_row
@@ -51,7 +51,7 @@ class Loop:
     chosen: Choice
     """The executor of both loaders and of the one that reads the test split."""
     step: Step
-    schedule: Scheduler
+    schedule: Schedule
     state: TrainState
     folder: RunDir
     card: Card

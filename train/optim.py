@@ -1,13 +1,10 @@
-"""Optimizers, their state by parameter name, and learning-rate schedules. Epochs become steps here, and only here."""
+"""Optimizers, and their state by parameter name."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from timm.scheduler.cosine_lr import CosineLRScheduler
-from timm.scheduler.scheduler import Scheduler
-from timm.scheduler.step_lr import StepLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -65,20 +62,3 @@ def load_named_state(optimizer: Optimizer, module: nn.Module, state: NamedState)
     numbered: dict[int, dict[str, Any]] = {numbers[name]: dict(values) for name, values in state.items()}
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": numbered, "param_groups": groups})
-
-
-def build_schedule(
-    spec: OptimSpec, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, first_step: int = 0
-) -> Scheduler:
-    """Build timm's schedule over optimizer steps: call `step_update(step)` before step number `step`, counted from 0.
-
-    It ends with the last step of `epochs`, and begins after `first_step` of their steps.
-    """
-    warmup = round(spec.warmup_epochs * steps_per_epoch)
-    shared = {"warmup_t": warmup, "warmup_lr_init": spec.lr / max(warmup, 1), "t_in_epochs": False}
-    if spec.schedule == "cosine":
-        rest = max(epochs * steps_per_epoch - first_step - warmup, 1)
-        return CosineLRScheduler(optimizer, t_initial=rest, lr_min=spec.min_lr, warmup_prefix=True, **shared)
-    drop = max(round(spec.step_epochs * steps_per_epoch), 1)
-    factor = spec.step_factor if spec.schedule == "step" else 1.0
-    return StepLRScheduler(optimizer, decay_t=drop, decay_rate=factor, **shared)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
-from timm.utils import ModelEmaV3
 from torch import nn
 from torch.optim import Optimizer
 
 from configs import records
 from configs.errors import InputError
 from models import state_dicts
+from train.moving_average import MovingAverage
 from train.optim import NamedState, load_named_state, named_state
 from train.run_folder import checkpoint
 from train.student import Student
@@ -55,7 +55,7 @@ class TrainState:
 
     student: Student
     optimizer: Optimizer
-    ema: ModelEmaV3 | None
+    ema: MovingAverage | None
     scaler: torch.amp.GradScaler | None
     progress: Progress = field(default_factory=Progress)
     best: Tensors = field(default_factory=dict)

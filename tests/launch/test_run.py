@@ -135,14 +135,12 @@ def test_without_the_driver_there_is_no_gpu_but_what_the_kernel_shows(tmp_path, 
 
 
 @pytest.mark.parametrize("activated", [True, False])
-def test_the_programs_are_those_of_this_python(monkeypatch, activated):
+def test_processes_are_started_with_this_python(monkeypatch, activated):
     bin_folder = Path(sys.executable).parent
     others = "" if activated else "/nowhere"
     monkeypatch.setenv("PATH", f"{bin_folder}:/usr/bin" if activated else others)
     place = run.look_around()
     assert place.python == ("python" if activated else sys.executable)
-    expected = ("accelerate", "launch") if activated else (sys.executable, "-m", "accelerate.commands.launch")
-    assert place.accelerate == expected
 
 
 @pytest.mark.parametrize("job", [{}, {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}], ids=["a machine", "a step of Slurm"])

@@ -31,6 +31,7 @@ STEP = ALLOCATION | {
     "SLURM_NODEID": "1",
 }
 SRUN = "srun --nodes 2 --ntasks 2 --ntasks-per-node 1"
+LAUNCHER = "python -m accelerate.commands.launch"
 PATIENCE = "--export=ALL --kill-on-bad-exit=0 --wait=180 python -m launch.run"
 
 
@@ -51,11 +52,11 @@ MACHINES = [
     ({}, 8, 1, PLAIN),
     ({"CUDA_VISIBLE_DEVICES": "3"}, 8, None, PLAIN),
     ({"CUDA_VISIBLE_DEVICES": ""}, 8, None, PLAIN),
-    ({}, 0, 2, f"accelerate launch --multi_gpu --num_processes 2 {LOCAL}"),
-    ({}, 8, None, f"accelerate launch --multi_gpu --num_processes 8 {LOCAL}"),
-    ({}, 8, 4, f"accelerate launch --multi_gpu --num_processes 4 {LOCAL}"),
-    ({"CUDA_VISIBLE_DEVICES": "0,2,5"}, 8, None, f"accelerate launch --multi_gpu --num_processes 3 {LOCAL}"),
-    ({"CUDA_VISIBLE_DEVICES": ""}, 8, 2, f"accelerate launch --multi_gpu --num_processes 2 {LOCAL}"),
+    ({}, 0, 2, f"{LAUNCHER} --multi_gpu --num_processes 2 {LOCAL}"),
+    ({}, 8, None, f"{LAUNCHER} --multi_gpu --num_processes 8 {LOCAL}"),
+    ({}, 8, 4, f"{LAUNCHER} --multi_gpu --num_processes 4 {LOCAL}"),
+    ({"CUDA_VISIBLE_DEVICES": "0,2,5"}, 8, None, f"{LAUNCHER} --multi_gpu --num_processes 3 {LOCAL}"),
+    ({"CUDA_VISIBLE_DEVICES": ""}, 8, 2, f"{LAUNCHER} --multi_gpu --num_processes 2 {LOCAL}"),
 ]
 
 
@@ -88,7 +89,7 @@ def test_visible_gpus(environment, visible):
 JOBS = [
     # A batch script, or a shell of salloc on the node: on one node nothing is to be reached.
     (ONE_NODE, 0, None, PLAIN),
-    (ONE_NODE, 4, None, f"accelerate launch --multi_gpu --num_processes 4 {LOCAL}"),
+    (ONE_NODE, 4, None, f"{LAUNCHER} --multi_gpu --num_processes 4 {LOCAL}"),
     (ONE_NODE | {"SLURM_STEP_ID": "4294967290"}, 0, None, PLAIN),
     # A shell of salloc elsewhere.
     ({k: v for k, v in ONE_NODE.items() if k != "SLURMD_NODENAME"}, 0, None, "srun --nodes 1 --ntasks 1 "),
@@ -116,7 +117,7 @@ def test_srun_outwaits_the_launchers():
 def test_a_task_of_a_job(rank, gpus, processes, world):
     """One launcher on each node: its own rank, the first node, and a port from the job's number."""
     assert words(STEP | {"SLURM_NODEID": str(rank)}, processes, gpus=gpus) == (
-        f"accelerate launch --multi_gpu --num_processes {world} --num_machines 2 --machine_rank {rank} "
+        f"{LAUNCHER} --multi_gpu --num_processes {world} --num_machines 2 --machine_rank {rank} "
         f"--rdzv_backend static --main_process_ip n0 --main_process_port 20001 {TAIL}"
     )
 

@@ -6,14 +6,15 @@ import copy
 
 import pytest
 import torch
-from timm.utils import ModelEmaV3
 
 from configs.errors import InputError
 from models.networks.resnet import resnet_small
 from train.config import OptimSpec
 from train.loss import losses
 from train.loss.adapters import Adapters
-from train.optim import build_optimizer, build_schedule
+from train.moving_average import MovingAverage
+from train.optim import build_optimizer
+from train.schedule import build_schedule
 from train.state import Progress, TrainState
 from train.student import Student
 
@@ -35,7 +36,7 @@ class Run:
         student.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(spec, student)
         self.schedule = build_schedule(spec, optimizer, epochs=3, steps_per_epoch=3)
-        average = ModelEmaV3(net, decay=ema, use_warmup=True) if ema else None
+        average = MovingAverage(net, ema) if ema else None
         self.state = TrainState(student=student, optimizer=optimizer, ema=average, scaler=None)
 
     def train(self, steps: int) -> None:

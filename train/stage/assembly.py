@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
-from timm.scheduler.scheduler import Scheduler
-from timm.utils import ModelEmaV3
 
 from configs import reader
 from configs.errors import InputError, under
@@ -32,12 +30,14 @@ from train.loaders import Data, training_data, training_layout
 from train.loop import Loop
 from train.loss.adapters import Adapters
 from train.loss.objective import Objective
-from train.optim import build_optimizer, build_schedule
+from train.moving_average import MovingAverage
+from train.optim import build_optimizer
 from train.processes import by_main, dtype_of, main_first
 from train.progress import say_once
 from train.run_folder import extension, own_code, split_record
 from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
+from train.schedule import Schedule, build_schedule
 from train.stage import delivery, origin
 from train.state import Progress, TrainState
 from train.step import Step
@@ -109,7 +109,7 @@ def _state(
     student = _student(config, classes, teacher).to(device=accelerator.device, dtype=dtype_of(config.precision))
     student.to(memory_format=torch.channels_last)  # batches come so; 1.2 to 2 times faster on a CPU, too
     optimizer = build_optimizer(config.optim, student)
-    ema = ModelEmaV3(student.net, decay=config.ema, use_warmup=True) if config.ema > 0 else None
+    ema = MovingAverage(student.net, config.ema) if config.ema > 0 else None
     return TrainState(student=student, optimizer=optimizer, ema=ema, scaler=accelerator.scaler)
 
 
@@ -127,7 +127,7 @@ def _student(config: TrainConfig, classes: tuple[str, ...], teacher: LiveTeacher
     return Student(net, config.loss.student_layers, adapters, own_features=config.loss.needs_own_features)
 
 
-def _schedule(config: TrainConfig, state: TrainState, data: Data, extensions: Sequence[Extension]) -> Scheduler:
+def _schedule(config: TrainConfig, state: TrainState, data: Data, extensions: Sequence[Extension]) -> Schedule:
     first_step = extensions[-1].from_step if extensions else 0
     steps = data.train_loader.steps
     return build_schedule(

@@ -14,9 +14,10 @@ from slurm_stubs import Site
 from train.run_folder import status
 
 ROOT = Path(__file__).parents[3]
-# A command that each process notes its world in, and whose end the first one writes down.
+# A command that each process notes its world in, and whose end the first one writes down. The others end after that:
+# accelerate kills all of them as soon as one fails.
 WORLD = """
-import json, os, sys
+import json, os, sys, time
 from pathlib import Path
 from train.run_folder import status
 if "--print_config" in sys.argv:
@@ -26,6 +27,8 @@ rank = os.environ.get("RANK", "0")
 Path(f"world.{rank}").write_text(json.dumps([os.environ.get(name) for name in names]))
 if rank == "0":
     status.write(Path("run"), sys.argv[1], {"exit_code": int(sys.argv[2]), "starts": 1})
+while not status.read(Path("run")):
+    time.sleep(0.01)
 sys.exit(int(sys.argv[3]))
 """
 KNOWN = """

@@ -4,7 +4,6 @@ from functools import partial
 import pytest
 import torch
 import torchinfo
-from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn.utils import prune
 
@@ -14,6 +13,7 @@ from models.counting import measure
 from models.pruning import masks as masks_module
 from models.pruning.masks import Masks, cubic_schedule, prunable
 from models.spec import ModelSpec
+from train.moving_average import MovingAverage
 
 SIZE = (1, 28, 28)
 BUDGET = 3_000
@@ -195,21 +195,23 @@ def test_deep_copies_and_an_ema_are_plain_networks(masked):
     net, masks = masked
     assert set(net.state_dict()) == set(network().state_dict())
     assert nonzero(copy.deepcopy(net)) == BUDGET
-    ema = ModelEmaV3(net, decay=0.9)
-    train(net, torch.optim.AdamW(net.parameters()), steps=3, after=lambda: (masks.apply_(net), ema.update(net)))
+    ema = MovingAverage(net, 0.9)
+    train(
+        net, torch.optim.AdamW(net.parameters()), steps=3, after=lambda: (masks.apply_(net), ema.update(net, step=1000))
+    )
     assert nonzero(ema.module) == nonzero(net) == BUDGET
 
 
 def test_an_ema_from_before_the_cut_is_masked_once():
     net = network()
-    ema = ModelEmaV3(net, decay=0.9)
+    ema = MovingAverage(net, 0.9)
     masks = Masks.plan(net, BUDGET)
     masks.apply_(net)
-    ema.update(net)
+    ema.update(net, step=1000)
     assert nonzero(ema.module) > BUDGET  # the control: what was cut fades, and is never zero
     masks.apply_(ema.module)
     for _ in range(3):
-        ema.update(net)
+        ema.update(net, step=1000)
     assert nonzero(ema.module) == BUDGET
 
 

@@ -3,7 +3,6 @@
 import copy
 
 import torch
-from timm.utils import ModelEmaV3
 
 from models.counting import measure
 from models.networks.resnet import resnet_small
@@ -11,6 +10,7 @@ from models.pruning import planner, surgery
 from models.pruning.spec import Budget, PruneSpec
 from train.config import OptimSpec
 from train.loss.adapters import Adapters
+from train.moving_average import MovingAverage
 from train.optim import build_optimizer, named_state
 from train.prune.carry_over import carry_over
 from train.state import Progress, SavedState, TrainState
@@ -23,7 +23,7 @@ LAYERS = ("layer2", "layer3")
 def state(net, spec: OptimSpec, channels) -> TrainState:
     student = Student(net, LAYERS, Adapters(channels))
     optimizer = build_optimizer(spec, student)
-    return TrainState(student=student, optimizer=optimizer, ema=ModelEmaV3(net, decay=0.9), scaler=None)
+    return TrainState(student=student, optimizer=optimizer, ema=MovingAverage(net, 0.9), scaler=None)
 
 
 def test_moments_and_adapters_are_cut_as_the_network_was(tmp_path):
