@@ -21,6 +21,7 @@ SERVER.set_forkserver_preload(
         "train.compress.chain",
         "train.predict.prediction",
         "models.export.side_by_side",
+        "torch._inductor",  # the first optimizer imports it
         "sklearn.datasets",
         "matplotlib.backends.backend_agg",
         "matplotlib.figure",
