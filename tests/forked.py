@@ -22,6 +22,7 @@ SERVER.set_forkserver_preload(
         "train.predict.prediction",
         "models.export.side_by_side",
         "torch._inductor",  # the first optimizer imports it
+        "torchvision",
         "sklearn.datasets",
         "matplotlib.backends.backend_agg",
         "matplotlib.figure",

@@ -22,13 +22,13 @@ from train import guards
 from train.config import TrainConfig
 from train.evaluate.evaluation import evaluate
 from train.evaluate.metrics import Scores
+from train.optim.schedule import Schedule
 from train.processes import asked_to_stop
 from train.progress import Bar, Pace, say_once
 from train.run_folder import status
 from train.run_folder.cadence import Cadence
 from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
-from train.schedule import Schedule
 from train.state import TrainState
 from train.step import Step
 from train.track import epoch as epoch_row

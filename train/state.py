@@ -18,8 +18,8 @@ from torch.optim import Optimizer
 from configs import records
 from configs.errors import InputError
 from models import state_dicts
-from train.moving_average import MovingAverage
-from train.optim import NamedState, load_named_state, named_state
+from train.optim.moving_average import MovingAverage
+from train.optim.optimizer import NamedState, load_named_state, named_state
 from train.run_folder import checkpoint
 from train.student import Student
 

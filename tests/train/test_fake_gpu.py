@@ -33,8 +33,8 @@ from train.evaluate.evaluation import evaluate, predictions
 from train.live_teacher import LiveTeacher, Teacher
 from train.loaders import evaluation_loader, training_layout, training_loader
 from train.loss.config import DistillSpec
+from train.optim.schedule import build_schedule
 from train.processes import dtype_of, make_accelerator
-from train.schedule import build_schedule
 from train.stage import assembly
 from train.state import SavedState, TrainState
 from train.step import Step

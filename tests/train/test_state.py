@@ -12,9 +12,9 @@ from models.networks.resnet import resnet_small
 from train.config import OptimSpec
 from train.loss import losses
 from train.loss.adapters import Adapters
-from train.moving_average import MovingAverage
-from train.optim import build_optimizer
-from train.schedule import build_schedule
+from train.optim.moving_average import MovingAverage
+from train.optim.optimizer import build_optimizer
+from train.optim.schedule import build_schedule
 from train.state import Progress, TrainState
 from train.student import Student
 

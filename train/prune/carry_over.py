@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.pruning.surgery import Kept
-from train.optim import NamedState
+from train.optim.optimizer import NamedState
 from train.state import Progress, SavedState
 from train.student import Student
 

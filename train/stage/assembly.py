@@ -30,14 +30,14 @@ from train.loaders import Data, training_data, training_layout
 from train.loop import Loop
 from train.loss.adapters import Adapters
 from train.loss.objective import Objective
-from train.moving_average import MovingAverage
-from train.optim import build_optimizer
+from train.optim.moving_average import MovingAverage
+from train.optim.optimizer import build_optimizer
+from train.optim.schedule import Schedule, build_schedule
 from train.processes import by_main, dtype_of, main_first
 from train.progress import say_once
 from train.run_folder import extension, own_code, split_record
 from train.run_folder.extension import Extension
 from train.run_folder.run_dir import RunDir
-from train.schedule import Schedule, build_schedule
 from train.stage import delivery, origin
 from train.state import Progress, TrainState
 from train.step import Step

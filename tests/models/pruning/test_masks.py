@@ -13,7 +13,7 @@ from models.counting import measure
 from models.pruning import masks as masks_module
 from models.pruning.masks import Masks, cubic_schedule, prunable
 from models.spec import ModelSpec
-from train.moving_average import MovingAverage
+from train.optim.moving_average import MovingAverage
 
 SIZE = (1, 28, 28)
 BUDGET = 3_000

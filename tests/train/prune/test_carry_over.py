@@ -10,8 +10,8 @@ from models.pruning import planner, surgery
 from models.pruning.spec import Budget, PruneSpec
 from train.config import OptimSpec
 from train.loss.adapters import Adapters
-from train.moving_average import MovingAverage
-from train.optim import build_optimizer, named_state
+from train.optim.moving_average import MovingAverage
+from train.optim.optimizer import build_optimizer, named_state
 from train.prune.carry_over import carry_over
 from train.state import Progress, SavedState, TrainState
 from train.student import Student

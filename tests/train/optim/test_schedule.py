@@ -8,7 +8,7 @@ import torch
 from timm.scheduler import CosineLRScheduler, StepLRScheduler
 
 from train.config import OptimSpec
-from train.schedule import build_schedule
+from train.optim.schedule import build_schedule
 
 EPOCHS, STEPS = 5, 8
 TOTAL = EPOCHS * STEPS

@@ -8,7 +8,7 @@ from configs.errors import InputError
 from models.networks.resnet import resnet_small
 from train.config import OptimSpec
 from train.loss.adapters import Adapters
-from train.optim import build_optimizer, load_named_state, named_state
+from train.optim.optimizer import build_optimizer, load_named_state, named_state
 from train.student import Student
 
 

@@ -4,7 +4,7 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from train.moving_average import MovingAverage
+from train.optim.moving_average import MovingAverage
 
 
 def network() -> nn.Module:
