@@ -77,17 +77,23 @@ def wait_for(process: subprocess.Popen, found) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.launcher
-def test_a_preempted_trial_goes_on_with_another_agent(tmp_path):
-    tiny_digits.save(tmp_path / "teacher.safetensors")
-    words = [*tiny_digits.TRAINING, "--teacher", str(tmp_path / "teacher.safetensors"), "--epochs", "20"]
-    words += ["--run_dir", str(tmp_path / "sweep")]
+def write_sweep(folder: Path) -> dict:
+    """A sweep of one trial and its teacher, and agents that do not wait; returns what the file says."""
+    tiny_digits.save(folder / "teacher.safetensors")
+    words = [*tiny_digits.TRAINING, "--teacher", str(folder / "teacher.safetensors"), "--epochs", "20"]
+    words += ["--run_dir", str(folder / "sweep")]
     start = ["${env}", sys.executable, "-m", "launch.trial", "train.distill", *words, "${args}"]
     text = {"program": "train.distill", "command": start, "method": "grid"}
     text["parameters"] = {"optim.lr": {"values": [0.01]}}
-    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(text))
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(IMPATIENT)
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(text))
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(IMPATIENT)
+    return text
+
+
+@pytest.mark.launcher
+def test_a_preempted_trial_goes_on_with_another_agent(tmp_path):
+    text = write_sweep(tmp_path)
     with wandb_stub.Server() as server:
         own = {"PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}", "OMP_NUM_THREADS": "1"}
         place = {"cwd": tmp_path, "env": {**os.environ, **server.environment, **own}, "text": True}
