@@ -43,12 +43,17 @@ def carry_out(config: EvaluateConfig, accelerator: Accelerator, *, teacher_asked
 
     teacher_asked_for: a missing teacher is an error; otherwise agreement is left out with a warning.
     """
+    with TemporaryDirectory(prefix="heartcut-") as home:
+        _carry_out(config, accelerator, home, teacher_asked_for=teacher_asked_for)
+
+
+def _carry_out(config: EvaluateConfig, accelerator: Accelerator, home: str, *, teacher_asked_for: bool) -> None:
+    """Evaluate; a teacher from elsewhere is adopted into the folder `home`."""
     own_code.register_run(config.run_dir, config.network)
     net, card, data = saved.load(config.run_dir, config.weights, config.data)
     taught = config.teacher is not None and (teacher_asked_for or Path(config.teacher).exists())
     size = config.teacher_size or saved.teacher_size(config.run_dir)
-    home = TemporaryDirectory(prefix="heartcut-")  # of a teacher from elsewhere, until this function ends
-    file = on_the_fly.at_hand(str(config.teacher), data, accelerator, home.name) if taught else ""
+    file = on_the_fly.at_hand(str(config.teacher), data, accelerator, home) if taught else ""
     if taught:
         live_teacher.require_fit(file, data, size, key="teacher_size")
     samples = builders_first(accelerator, lambda: subject.samples(config, data, card.classes, card.lineage.get("data")))

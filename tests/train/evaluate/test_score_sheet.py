@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,11 +174,14 @@ def tied(tmp_path):
     return str(tmp_path / "vit.safetensors")
 
 
-def test_agreement_with_a_teacher_of_another_size_is_refused_or_at_its_own(tmp_path, images, tied):
+def test_agreement_with_a_teacher_of_another_size_is_refused_or_at_its_own(tmp_path, images, tied, monkeypatch):
     saved(tmp_path / "run" / "model.safetensors", 1)
     config = EvaluateConfig(run_dir=str(tmp_path / "run"), data=spec(images), teacher=tied)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     with pytest.raises(InputError, match=r"32 x 32 pixels and cannot take 16 x 16 .*; teacher_size own resizes"):
         score_sheet.score(config)
+    assert not list((tmp_path / "temporary").iterdir())
     score_sheet.score(replace(config, teacher_size="own"))
     found = json.loads((tmp_path / "run" / "evaluation-test.json").read_text())
     assert 0 <= found["teacher_agreement"] <= 1
