@@ -179,9 +179,11 @@ def test_agreement_with_a_teacher_of_another_size_is_refused_or_at_its_own(tmp_p
     config = EvaluateConfig(run_dir=str(tmp_path / "run"), data=spec(images), teacher=tied)
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    with pytest.raises(InputError, match=r"32 x 32 pixels and cannot take 16 x 16 .*; teacher_size own resizes"):
+    with pytest.raises(
+        InputError, match=r"32 x 32 pixels and cannot take 16 x 16 .*; teacher_size own resizes"
+    ) as held:
         score_sheet.score(config)
-    assert not list((tmp_path / "temporary").iterdir())
+    assert not list((tmp_path / "temporary").iterdir()), held
     score_sheet.score(replace(config, teacher_size="own"))
     found = json.loads((tmp_path / "run" / "evaluation-test.json").read_text())
     assert 0 <= found["teacher_agreement"] <= 1
