@@ -1,15 +1,17 @@
-"""Every command that README and docs show is one that the programs take."""
+"""Every command that README, docs and the headers of configs show is one that the programs take."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
 from configs import reader
+from configs.errors import UsageError
 from data_pipes.preview import PreviewConfig
 from launch.bench.config import DistillStepConfig, LoaderConfig, ScaleConfig
 from launch.bench.gpu.config import GpuConfig
@@ -18,6 +20,9 @@ from launch.slurm import cluster
 from launch.submit import options
 from launch.sweep import check
 from models import planner
+from models.networks import architectures
+from models.own.code import is_code
+from models.spec import ModelSpec, names_file
 from train.cache.config import CacheConfig
 from train.compress.config import CompressConfig
 from train.config import DistillConfig, TeacherConfig
@@ -47,7 +52,14 @@ READERS = {
 def commands() -> list[str]:
     texts = [path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))]
     blocks = [block for text in texts for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)]
-    return [line for block in blocks for line in block.splitlines() if " -m " in line and " -m venv " not in line]
+    lines = [line for block in blocks for line in block.splitlines()]
+    lines += [line for path in sorted((ROOT / "configs").glob("**/*.yaml")) for line in headers(path)]
+    return [line for line in dict.fromkeys(lines) if " -m " in line and " -m venv " not in line]
+
+
+def headers(path: Path) -> list[str]:
+    """Commands in the comments at the top of a config."""
+    return [line.removeprefix("#   ") for line in path.read_text().splitlines() if line.startswith("#   python ")]
 
 
 def test_there_are_commands() -> None:
@@ -67,11 +79,11 @@ def test_command(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         assert cost.main(words) == 0
         assert '"parameters": 99603' in capsys.readouterr().out
         return
-    if module == "models.planner":
+    if module == "models.planner" and "resnet_small" in words:
         planner.main([*words, "--json"])
         assert 99_600 <= json.loads(capsys.readouterr().out)["final"] <= 100_000
         return
-    if module in ("models.export", "models.adopt", "models.cost", "models.card", "models.publish"):
+    if module in ("models.export", "models.adopt", "models.cost", "models.card", "models.publish", "models.planner"):
         return  # they take files; test_course.py and tests/models run them
     if module == "launch.submit":
         submission(words)
@@ -113,4 +125,19 @@ def taken(module: str, words: list[str]) -> None:
     cls, other_sections = READERS[module]
     if cls in (EvaluateConfig, PredictConfig) and "--config" not in words:
         words = ["--config", "configs/food11/distill.yaml", *words]  # stands for the run folder's own, or the header
-    reader.read(cls, words, prog=module, description="", other_sections=other_sections)
+    config = reader.read(cls, words, prog=module, description="", other_sections=other_sections)
+    for spec in networks(config):
+        if not (names_file(spec.name) or is_code(spec.name)):
+            architectures.require_settings(spec)
+
+
+def networks(config: object) -> list[ModelSpec]:
+    """All networks that a config names."""
+    own = [getattr(config, field.name) for field in fields(config)] if is_dataclass(config) else []
+    return [config] if isinstance(config, ModelSpec) else [spec for value in own for spec in networks(value)]
+
+
+def test_a_setting_that_a_network_does_not_have_is_seen() -> None:
+    words = ["--config", "configs/fashion_mnist/teacher.yaml", "--model.name", "torchvision/resnet18"]
+    with pytest.raises(UsageError, match=r"torchvision/resnet18 does not take depth; .*; set depth to null"):
+        taken("train.teacher", words)

@@ -290,7 +290,7 @@ def test_copies_block_unless_they_are_from_page_locked_memory_and_asked_not_to(g
 
 def test_a_mismatch_of_devices_or_types_fails(gpu):
     weight: Tensor = torch.zeros(4, 4, device=CUDA)
-    with pytest.raises(RuntimeError, match="(at least two|two different) devices"):
+    with pytest.raises(RuntimeError, match=r"(at least two|two different) devices"):
         torch.mm(weight, torch.zeros(4, 4))
     for multiply in (torch.mm, nn.functional.linear):
         with pytest.raises(RuntimeError, match="multiplies types"):
