@@ -13,6 +13,7 @@ import pytest
 from configs import reader
 from configs.errors import UsageError
 from data_pipes.preview import PreviewConfig
+from launch import run
 from launch.bench.config import DistillStepConfig, LoaderConfig, ScaleConfig
 from launch.bench.gpu.config import GpuConfig
 from launch.points import grid, sweep_file
@@ -92,7 +93,8 @@ def test_command(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         check.check(words[0])
         return
     if module == "launch.run":
-        module, *words = words
+        started = run.parser().parse_args(words)
+        module, words = started.command, started.words
     elif module == "launch.bench":
         module = f"{module} {words.pop(0)}"
         if "--teacher" in words:  # must be there, and is only read later
