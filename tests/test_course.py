@@ -1,4 +1,4 @@
-"""The README's 'Coming from the course', command by command, on the courses' files in small."""
+"""The README's 'Course assignments', command by command, on the courses' files in small."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from toy_sets import write_cifar, write_food11, write_idx
 pytestmark = pytest.mark.launcher
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("## Coming from the course")[2].partition("\n## ")[0]
+SECTION = README.partition("## Course assignments")[2].partition("\n## ")[0]
 FOOD, FASHION, CIFAR = (block.splitlines() for block in re.findall(r"```bash\n(.*?)```", SECTION, flags=re.DOTALL))
 ENOUGH = ["--batch_size", "16", "--optim.warmup_epochs", "0", "--data.threads", "1", "--track.pictures", "false"]
 # What a test cannot wait for, by the commands that take it.

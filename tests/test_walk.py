@@ -107,7 +107,7 @@ def test_the_cluster_guide_runs_from_top_to_bottom(fresh: Cluster) -> None:
             submitted += 1
         elif runs_here(module, words) and last_value(words, "--run_dir") is None:
             carry_out(module, words)
-    assert submitted == 6
+    assert submitted == 7
 
 
 def test_an_order_that_does_not_work_is_noticed(fresh: Cluster) -> None:
