@@ -12,7 +12,8 @@ class MovingAverage:
     """Exponential moving average of the parameters and the buffers of a network (Polyak & Juditsky 1992).
 
     The decay rises with the steps, 1 - step^(-2/3), up to the one that was asked for: an average of few steps would
-    hold mostly the first weights. Integers, such as counts of batches, are copied. Nothing is read on the host.
+    hold mostly the first weights. Integers, such as counts of batches, are copied. Nothing is read on the host:
+    torch's AveragedModel has its count as a tensor on the device, and the host would wait for it in each step.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:

@@ -1,6 +1,7 @@
 """Learning-rate schedules as functions of the optimizer step. Epochs become steps here, and only here.
 
-timm has the same ones; importing it takes a second in each process of a run.
+timm has the same ones; importing it takes a second in each process of a run. torch's count steps of their own, which a
+resumed run would have to repeat.
 """
 
 from __future__ import annotations
