@@ -34,6 +34,7 @@ def start_logging(main_process: bool) -> None:
     pretty = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
     pretty.setFormatter(Printable("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[pretty if console.is_terminal else plain], force=True)
+    logging.getLogger("timm").setLevel(logging.ERROR)  # it warns of settings that are ours to choose
     _said.clear()
     for package in ("data_pipes", "models", "train"):
         logging.getLogger(package).setLevel(logging.INFO if main_process else logging.WARNING)

@@ -19,6 +19,7 @@ def test_our_own_information_on_the_main_process_and_warnings_from_everywhere(ma
     logging.getLogger("train.loop").warning("warned")
     logging.getLogger("accelerate").info("theirs")
     logging.getLogger("accelerate").warning("theirs warned")
+    logging.getLogger("timm.scheduler").warning("of settings that are ours to choose")
     shown = capsys.readouterr()
     assert [line.split("  ", 1)[1] for line in shown.err.splitlines()] == expected
     assert shown.out == ""
