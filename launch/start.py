@@ -6,8 +6,8 @@
     Slurm, several nodes            srun, one task on each node: python -m launch.run train.X
     in such a task                  LAUNCHER --multi_gpu --num_machines M --machine_rank R ... -m train.X
 
-LAUNCHER is `python -m accelerate.commands.launch`. `accelerate launch` does the same once it has imported what
-accelerate's other commands need, which takes 2.5 s of a core.
+LAUNCHER is python -m accelerate.commands.launch; accelerate launch does the same once it has imported what accelerate's
+other commands need, which takes 2.5 s of a core.
 accelerate 1.15 starts one process for `--cpu --num_processes 2`, hence --multi_gpu on a CPU too.
 """
 
@@ -23,6 +23,7 @@ from configs.shown import quote
 
 FIRST_PORT, PORTS = 20_000, 12_000
 """Below the ports that a kernel hands out by itself."""
+LAUNCHER = "accelerate.commands.launch"
 PINNED = ("--mixed_precision", "no", "--dynamo_backend", "no", "--gpu_ids", "all")
 """What a user's default_config.yaml would change otherwise."""
 SHUTDOWN = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
@@ -97,17 +98,7 @@ def plan(place: Place, words: Sequence[str], processes: int | None) -> Start:
         return Start(by="python", words=(place.python, "-m", *words), environment=own)
     numbers = ["--num_processes", str(local * here.number), "--num_machines", str(here.number)]
     meeting = _meeting_place(environment, here)
-    launcher = [
-        place.python,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        *numbers,
-        *meeting,
-        *PINNED,
-        "-m",
-        *words,
-    ]
+    launcher = [place.python, "-m", LAUNCHER, "--multi_gpu", *numbers, *meeting, *PINNED, "-m", *words]
     patience = {} if environment.get(SHUTDOWN) else {SHUTDOWN: str(SHUTDOWN_SECONDS)}
     return Start(by="accelerate", words=tuple(launcher), environment=_threads(place, local) | patience)
 
