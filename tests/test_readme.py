@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from configs import reader
 from configs.errors import UsageError
@@ -130,7 +131,8 @@ def taken(module: str, words: list[str]) -> None:
     config = reader.read(cls, words, prog=module, description="", other_sections=other_sections)
     for spec in networks(config):
         if not (names_file(spec.name) or is_code(spec.name)):
-            architectures.require_settings(spec)
+            with torch.device("meta"):
+                architectures.build(spec, num_classes=10, input_CHW=(config.data.channels, *config.data.image_size))
 
 
 def networks(config: object) -> list[ModelSpec]:

@@ -50,7 +50,10 @@ def build(
     """
     if num_classes < 1 or min(input_CHW) < 1:
         raise UsageError(f"a network needs classes, channels and pixels; got {num_classes} classes and {input_CHW}")
-    given = _given(spec)
+    asked = {field: getattr(spec, field) for field in SHAPE}
+    given = {
+        field: value for field, value in asked.items() if value is not None and value is not False and value != "auto"
+    }
     if is_code(spec.name):
         _refuse_settings(spec.name, given)
         code = registry.find(spec.name, code_sha256)
@@ -60,22 +63,9 @@ def build(
     return builder(num_classes=num_classes, input_CHW=input_CHW, **given)
 
 
-def _given(spec: ModelSpec) -> dict[str, object]:
-    """The fields of SHAPE that the spec sets."""
-    asked = {field: getattr(spec, field) for field in SHAPE}
-    return {
-        field: value for field, value in asked.items() if value is not None and value is not False and value != "auto"
-    }
-
-
 def require_known(name: str) -> None:
     """UsageError, with close names, unless `build` knows this name."""
     _builder(name)
-
-
-def require_settings(spec: ModelSpec) -> None:
-    """UsageError unless the architecture that the spec names is known and has every setting of it."""
-    _refuse_foreign(spec.name, _builder(spec.name), _given(spec))
 
 
 def _builder(name: str) -> Builder:
