@@ -11,9 +11,8 @@ from launch.bench.gpu.result import Cell, Outcome, Table
 
 HEAD = """# On a GPU
 
-Tests and measurements on a GPU. One command writes this page and, beside it, the same
-figures as JSON; it takes at most 25 minutes. Each part runs in a process of its own with a time limit: one that fails
-or hangs does not stop the others.
+Tests and measurements on a GPU. One command writes this page and, beside it, the same figures as JSON; it takes at most
+25 minutes. Each part runs in a process of its own with a time limit: one that fails or hangs does not stop the others.
 
 ```bash
 make gpu
