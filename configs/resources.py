@@ -11,7 +11,10 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from configs import cgroup
+from configs.errors import require
 
+CORES = "HEARTCUT_CORES"
+"""Variable that lowers the number of cores, for runs that share a machine."""
 MEMINFO = Path("/proc/meminfo")
 _alone: ContextVar[bool] = ContextVar("_alone", default=False)
 
@@ -31,9 +34,14 @@ def visible_cores() -> int:
 
 
 def cores() -> int:
-    """Cores worth starting threads for: the visible ones, or the container's quota where that is lower."""
-    quota = cgroup.cpu_limit()
-    return visible_cores() if quota is None else max(1, min(visible_cores(), int(quota)))
+    """Cores worth starting threads for: the visible ones, the container's quota or HEARTCUT_CORES, the lowest of them.
+
+    UsageError: HEARTCUT_CORES is no number of at least 1.
+    """
+    quota, own = cgroup.cpu_limit(), os.environ.get(CORES)
+    require(own is None or (own.isdecimal() and int(own) >= 1), CORES, own, "a number of at least 1")
+    limits = [int(limit) for limit in (quota, own) if limit is not None]
+    return max(1, min([visible_cores(), *limits]))
 
 
 def local_processes() -> int:

@@ -30,6 +30,7 @@ SHUTDOWN = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
 SHUTDOWN_SECONDS = 150
 """Instead of torchrun's 30, which are too few for a large checkpoint."""
 THREADS = "OMP_NUM_THREADS"
+CUDA = "CUDA_VISIBLE_DEVICES"
 MARGIN = 30
 """Seconds that Slurm waits for a node after its launcher has given up on the processes."""
 FIRST_SPECIAL_STEP = 0xFFFF_0000
@@ -107,13 +108,13 @@ def _local(gpus: int, asked: int | None) -> int:
     """Number of processes on this machine."""
     if gpus and asked is not None and asked > gpus:
         found = f"{gpus} GPU{'s are' if gpus > 1 else ' is'} visible, and each process needs its own"
-        raise UsageError(f"--processes is {asked}, but {found}; CUDA_VISIBLE_DEVICES= trains on the CPU")
+        raise UsageError(f"--processes is {asked}, but {found}; {CUDA}= trains on the CPU")
     return max(gpus, 1) if asked is None else asked
 
 
 def visible_gpus(environment: Mapping[str, str], installed: int) -> int:
     """Number of the installed GPUs that this process may use, by CUDA_VISIBLE_DEVICES or else by Slurm."""
-    named = environment.get("CUDA_VISIBLE_DEVICES")
+    named = environment.get(CUDA)
     if named is not None:
         return _until_invalid(named.split(","), installed)
     if allotted := environment.get("SLURM_STEP_GPUS"):

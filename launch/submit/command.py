@@ -15,7 +15,7 @@ what that run overrides KEY with. A run starts as soon as the one that it carrie
 or train.compress with. Once all are done, FOLDER/result.json has means, intervals and paired differences.
 
 --sweep FILE --epochs 2 sets an option for all points, except what the sweep varies. --bash runs the same elements here,
-one after another. --dry_run shows everything and does nothing.
+one after another, or --at_a_time 8 side by side. --dry_run shows everything and does nothing.
 """
 
 from __future__ import annotations
@@ -32,11 +32,14 @@ from configs.errors import InputError
 from configs.files import write_atomically, write_script
 from configs.shown import command, printable
 from launch.commands import SWEPT
+from launch.run import look_around
+from launch.shares import shares
 from launch.slurm import queue, sbatch
 from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import Element
 from launch.submit import freeze, local, needed, report, study
 from launch.submit.chain import Part
+from launch.submit.options import AT_A_TIME
 from launch.submit.request import Request, parse, run_config, run_words
 from launch.submit.selection import Selection, select
 from launch.sweep_folder import Run, Sent, Submission, SweepFolder, locked, write_refusal, write_sent
@@ -155,7 +158,11 @@ def run_here(request: Request, selection: Selection, code: Version) -> None:
         _write_elements(job_folder, request.folder, selection.submission, part, code, None)
         _record(job_folder, part, None, code)
         try:
-            local.run((run.id, job_folder / sbatch.element_name(index)) for index, run in part.runs.items())
+            local.run(
+                ((run.id, job_folder / sbatch.element_name(index)) for index, run in part.runs.items()),
+                shares(min(request.at_a_time, len(part.runs)), AT_A_TIME, look_around),
+                request.folder.path / "logs",
+            )
         finally:
             with suppress(InputError):  # nothing has begun
                 table.main([str(request.folder.path)])

@@ -18,7 +18,8 @@ from launch.sweep_folder import CONTROLS
 
 PROG = "python -m launch.submit"
 TRAILING = ("--dry_run", "--retry")
-VALUED = ("--seeds", "--controls")
+AT_A_TIME = "--at_a_time"
+VALUED = ("--seeds", "--controls", AT_A_TIME)
 ASSIGNED = tuple(f"{flag}=" for flag in VALUED)
 
 
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     places = made.add_mutually_exclusive_group(required=True)
     meaning = "what to ask of Slurm, as in configs/slurm/one_gpu.yaml; --cluster.KEY VALUE changes a key of it"
     places.add_argument("--cluster", metavar="FILE", help=meaning)
-    places.add_argument("--bash", action="store_true", help="run here, one after another, without Slurm")
+    places.add_argument("--bash", action="store_true", help="run here, without Slurm")
     for field in fields(Cluster):
         add(f"--cluster.{field.name}", metavar="VALUE", help=argparse.SUPPRESS)
     add("--after", type=Path, metavar="DIR", help="carry on each run of the sweep there; {parent} is its folder")
@@ -58,6 +59,8 @@ def _add_movable(made: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, metavar="N", help="each run with the seeds 0 to N - 1; a larger N adds runs")
     meaning = f"runs to compare train.prune or train.compress with, divided by commas: {', '.join(CONTROLS)}"
     add("--controls", metavar="NAMES", help=meaning)
+    meaning = "with --bash: runs at a time, each with its share of the cores and GPUs (1)"
+    add(AT_A_TIME, type=int, metavar="N", help=meaning)
     add("--retry", action="store_true", help="submit runs that failed, too")
     add("--dry_run", action="store_true", help="print what would be submitted, and write nothing")
 

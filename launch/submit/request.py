@@ -14,12 +14,14 @@ from launch import commands
 from launch.commands import COMMANDS, SUBMITTED, SWEPT
 from launch.points import grid, seeds, sweep_file
 from launch.points.grid import Point
+from launch.run import look_around
+from launch.shares import shares
 from launch.slurm import cluster
 from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import PLAIN_PATH
 from launch.submit import chain, fixed
 from launch.submit.controls import CONTROLLED
-from launch.submit.options import PROG, control_names, options_of
+from launch.submit.options import AT_A_TIME, PROG, control_names, options_of
 from launch.sweep_folder import MAIN, Run, Submission, SweepFolder
 
 
@@ -33,6 +35,8 @@ class Request:
     """The sweep file."""
     cluster: Cluster | None
     """None: run here."""
+    at_a_time: int = 1
+    """Runs at a time, here."""
     parent: Submission | None
     """The sweep that this one continues."""
     coming: bool = False
@@ -60,7 +64,7 @@ def parse(argv: Sequence[str] | None = None) -> Request:
     require(options.bash or PLAIN_PATH.fullmatch(found) is not None, "--folder", found, valid)
     if options.sweep is None and not options.command:
         raise UsageError(f"give --sweep FILE or a command, {', '.join(SUBMITTED)}; see {PROG} --help")
-    site = _cluster(options)
+    site, at_a_time = _cluster(options), _at_a_time(options)
     read_points = _single if options.sweep is None else _sweep
     submission, points, places, notes = read_points(options)
     _require_controllable(options, controls, submission.command)
@@ -86,6 +90,7 @@ def parse(argv: Sequence[str] | None = None) -> Request:
         submission=submission,
         sweep=options.sweep,
         cluster=site,
+        at_a_time=at_a_time,
         parent=parent,
         controls=controls,
         notes=notes,
@@ -151,6 +156,16 @@ def _cluster(options: argparse.Namespace) -> Cluster | None:
             raise UsageError(f"--cluster.{changes[0].removeprefix('--')} is for Slurm; leave it out with --bash")
         return None
     return cluster.read(options.cluster, changes)
+
+
+def _at_a_time(options: argparse.Namespace) -> int:
+    """Runs at a time on this machine."""
+    if options.at_a_time is None:
+        return 1
+    if options.cluster is not None:
+        raise UsageError(f"{AT_A_TIME} is for --bash; with Slurm, --cluster.throttle N limits an array")
+    require(options.at_a_time >= 1, AT_A_TIME, options.at_a_time, "at least 1")
+    return len(shares(options.at_a_time, AT_A_TIME, look_around))
 
 
 def _base_words(submission: Submission, run: Run) -> list[str]:

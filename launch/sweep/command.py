@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from configs.arguments import Parser
 from configs.errors import UsageError, require
 from configs.files import write_script
 from configs.shown import command, printable
-from launch import run, start, trial
+from launch import trial
 from launch.agent import Agents, agent_words
+from launch.run import look_around
+from launch.shares import shares
 from launch.slurm import cluster, queue, sbatch
 from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import Array, Element, Job
@@ -103,26 +105,12 @@ def batch_text(sweep: str, site: Cluster, count: int, jobs: Path, logs: Path) ->
 
 def run_here(sweep: str, count: int) -> int:
     """Start agents here, and wait for them."""
-    shares = environments(os.environ, count)
+    divided = shares(count, "--agents", look_around)
     agents = Agents()
-    for environment in shares:
-        agents.start(agent_words(sweep), environment)
+    for share in divided:
+        agents.start(agent_words(sweep), {**os.environ, **share})
     codes = agents.wait()
     return 0 if agents.told else next((abs(code) for code in codes if code), 0)
-
-
-def environments(environment: Mapping[str, str], count: int) -> list[dict[str, str]]:
-    """Environments of `count` agents; each sees its share of the GPUs. UsageError: fewer GPUs than agents."""
-    gpus = start.visible_gpus(environment, run.installed_gpus()) if count > 1 else 0
-    if not gpus:
-        return [dict(environment)] * count
-    if gpus < count:
-        raise UsageError(
-            f"--agents is {count}, and only {gpus} GPUs are visible; CUDA_VISIBLE_DEVICES= trains on the CPU"
-        )
-    names = environment.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
-    visible = names.split(",")[:gpus]
-    return [dict(environment) | {"CUDA_VISIBLE_DEVICES": ",".join(visible[i::count])} for i in range(count)]
 
 
 def _check_options(options: argparse.Namespace, site: Cluster | None) -> None:

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from configs import cgroup, resources
+from configs.errors import UsageError
 
 
 def test_visible_cores_are_those_that_the_process_may_use(monkeypatch):
@@ -20,6 +21,21 @@ def test_a_quota_limits_the_cores(monkeypatch, quota, cores):
     monkeypatch.setattr(resources, "visible_cores", lambda: 64)
     monkeypatch.setattr(cgroup, "cpu_limit", lambda: quota)
     assert resources.cores() == cores
+
+
+@pytest.mark.parametrize(("own", "quota", "cores"), [("3", None, 3), ("3", 2.0, 2), ("100", None, 64)])
+def test_a_variable_lowers_the_cores_and_cannot_raise_them(monkeypatch, own, quota, cores):
+    monkeypatch.setattr(resources, "visible_cores", lambda: 64)
+    monkeypatch.setattr(cgroup, "cpu_limit", lambda: quota)
+    monkeypatch.setenv(resources.CORES, own)
+    assert resources.cores() == cores
+
+
+@pytest.mark.parametrize("own", ["", "0", "-1", "2.5", "many"])
+def test_a_number_of_cores_that_is_none_is_refused(monkeypatch, own):
+    monkeypatch.setenv(resources.CORES, own)
+    with pytest.raises(UsageError, match=rf"HEARTCUT_CORES is '{own}'; it must be a number of at least 1"):
+        resources.cores()
 
 
 def test_the_machines_memory_is_what_the_kernel_says(tmp_path):

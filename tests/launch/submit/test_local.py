@@ -1,9 +1,10 @@
-"""Elements run here: all of them, whatever becomes of one, and an end that is asked for."""
+"""Elements run here: all of them, whatever becomes of one, several at a time, and an end that is asked for."""
 
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,13 @@ from launch.sweep_folder import SweepFolder
 
 ROOT = Path(__file__).parents[3]
 TASK = """
-import signal, sys, time
-print("begins", sys.argv[1], flush=True)
+import os, pathlib, signal, sys, time
+print("begins", sys.argv[1], os.environ.get("SHARE", ""), flush=True)
+if sys.argv[1] in ("one", "two"):
+    pathlib.Path(sys.argv[1]).touch()
+    while len({"one", "two"} & set(os.listdir())) < 2:
+        time.sleep(0.01)
+    sys.exit()
 if sys.argv[1] == "wait":
     for name in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, name), lambda *_: sys.exit(print("told to stop", flush=True) or 75))
@@ -33,13 +39,15 @@ import sys
 from pathlib import Path
 from configs import reader
 from launch.submit import local
-names = sys.argv[1:]
-reader.command(lambda: local.run((name, Path(f"element-{i:04d}.sh")) for i, name in enumerate(names)))
+count, *names = sys.argv[1:]
+elements = [(name, Path(f"element-{i:04d}.sh")) for i, name in enumerate(names)]
+shares = [{"SHARE": f"share {number}"} for number in range(int(count))]
+reader.command(lambda: local.run(elements, shares, Path.cwd()))
 """
 
 
-def start(folder: Path, *tasks: str) -> subprocess.Popen:
-    """local.run of a process that each ends with a code, or waits."""
+def start(folder: Path, *tasks: str, at_a_time: int = 1) -> subprocess.Popen:
+    """local.run of processes that each end with a code, wait, or wait until `one` and `two` have begun."""
     (folder / "task.py").write_text(TASK)
     (folder / "sitecustomize.py").write_text(KNOWN)
     for index, task in enumerate(tasks):
@@ -48,7 +56,9 @@ def start(folder: Path, *tasks: str) -> subprocess.Popen:
     env = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
     names = [f"id{index}" for index in range(len(tasks))]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen([sys.executable, "-c", MAIN, *names], cwd=folder, env=env, start_new_session=True, **pipes)
+    return subprocess.Popen(
+        [sys.executable, "-c", MAIN, str(at_a_time), *names], cwd=folder, env=env, start_new_session=True, **pipes
+    )
 
 
 def test_a_failing_element_does_not_stop_the_others_and_is_named(tmp_path):
@@ -80,6 +90,35 @@ def test_a_request_to_stop_ends_the_element_and_starts_no_other(tmp_path, how, n
     text, _ = process.communicate(timeout=100)
     assert process.returncode == 75 and "begins" not in text and text.count("told to stop") == 1
     assert f"{name} was received in id0, run 1 of 2; start it again to go on" in text
+
+
+def test_several_run_at_a_time_each_with_its_share_and_its_log(tmp_path):
+    process = start(tmp_path, "one", "two", "0", "66", at_a_time=2)
+    text, _ = process.communicate(timeout=100)
+    assert process.returncode == 1 and "begins" not in text
+    assert "run 1 of 4: id0; " in text and "run 4 of 4: id3 (exit code 66)" in text
+    assert "error: 1 of 4 runs did not come to their end: id3 (exit code 66)" in text
+    logs = [(tmp_path / f"id{index}.log").read_text() for index in range(4)]
+    assert "begins one share 0" in logs[0] and "begins two share 1" in logs[1]
+    assert all(log.count("begins") == 1 and "share" in log for log in logs)
+
+
+@pytest.mark.parametrize(("how", "name"), [("terminal", "SIGINT"), ("kill", "SIGTERM")])
+def test_a_request_to_stop_ends_all_that_run_at_a_time(tmp_path, how, name):
+    process = start(tmp_path, "wait", "wait", "0", at_a_time=2)
+    logs = [tmp_path / "id0.log", tmp_path / "id1.log"]
+    end = time.monotonic() + 100
+    while not all(log.exists() and "waits" in log.read_text() for log in logs):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    if how == "terminal":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGTERM)
+    text, _ = process.communicate(timeout=100)
+    assert process.returncode == 75 and not (tmp_path / "id2.log").exists()
+    assert [log.read_text().count("told to stop") for log in logs] == [1, 1]
+    assert f"{name} was received in id0, run 1 of 3, id1, run 2 of 3; start it again to go on" in text
 
 
 SWEEP = """\

@@ -26,6 +26,8 @@ def test_a_point_that_the_command_does_not_take_stops_all(site):
         ("--folder sweep --bash --sweep sweep.yaml train.teacher", r"is a sweep of train.distill"),
         ("--folder sweep --bash train.destill", r"train.destill is not a command; did you mean train.distill\?"),
         ("--folder sweep --bash --cluster.mem 4G train.distill", r"--cluster.mem=4G is for Slurm"),
+        ("--folder sweep --bash --at_a_time 0 train.distill", r"--at_a_time is 0; it must be at least 1"),
+        ("--folder sweep --cluster cluster.yaml --at_a_time 2 train.distill", r"--at_a_time is for --bash; with Slurm"),
         ("--folder sweep --cluster cluster.yaml --cluster.throttle 0 --sweep sweep.yaml", r"throttle is 0; it must be"),
         (
             "--folder s$x --cluster cluster.yaml --sweep sweep.yaml",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from configs.errors import UsageError
-from launch import agent, run
+from launch import agent
 from launch.sweep import command
 
 ROOT = Path(__file__).parents[3]
@@ -56,18 +56,6 @@ def test_on_a_cluster_each_element_is_one_agent(site, monkeypatch, capsys):
     assert element == ["words=(", "launch.agent", "me/p/s9", own, "170", ")"]
     assert (site.folder / "runs/sweeps/s9/logs").is_dir()
     assert "0" * 40 not in "".join(path.read_text() for path in site.folder.rglob("*") if path.is_file())
-
-
-def test_the_gpus_of_a_machine_are_shared_out(monkeypatch):
-    monkeypatch.setattr(run, "installed_gpus", lambda: 4)
-    assert [found["CUDA_VISIBLE_DEVICES"] for found in command.environments({}, 2)] == ["0,2", "1,3"]
-    chosen = {"CUDA_VISIBLE_DEVICES": "3,1,2", "A": "b"}
-    shared = [{"CUDA_VISIBLE_DEVICES": "3,2", "A": "b"}, {"CUDA_VISIBLE_DEVICES": "1", "A": "b"}]
-    assert command.environments(chosen, 2) == shared
-    assert command.environments({"A": "b"}, 1) == [{"A": "b"}]
-    assert command.environments({"CUDA_VISIBLE_DEVICES": ""}, 2) == [{"CUDA_VISIBLE_DEVICES": ""}] * 2
-    with pytest.raises(UsageError, match=r"--agents is 5, and only 4 GPUs are visible"):
-        command.environments({}, 5)
 
 
 def test_agents_are_wandbs_own_and_pass_signals_on(tmp_path):

@@ -1,0 +1,42 @@
+"""Cores and GPUs of several runs at a time, on machines that are made up."""
+
+import pytest
+
+from configs.errors import UsageError
+from launch.shares import shares
+from launch.start import Place
+
+
+def share(runs: int, environment=(), **place) -> list[dict[str, str]]:
+    return shares(runs, "--at_a_time", lambda: Place(environment=dict(environment), **place))
+
+
+def test_cores_are_shared_out_and_each_run_has_one():
+    assert share(3, cores=8) == [{"HEARTCUT_CORES": "2"}] * 3
+    assert share(3, cores=2) == [{"HEARTCUT_CORES": "1"}] * 3
+
+
+def test_a_single_run_has_the_whole_machine_and_nobody_looks_for_it():
+    def look_around() -> Place:
+        raise AssertionError("looked around")
+
+    assert shares(1, "--agents", look_around) == [{}]
+    assert shares(0, "--agents", look_around) == []
+
+
+def test_each_gpu_is_in_one_share():
+    found = [one["CUDA_VISIBLE_DEVICES"] for one in share(2, gpus=5, cores=8)]
+    assert found == ["0,2,4", "1,3"]
+
+
+def test_only_gpus_that_are_visible_are_shared_out():
+    found = share(2, {"CUDA_VISIBLE_DEVICES": "3,1,2"}, gpus=4, cores=8)
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == ["3,2", "1"]
+    assert share(2, {"CUDA_VISIBLE_DEVICES": ""}, gpus=4, cores=8) == [{"HEARTCUT_CORES": "4"}] * 2
+
+
+def test_more_runs_than_gpus_are_refused():
+    with pytest.raises(
+        UsageError, match=r"--at_a_time is 5, and only 4 GPUs are visible; CUDA_VISIBLE_DEVICES= trains"
+    ):
+        share(5, gpus=4)
