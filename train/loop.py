@@ -131,7 +131,7 @@ class Loop:
         steps = self.config.epochs * self.train_loader.steps
         left = self.pace.left(self.state.progress.total_steps, steps, time.monotonic())
         if left is not None:
-            logger.info("about %s left for all %d epochs", duration(left), self.config.epochs)
+            logger.info("about %s left in this training", duration(left))
 
     def _micro_step(self, batch: Batch, turn: int) -> dict[str, Tensor]:
         total_steps = self.state.progress.total_steps

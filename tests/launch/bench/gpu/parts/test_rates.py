@@ -16,7 +16,7 @@ print("08:10:31  data: 11 classes (a, b, c, d, e and 6 more), 1,088 train, 44 va
 for epoch in range(3):
     time.sleep(0.05)
     print(f"08:10:36  epoch {epoch + 1}/3  loss 1.2324  validation 9.09 %  25 images/s", flush=True)
-print("about 3 min left for all 3 epochs", file=sys.stderr, flush=True)
+print("about 3 min left in this training", file=sys.stderr, flush=True)
 """
 
 
