@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from configs.errors import UsageError
+from configs.figures import counted
 from configs.resources import CORES
-from launch.start import CUDA, Place, visible_gpus
+from launch.start import CUDA, THREADS, Place, to_reach, visible_gpus
 
 
 def shares(runs: int, flag: str, look_around: Callable[[], Place]) -> list[dict[str, str]]:
     """Return variables for the environment of each of so many runs at a time; none for a single one, which has all.
+
+    All have as many GPUs, so that runs that are compared have as many processes.
 
     Args:
         runs: How many.
@@ -18,17 +21,34 @@ def shares(runs: int, flag: str, look_around: Callable[[], Place]) -> list[dict[
         look_around: Says what there is.
 
     Raises:
-        UsageError: There are fewer GPUs than runs.
+        UsageError: There are fewer GPUs than runs, or the runs would be on other machines.
     """
     if runs <= 1:
         return [{}] * runs
     place = look_around()
-    cores = {CORES: str(max(place.cores // runs, 1))}
+    if to_reach(place.environment):
+        raise UsageError(f"{flag} is for the machine that this is; in a Slurm allocation, give --cluster")
+    found = [{CORES: str(max(place.cores // runs, 1)), **_threads(place, runs)} for _ in range(runs)]
     gpus = visible_gpus(place.environment, place.gpus)
     if not gpus:
-        return [cores] * runs
-    if gpus < runs:
-        raise UsageError(f"{flag} is {runs}, and only {gpus} GPUs are visible; {CUDA}= trains on the CPU")
+        return found
+    each = gpus // runs
+    if not each:
+        seen = f"only {counted(gpus, 'GPU')} {'is' if gpus == 1 else 'are'} visible"
+        raise UsageError(f"{flag} is {runs}, and {seen}; {CUDA}= trains on the CPU")
     named = place.environment.get(CUDA) or ",".join(map(str, range(gpus)))
-    visible = named.split(",")[:gpus]
-    return [cores | {CUDA: ",".join(visible[run::runs])} for run in range(runs)]
+    visible = named.split(",")
+    return [one | {CUDA: ",".join(visible[run * each : (run + 1) * each])} for run, one in enumerate(found)]
+
+
+def described(shared: Sequence[Mapping[str, str]]) -> str:
+    """Say what runs at a time, such as `8 at a time, each with 1 GPU and 8 cores`."""
+    one = shared[0]
+    gpus = [counted(len(one[CUDA].split(",")), "GPU")] if CUDA in one else []
+    return f"{len(shared)} at a time, each with {' and '.join([*gpus, counted(int(one[CORES]), 'core')])}"
+
+
+def _threads(place: Place, runs: int) -> dict[str, str]:
+    """The user's number of threads, where it is more than a share of the cores."""
+    asked, share = place.environment.get(THREADS, ""), max(place.cores // runs, 1)
+    return {THREADS: str(share)} if asked.isdecimal() and int(asked) > share else {}

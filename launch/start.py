@@ -45,7 +45,7 @@ class Place:
     gpus: int = 0
     """GPUs that the driver lists; the environment says which of them this process may use."""
     cores: int = 1
-    """Cores within the container's quota: the number of threads worth starting."""
+    """Cores within the container's quota and HEARTCUT_CORES: the number of threads worth starting."""
     visible_cores: int = 1
     """Cores the OS reports, ignoring the container's quota."""
     python: str = "python"
@@ -90,7 +90,7 @@ def plan(place: Place, words: Sequence[str], processes: int | None) -> Start:
     require(processes is None or processes >= 1, "--processes", processes, "at least 1")
     if "LOCAL_RANK" in environment:
         raise UsageError("launch.run starts the processes itself; call it without accelerate launch or torchrun")
-    if nodes := _to_reach(environment):
+    if nodes := to_reach(environment):
         return _srun(place, nodes, words, processes)
     here = _step(environment) if _in_step(environment) else Nodes()
     local = _local(visible_gpus(environment, place.gpus), processes)
@@ -144,7 +144,7 @@ def _in_step(environment: Mapping[str, str]) -> bool:
     return _number(environment, "SLURM_STEP_ID", FIRST_SPECIAL_STEP) < FIRST_SPECIAL_STEP
 
 
-def _to_reach(environment: Mapping[str, str]) -> int:
+def to_reach(environment: Mapping[str, str]) -> int:
     """Number of allocated nodes that srun has to reach from here; 0: none.
 
     A batch script already runs on its only node. The shell of salloc may run on a machine outside the allocation.

@@ -32,14 +32,11 @@ from configs.errors import InputError
 from configs.files import write_atomically, write_script
 from configs.shown import command, printable
 from launch.commands import SWEPT
-from launch.run import look_around
-from launch.shares import shares
 from launch.slurm import queue, sbatch
 from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import Element
 from launch.submit import freeze, local, needed, report, study
 from launch.submit.chain import Part
-from launch.submit.options import AT_A_TIME
 from launch.submit.request import Request, parse, run_config, run_words
 from launch.submit.selection import Selection, select
 from launch.sweep_folder import Run, Sent, Submission, SweepFolder, locked, write_refusal, write_sent
@@ -160,7 +157,7 @@ def run_here(request: Request, selection: Selection, code: Version) -> None:
         try:
             local.run(
                 ((run.id, job_folder / sbatch.element_name(index)) for index, run in part.runs.items()),
-                shares(min(request.at_a_time, len(part.runs)), AT_A_TIME, look_around),
+                request.shares,
                 request.folder.path / "logs",
             )
         finally:

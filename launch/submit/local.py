@@ -8,7 +8,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +29,19 @@ class NotDoneError(UserError):
 class Running:
     """A run that was started."""
 
-    run_id: str
-    number: int
+    name: str
     child: subprocess.Popen[bytes]
     share: Mapping[str, str]
     """Variables that say what it may use."""
+    log: Path | None
+    """None: its output goes to the terminal."""
+
+    @property
+    def failure(self) -> str | None:
+        """What to say if it has failed."""
+        code = self.child.returncode
+        where = f", see {self.log}" if self.log else ""
+        return f"{self.name}: exit code {code if code > 0 else 128 - code}{where}" if code else None
 
 
 def run(elements: Iterable[tuple[str, Path]], shares: Sequence[Mapping[str, str]], logs: Path) -> None:
@@ -52,65 +59,66 @@ def run(elements: Iterable[tuple[str, Path]], shares: Sequence[Mapping[str, str]
     """
     stopping.install()
     listed = list(elements)
-    waiting = deque(enumerate(listed, start=1))
-    free, running = deque(shares), list[Running]()
-    failed: dict[int, str] = {}
-    while waiting or running:
-        while waiting and free:
-            number, (run_id, element) = waiting.popleft()
-            log = logs / f"{run_id}.log" if len(shares) > 1 else None
-            where = f"; {log}" if log else ""
-            print(printable(f"run {number} of {len(listed)}: {run_id}{where}"), flush=True)
-            share = free.popleft()
-            running.append(Running(run_id, number, _start(element, share, log), share))
-        ended = _wait(running)
-        if reason := stopping.requested():
-            named = ", ".join(f"{one.run_id}, run {one.number} of {len(listed)}" for one in [*ended, *running])
-            _end(running, reason)
-            raise stopping.StoppedError(f"{reason} in {named}; start it again to go on")
-        for one in ended:
-            free.append(one.share)
-            if code := one.child.returncode:
-                failed[one.number] = f"{one.run_id} (exit code {code})"
-                if len(shares) > 1:
-                    print(printable(f"run {one.number} of {len(listed)}: {failed[one.number]}"), flush=True)
+    waiting, free = deque(enumerate(listed, start=1)), deque(shares)
+    running: list[Running] = []
+    failed: list[str] = []
+    try:
+        while (waiting or running) and not stopping.requested():
+            while waiting and free and not stopping.requested():
+                number, (run_id, element) = waiting.popleft()
+                log = logs / f"{run_id}.log" if len(shares) > 1 else None
+                print(printable(f"run {number} of {len(listed)}: {run_id}{f'; {log}' if log else ''}"), flush=True)
+                share = free.popleft()
+                running.append(
+                    Running(f"{run_id} (run {number} of {len(listed)})", _start(element, share, log), share, log)
+                )
+            failed += _collect(running, free)
+        _end(running, terminate=not str(stopping.requested()).startswith("SIGINT"))  # which the terminal sends to all
+    except BaseException:
+        _end(running, terminate=True)
+        raise
+    stopped = [one.name for one in running if one.child.returncode]
+    if stopped or waiting:
+        where = f" in {', '.join(stopped)}" if stopped else ""
+        lost = f"; before that, {_not_done(failed, listed)}" if failed else ""
+        raise stopping.StoppedError(f"{stopping.requested()}{where}; start it again to go on{lost}")
     if failed:
-        named = ", ".join(failed[number] for number in sorted(failed))
-        raise NotDoneError(f"{len(failed)} of {len(listed)} runs did not come to their end: {named}")
+        raise NotDoneError(_not_done(failed, listed))
+
+
+def _not_done(failed: Sequence[str], listed: Sequence[object]) -> str:
+    return f"{len(failed)} of {len(listed)} runs did not come to their end: {'; '.join(failed)}"
 
 
 def _start(element: Path, share: Mapping[str, str], log: Path | None) -> subprocess.Popen[bytes]:
     words = ["bash", "-c", SCRIPT, "bash", str(element), sys.executable]
-    with ExitStack() as opened:
-        output = opened.enter_context(log.open("ab")) if log else None
-        errors = subprocess.STDOUT if log else None
-        return subprocess.Popen(words, env={**os.environ, **share}, stdout=output, stderr=errors)
+    environment = {**os.environ, **share}
+    if log is None:
+        return subprocess.Popen(words, env=environment)
+    with log.open("ab") as output:
+        return subprocess.Popen(words, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
 
-def _wait(running: list[Running]) -> list[Running]:
-    """Wait until some have ended or a signal came; return those that have ended, and take them out of the list."""
-    try:
-        while not (ended := [one for one in running if one.child.poll() is not None]) and not stopping.requested():
-            time.sleep(PAUSE)
-    except KeyboardInterrupt:  # the second; they have received it as well
-        _wait_for_all(running)
-        raise
+def _collect(running: list[Running], free: deque[Mapping[str, str]]) -> list[str]:
+    """Wait until a run has ended, or a signal came, which is all that is done then.
+
+    Free the shares of those that have ended, and return what failed.
+    """
+    while not (ended := [one for one in running if one.child.poll() is not None]) and not stopping.requested():
+        time.sleep(PAUSE)
+    if stopping.requested():
+        return []
+    free.extend(one.share for one in ended)
     running[:] = [one for one in running if one not in ended]
-    return ended
+    failed = [failure for one in ended if (failure := one.failure)]
+    for failure in failed:
+        print(printable(failure), flush=True)
+    return failed
 
 
-def _end(running: Sequence[Running], reason: str) -> None:
-    """Tell all to stop, and wait for them."""
-    if not reason.startswith("SIGINT"):  # the terminal sends it to them as well
-        for one in running:
-            one.child.terminate()
-    try:
-        _wait_for_all(running)
-    except KeyboardInterrupt:
-        _wait_for_all(running)
-        raise
-
-
-def _wait_for_all(running: Sequence[Running]) -> None:
+def _end(running: Sequence[Running], *, terminate: bool) -> None:
+    """Wait for all, having told them to stop if asked to."""
+    for one in running if terminate else ():
+        one.child.terminate()
     for one in running:
         one.child.wait()

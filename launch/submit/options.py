@@ -59,7 +59,7 @@ def _add_movable(made: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, metavar="N", help="each run with the seeds 0 to N - 1; a larger N adds runs")
     meaning = f"runs to compare train.prune or train.compress with, divided by commas: {', '.join(CONTROLS)}"
     add("--controls", metavar="NAMES", help=meaning)
-    meaning = "with --bash: runs at a time, each with its share of the cores and GPUs (1)"
+    meaning = "with --bash: runs at a time, each with its share of the cores and one GPU or more (1)"
     add(AT_A_TIME, type=int, metavar="N", help=meaning)
     add("--retry", action="store_true", help="submit runs that failed, too")
     add("--dry_run", action="store_true", help="print what would be submitted, and write nothing")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from configs.shown import printable
+from launch.shares import described
 from launch.slurm import sbatch
 from launch.slurm.cluster import Cluster
 from launch.slurm.sbatch import Array, Job
@@ -37,7 +38,8 @@ def states(request: Request, selection: Selection) -> None:
     counts = Counter(selection.states.values())
     found = [f"{counts[state]:,} {state}" for state in STATES if counts[state]]
     print(printable(f"{request.folder.path}: {runs(len(selection.states))}: {', '.join(found)}"))
-    for note in (*request.notes, *_left_out(request, selection)):
+    together = [described(request.shares)] if len(request.shares) > 1 else []
+    for note in (*request.notes, *together, *_left_out(request, selection)):
         print(printable(f"  {note}"))
     if not selection.parts:
         print("  nothing to submit")

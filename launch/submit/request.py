@@ -35,8 +35,8 @@ class Request:
     """The sweep file."""
     cluster: Cluster | None
     """None: run here."""
-    at_a_time: int = 1
-    """Runs at a time, here."""
+    shares: Sequence[Mapping[str, str]] = ({},)
+    """For each of the runs that run at a time, here: variables that say what it may use."""
     parent: Submission | None
     """The sweep that this one continues."""
     coming: bool = False
@@ -64,7 +64,7 @@ def parse(argv: Sequence[str] | None = None) -> Request:
     require(options.bash or PLAIN_PATH.fullmatch(found) is not None, "--folder", found, valid)
     if options.sweep is None and not options.command:
         raise UsageError(f"give --sweep FILE or a command, {', '.join(SUBMITTED)}; see {PROG} --help")
-    site, at_a_time = _cluster(options), _at_a_time(options)
+    site, divided = _cluster(options), _shares(options)
     read_points = _single if options.sweep is None else _sweep
     submission, points, places, notes = read_points(options)
     _require_controllable(options, controls, submission.command)
@@ -90,7 +90,7 @@ def parse(argv: Sequence[str] | None = None) -> Request:
         submission=submission,
         sweep=options.sweep,
         cluster=site,
-        at_a_time=at_a_time,
+        shares=divided,
         parent=parent,
         controls=controls,
         notes=notes,
@@ -158,14 +158,14 @@ def _cluster(options: argparse.Namespace) -> Cluster | None:
     return cluster.read(options.cluster, changes)
 
 
-def _at_a_time(options: argparse.Namespace) -> int:
-    """Runs at a time on this machine."""
+def _shares(options: argparse.Namespace) -> Sequence[Mapping[str, str]]:
+    """What each of the runs that run at a time may use."""
     if options.at_a_time is None:
-        return 1
+        return ({},)
     if options.cluster is not None:
         raise UsageError(f"{AT_A_TIME} is for --bash; with Slurm, --cluster.throttle N limits an array")
     require(options.at_a_time >= 1, AT_A_TIME, options.at_a_time, "at least 1")
-    return len(shares(options.at_a_time, AT_A_TIME, look_around))
+    return shares(options.at_a_time, AT_A_TIME, look_around)
 
 
 def _base_words(submission: Submission, run: Run) -> list[str]:

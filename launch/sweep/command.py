@@ -1,7 +1,7 @@
 """Check a wandb sweep file, create the sweep, and start its agents: python -m launch.sweep configs/sweep/digits_kd.yaml
 
     python -m launch.sweep FILE --check                       look only: needs no account and no network
-    python -m launch.sweep FILE --agents 4                    here; the GPUs of this machine are shared out
+    python -m launch.sweep FILE --agents 4                    here; the GPUs and cores of this machine are shared out
     python -m launch.sweep FILE --cluster configs/slurm/one_gpu.yaml --count 50
     python -m launch.sweep FILE --cluster ... --join ENTITY/PROJECT/SWEEP
 

@@ -18,6 +18,7 @@ def test_visible_cores_are_those_that_the_process_may_use(monkeypatch):
 
 @pytest.mark.parametrize(("quota", "cores"), [(None, 64), (2.5, 2), (0.5, 1), (100.0, 64)])
 def test_a_quota_limits_the_cores(monkeypatch, quota, cores):
+    monkeypatch.delenv(resources.CORES, raising=False)
     monkeypatch.setattr(resources, "visible_cores", lambda: 64)
     monkeypatch.setattr(cgroup, "cpu_limit", lambda: quota)
     assert resources.cores() == cores

@@ -3,7 +3,7 @@
 import pytest
 
 from configs.errors import UsageError
-from launch.shares import shares
+from launch.shares import described, shares
 from launch.start import Place
 
 
@@ -24,14 +24,16 @@ def test_a_single_run_has_the_whole_machine_and_nobody_looks_for_it():
     assert shares(0, "--agents", look_around) == []
 
 
-def test_each_gpu_is_in_one_share():
+def test_all_shares_have_as_many_gpus():
     found = [one["CUDA_VISIBLE_DEVICES"] for one in share(2, gpus=5, cores=8)]
-    assert found == ["0,2,4", "1,3"]
+    assert found == ["0,1", "2,3"]
+    assert described(share(2, gpus=5, cores=8)) == "2 at a time, each with 2 GPUs and 4 cores"
+    assert described(share(4, cores=2)) == "4 at a time, each with 1 core"
 
 
 def test_only_gpus_that_are_visible_are_shared_out():
     found = share(2, {"CUDA_VISIBLE_DEVICES": "3,1,2"}, gpus=4, cores=8)
-    assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == ["3,2", "1"]
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == ["3", "1"]
     assert share(2, {"CUDA_VISIBLE_DEVICES": ""}, gpus=4, cores=8) == [{"HEARTCUT_CORES": "4"}] * 2
 
 
@@ -40,3 +42,15 @@ def test_more_runs_than_gpus_are_refused():
         UsageError, match=r"--at_a_time is 5, and only 4 GPUs are visible; CUDA_VISIBLE_DEVICES= trains"
     ):
         share(5, gpus=4)
+    with pytest.raises(UsageError, match=r"--at_a_time is 2, and only 1 GPU is visible;"):
+        share(2, gpus=1)
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("64", "2"), ("1", None), ("", None), ("many", None)])
+def test_more_threads_than_a_share_has_cores_are_taken_back(asked, threads):
+    assert share(4, {"OMP_NUM_THREADS": asked}, cores=8)[0].get("OMP_NUM_THREADS") == threads
+
+
+def test_an_allocation_on_other_machines_is_not_shared_out():
+    with pytest.raises(UsageError, match=r"--at_a_time is for the machine that this is; in a Slurm allocation, give"):
+        share(2, {"SLURM_JOB_ID": "1"}, cores=8)

@@ -66,14 +66,17 @@ def test_a_failing_element_does_not_stop_the_others_and_is_named(tmp_path):
     text, _ = process.communicate(timeout=100)
     assert process.returncode == 1
     assert text.count("begins") == 4 and "run 4 of 4: id3" in text
-    assert "error: 2 of 4 runs did not come to their end: id1 (exit code 66), id2 (exit code 75)" in text
+    assert (
+        "error: 2 of 4 runs did not come to their end: id1 (run 2 of 4): exit code 66; id2 (run 3 of 4): exit code 75"
+        in text
+    )
 
 
 def test_an_element_that_is_not_there_is_named(tmp_path):
     process = start(tmp_path, "0", "0")
     (tmp_path / "element-0000.sh").unlink()
     text, _ = process.communicate(timeout=100)
-    assert process.returncode == 1 and "1 of 2 runs did not come to their end: id0 (exit code 1)" in text
+    assert process.returncode == 1 and "1 of 2 runs did not come to their end: id0 (run 1 of 2): exit code 1" in text
 
 
 @pytest.mark.parametrize(("how", "name"), [("terminal", "SIGINT"), ("kill", "SIGTERM")])
@@ -89,15 +92,15 @@ def test_a_request_to_stop_ends_the_element_and_starts_no_other(tmp_path, how, n
         process.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=100)
     assert process.returncode == 75 and "begins" not in text and text.count("told to stop") == 1
-    assert f"{name} was received in id0, run 1 of 2; start it again to go on" in text
+    assert f"{name} was received in id0 (run 1 of 2); start it again to go on" in text
 
 
 def test_several_run_at_a_time_each_with_its_share_and_its_log(tmp_path):
     process = start(tmp_path, "one", "two", "0", "66", at_a_time=2)
     text, _ = process.communicate(timeout=100)
     assert process.returncode == 1 and "begins" not in text
-    assert "run 1 of 4: id0; " in text and "run 4 of 4: id3 (exit code 66)" in text
-    assert "error: 1 of 4 runs did not come to their end: id3 (exit code 66)" in text
+    assert "run 1 of 4: id0; " in text and f"\nid3 (run 4 of 4): exit code 66, see {tmp_path}/id3.log\n" in text
+    assert "error: 1 of 4 runs did not come to their end: id3 (run 4 of 4): exit code 66, see " in text
     logs = [(tmp_path / f"id{index}.log").read_text() for index in range(4)]
     assert "begins one share 0" in logs[0] and "begins two share 1" in logs[1]
     assert all(log.count("begins") == 1 and "share" in log for log in logs)
@@ -118,7 +121,16 @@ def test_a_request_to_stop_ends_all_that_run_at_a_time(tmp_path, how, name):
     text, _ = process.communicate(timeout=100)
     assert process.returncode == 75 and not (tmp_path / "id2.log").exists()
     assert [log.read_text().count("told to stop") for log in logs] == [1, 1]
-    assert f"{name} was received in id0, run 1 of 3, id1, run 2 of 3; start it again to go on" in text
+    assert f"{name} was received in id0 (run 1 of 3), id1 (run 2 of 3); start it again to go on" in text
+
+
+def test_an_error_leaves_no_run_behind(tmp_path):
+    (tmp_path / "id1.log").mkdir()
+    process = start(tmp_path, "wait", "0", at_a_time=2)
+    text, _ = process.communicate(timeout=100)
+    assert process.returncode not in (0, 75) and "id1.log" in text
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
 
 
 SWEEP = """\
