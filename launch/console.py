@@ -25,6 +25,7 @@ MODULES = {
     "train.report": "a run, or several, as one page",
     "data_pipes.preview": "a contact sheet of what the network will see",
     "models.adopt": "weights from elsewhere, as a file of ours",
+    "models.ensemble": "several networks as one file, which answers with their mean",
     "models.planner": "the cuts that a budget takes",
     "models.export": "write a network for use elsewhere",
     "models.card": "a model card beside a network: README.md",

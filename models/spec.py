@@ -27,6 +27,8 @@ def names_pretrained(name: str) -> bool:
 
 
 WIDEST, DEEPEST = 65_536, 10_000
+ENSEMBLE = "ensemble"
+"""Name of a network that models.ensemble makes; its kwargs are the specs of its members."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +73,7 @@ class ModelSpec:
             raise UsageError(f"from_scratch is for saved .safetensors files; {self.name} has new weights anyway")
 
     def _require_kwargs(self) -> None:
-        if self.kwargs and not is_code(self.name):
+        if self.kwargs and not is_code(self.name) and self.name != ENSEMBLE:
             raise UsageError(f"kwargs is for networks of your own, such as my_net.py:StudentNet, not for {self.name}")
         try:
             json.dumps(self.kwargs, allow_nan=False)

@@ -71,6 +71,11 @@ def test_there_are_commands() -> None:
     }
 
 
+MODEL_COMMANDS = tuple(
+    f"models.{name}" for name in ("adopt", "card", "cost", "ensemble", "export", "planner", "publish")
+)
+
+
 @pytest.mark.parametrize("line", commands())
 def test_command(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
@@ -85,7 +90,7 @@ def test_command(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         planner.main([*words, "--json"])
         assert 99_600 <= json.loads(capsys.readouterr().out)["final"] <= 100_000
         return
-    if module in ("models.export", "models.adopt", "models.cost", "models.card", "models.publish", "models.planner"):
+    if module in MODEL_COMMANDS:
         return  # they take files; test_course.py and tests/models run them
     if module == "launch.submit":
         submission(words)
@@ -143,5 +148,7 @@ def networks(config: object) -> list[ModelSpec]:
 
 def test_a_setting_that_a_network_does_not_have_is_seen() -> None:
     words = ["--config", "configs/fashion_mnist/teacher.yaml", "--model.name", "torchvision/resnet18"]
-    with pytest.raises(UsageError, match=r"torchvision/resnet18 does not take depth; .*; set depth to null"):
+    with pytest.raises(
+        UsageError, match=r"torchvision/resnet18 does not take widths and depth; .*; set widths and depth to null"
+    ):
         taken("train.teacher", words)

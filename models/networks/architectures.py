@@ -13,7 +13,7 @@ from functools import partial
 from torch import nn
 
 from configs.errors import UsageError
-from models.networks import library
+from models.networks import ensemble, library
 from models.networks.alexnet import alexnet_small
 from models.networks.depthwise import depthwise, depthwise_v2
 from models.networks.nin import nin
@@ -22,7 +22,7 @@ from models.networks.resnet_cifar import resnet_cifar
 from models.own import network as own_network
 from models.own import registry
 from models.own.code import is_code
-from models.spec import ModelSpec
+from models.spec import ENSEMBLE, ModelSpec
 
 Builder = Callable[..., nn.Module]
 
@@ -58,6 +58,11 @@ def build(
         _refuse_settings(spec.name, given)
         code = registry.find(spec.name, code_sha256)
         return own_network.build(code, spec.kwargs, num_classes=num_classes, input_CHW=input_CHW)
+    if spec.name == ENSEMBLE:
+        if given:
+            raise UsageError(f"{ENSEMBLE} has no {', '.join(given)}: its members have settings of their own")
+        members = [build(one, num_classes=num_classes, input_CHW=input_CHW) for one in ensemble.specs(spec.kwargs)]
+        return ensemble.Ensemble(members)
     builder = _builder(spec.name)
     _refuse_foreign(spec.name, builder, given)
     return builder(num_classes=num_classes, input_CHW=input_CHW, **given)
@@ -103,10 +108,11 @@ def _suggestion(name: str) -> str:
 
 def _refuse_foreign(name: str, builder: Builder, given: dict[str, object]) -> None:
     takes = [field for field in SHAPE if field in inspect.signature(builder).parameters]
-    for field in given:
-        if field not in takes:
-            mend = "" if field in ("pretrained", "stem") else f"; set {field} to null"
-            raise UsageError(f"{name} does not take {field}; it takes {', '.join(takes) or 'no further setting'}{mend}")
+    if foreign := [field for field in given if field not in takes]:
+        nulls = [field for field in foreign if field not in ("pretrained", "stem")]
+        mend = f"; set {' and '.join(nulls)} to null" if nulls else ""
+        found = f"{name} does not take {' and '.join(foreign)}"
+        raise UsageError(f"{found}; it takes {', '.join(takes) or 'no further setting'}{mend}")
 
 
 def _refuse_settings(name: str, given: dict[str, object]) -> None:

@@ -38,6 +38,10 @@ def test_a_bare_name_is_ours_then_torchvision_then_timm(name, module):
     ("spec", "message"),
     [
         (ModelSpec(name="nin", depth=20), "nin does not take depth; it takes widths, dropout"),
+        (
+            ModelSpec(name="timm/resnet18", widths=(8,), depth=18),
+            "does not take widths and depth; it takes dropout, pretrained, stem; set widths and depth to null",
+        ),
         (ModelSpec(name="alexnet_small", widths=(8,)), "alexnet_small does not take widths; it takes dropout"),
         (ModelSpec(name="resnet_small", dropout=0.0), "resnet_small does not take dropout; it takes widths, depth"),
         (ModelSpec(name="depthwise", pretrained=True), "depthwise does not take pretrained; it takes widths"),

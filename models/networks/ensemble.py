@@ -1,0 +1,62 @@
+"""Networks whose probabilities are averaged: the best teacher that several trainings make (Hinton et al.,
+arXiv:1503.02531).
+
+Shapes: B batch, C channels, H height, W width, K classes, M members.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, get_type_hints
+
+import torch
+from torch import Tensor, nn
+
+from configs.errors import UsageError
+from configs.values import coerce
+from models.own.code import is_code
+from models.spec import ENSEMBLE, ModelSpec, names_file
+
+MOST = 64
+HINTS = get_type_hints(ModelSpec)
+
+
+class Ensemble(nn.Module):
+    """The logarithm of the mean of the members' probabilities, which are its logits."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        """image_BCHW -> logits_BK."""
+        log_MBK = torch.stack([member(image_BCHW).log_softmax(dim=1) for member in self.members])
+        return log_MBK.logsumexp(dim=0) - math.log(len(self.members))
+
+
+def spec(members: Sequence[ModelSpec]) -> ModelSpec:
+    """The spec of an ensemble. UsageError: a member that cannot be in one."""
+    made = ModelSpec(name=ENSEMBLE, kwargs={"members": [asdict(member) for member in members]})
+    specs(made.kwargs)
+    return made
+
+
+def specs(kwargs: Mapping[str, Any]) -> list[ModelSpec]:
+    """The members' specs. UsageError: they are damaged, none or too many, or a member that cannot be in an ensemble."""
+    found = kwargs.get("members")
+    if kwargs.keys() != {"members"} or not isinstance(found, list | tuple) or not 1 <= len(found) <= MOST:
+        raise UsageError(f"{ENSEMBLE} takes from 1 to {MOST} members; python -m models.ensemble makes one of files")
+    try:
+        members = [ModelSpec(**{key: coerce(HINTS[key], _plain(value)) for key, value in one.items()}) for one in found]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"a member of {ENSEMBLE} is unreadable ({error})") from error
+    for member in members:
+        if member.name == ENSEMBLE or is_code(member.name) or names_file(member.name) or member.pretrained:
+            raise UsageError(f"{member.name} cannot be a member of {ENSEMBLE}: only networks of ours and of libraries")
+    return members
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
