@@ -17,6 +17,7 @@ import pytest
 from configs.arguments import last_value
 from configs.errors import InputError
 from launch.submit import command as submit
+from models import ensemble
 from submit_stubs import Cluster
 
 ROOT = Path(__file__).parents[1]
@@ -83,11 +84,16 @@ def test_the_readme_runs_from_top_to_bottom(fresh: Cluster) -> None:
             carry_out(module, words)
             made |= {str(path) for path in Path("runs").rglob("*") if path.is_dir()}
             ran.append(module)
+        elif module == "models.ensemble":
+            assert ensemble.main(words) == 0
+            ran.append(module)
         else:
             require_made(words, made)
     assert ran == [
         "train.teacher",
         "train.distill",
+        "train.teacher",
+        "models.ensemble",
         "train.prune",
         "train.distill",
         *["train.cache"] * 2,

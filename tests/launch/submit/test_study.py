@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -170,19 +171,29 @@ def test_controls_that_make_no_sense_are_refused_before_anything_is_written(site
     assert not Path("study").exists()
 
 
+class Ended:
+    """A process that has ended."""
+
+    def __init__(self, code: int) -> None:
+        self.returncode = code
+
+    def poll(self) -> int:
+        return self.returncode
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """Elements run in forked processes, which have torch already."""
     monkeypatch.chdir(tmp_path)
     codes: list[int] = []
 
-    def run(element: Path) -> int:
+    def begin(element: Path, share: Mapping[str, str], log: Path | None) -> Ended:
         _, module, *words = shlex.split(element.read_text().removeprefix("words=(").rstrip(")\n"))
         ended = forked.run(module, *words, prelude=QUICK)
         codes.append(ended.code)
-        return ended.code
+        return Ended(ended.code)
 
-    monkeypatch.setattr(local, "_run", run)
+    monkeypatch.setattr(local, "_start", begin)
     return codes
 
 
@@ -210,7 +221,9 @@ def test_all_controls_run_and_are_compared(here, capsys):
 
 def test_a_main_run_that_fails_is_named_and_its_controls_are_left_out(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(local, "_run", lambda element: int(ExitCode.INPUT))
-    with pytest.raises(local.NotDoneError, match=r"1 of 1 runs did not come to their end: \w+ \(exit code"):
+    monkeypatch.setattr(local, "_start", lambda *_: Ended(int(ExitCode.INPUT)))
+    with pytest.raises(
+        local.NotDoneError, match=r"1 of 1 runs did not come to their end: \w+ \(run 1 of 1\): exit code"
+    ):
         command.main([*HERE, *ALL, *COMPRESS])
     assert "1 run left out: in " in capsys.readouterr().out and not Path("study/result.json").exists()

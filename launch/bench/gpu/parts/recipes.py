@@ -16,6 +16,7 @@ from launch.bench.gpu.parts import material
 WITHOUT_TEACHER = ["--distill.alpha", "0", "--distill.hint", "0", "--distill.layers", "[]", "--teacher", "null"]
 LOGITS_ALONE = ["--distill.hint", "0", "--distill.layers", "[]"]
 FEW_PIXELS = ["--data.image_size", "32", "--data.threads", "1"]
+LIVE = ["--views", "null", "--distill.teacher_logits", "online", "--distill.cache", "null"]
 SMALL_BATCH = ["--batch_size", "32"]
 UNCHECKED = ["--distill.teacher_check", "0"]
 
@@ -60,7 +61,7 @@ def arrays(config: PartConfig) -> Recipe:
     return Recipe(
         words=found.words,
         loading=["--config", files["distill"], *shared],
-        distilling=["--config", files["distill"], *shared, *small, *UNCHECKED],
+        distilling=["--config", files["distill"], *shared, *small, *LIVE, *UNCHECKED],
         teaching=["--config", files["teacher"], *shared, *tiny],
     )
 
