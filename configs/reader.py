@@ -85,6 +85,16 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     return values
 
 
+def status(work: Callable[[], None]) -> int:
+    """Do the work of a command; return 0, or print a user error as `command` does and return its exit code."""
+    try:
+        work()
+    except UserError as error:
+        print(printable(f"error: {error}"), file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
 def command(main: Callable[[], None]) -> NoReturn:
     """Run a command and exit: 0, the code of a UserError, ExitCode.IO after an I/O error, INTERRUPTED after Ctrl-C.
 

@@ -28,7 +28,8 @@ def shares(runs: int, flag: str, look_around: Callable[[], Place]) -> list[dict[
     place = look_around()
     if to_reach(place.environment):
         raise UsageError(f"{flag} is for the machine that this is; in a Slurm allocation, give --cluster")
-    found = [{CORES: str(max(place.cores // runs, 1)), **_threads(place, runs)} for _ in range(runs)]
+    cores = max(place.cores // runs, 1)
+    found = [{CORES: str(cores), **_threads(place, cores)} for _ in range(runs)]
     gpus = visible_gpus(place.environment, place.gpus)
     if not gpus:
         return found
@@ -48,7 +49,7 @@ def described(shared: Sequence[Mapping[str, str]]) -> str:
     return f"{len(shared)} at a time, each with {' and '.join([*gpus, counted(int(one[CORES]), 'core')])}"
 
 
-def _threads(place: Place, runs: int) -> dict[str, str]:
-    """The user's number of threads, where it is more than a share of the cores."""
-    asked, share = place.environment.get(THREADS, ""), max(place.cores // runs, 1)
-    return {THREADS: str(share)} if asked.isdecimal() and int(asked) > share else {}
+def _threads(place: Place, cores: int) -> dict[str, str]:
+    """A thread for each core of a share, where the user asks for more."""
+    asked = place.environment.get(THREADS, "")
+    return {THREADS: str(cores)} if asked.isdecimal() and int(asked) > cores else {}

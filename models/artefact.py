@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from models.networks.blank import blank
 from models.own import registry
 from models.own.code import is_code, short
 from models.own.registry import NotNamedError
-from models.spec import ModelSpec
+from models.spec import ModelSpec, from_plain
 
 LARGEST_IMAGE = 2**26  # channels x pixels
 
@@ -97,7 +97,6 @@ class Card:
             )
 
 
-MODEL = get_type_hints(ModelSpec)
 FIELDS = {
     "classes": tuple[str, ...],
     "input_CHW": tuple[int, int, int],
@@ -200,7 +199,7 @@ def _card(path: Path, fields: Mapping[str, Any]) -> Card:
         model, scores, cost = fields.pop("model"), fields.pop("scores"), fields.pop("cost")
         attributes = fields.pop("attributes", {})  # format 1 has none
         return Card(
-            model=ModelSpec(**{name: coerce(MODEL[name], value) for name, value in model.items()}),
+            model=from_plain(model),
             scores={split: Score(**score) for split, score in scores.items()},
             cost=Cost(**coerce(dict[str, int], cost)),
             attributes={layer: dict(numbers) for layer, numbers in attributes.items()},

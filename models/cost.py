@@ -12,20 +12,12 @@ from dataclasses import asdict
 
 from configs import reader
 from configs.arguments import Parser
-from configs.errors import UserError
-from configs.shown import printable
 from models import network_arguments
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the cost of a network; return the exit status."""
-    try:
-        options = _parser().parse_args(arguments)
-        _print_cost(options)
-    except UserError as error:
-        print(printable(f"error: {error}"), file=sys.stderr)
-        return error.exit_code
-    return 0
+    return reader.status(lambda: _print_cost(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from configs import reader
 from configs.arguments import Parser
-from configs.errors import UsageError, UserError
+from configs.errors import UsageError
 from configs.shown import printable
 
 if TYPE_CHECKING:
@@ -26,13 +26,7 @@ EQUAL = ("classes", "input_CHW", "mean", "std", "eval_crop")
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the file; return the exit status."""
-    try:
-        options = _parser().parse_args(arguments)
-        _write(options.files, options.output)
-    except UserError as error:
-        print(printable(f"error: {error}"), file=sys.stderr)
-        return error.exit_code
-    return 0
+    return reader.status(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,13 +36,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _write(files: list[str], output: Path) -> None:
+def _run(options: argparse.Namespace) -> None:
+    files: list[str] = options.files
+    output: Path = options.output
     if output.suffix != ".safetensors":
         raise UsageError(f"--output is {output}; it must end with .safetensors")
     if output.exists():
         raise UsageError(f"--output {output} is there already; choose another name, or remove it")
     from models import artefact, counting  # torch is loaded only for a command line that holds
-    from models.artefact import Card
     from models.networks import ensemble
 
     found = [artefact.load(file) for file in files]
@@ -56,7 +51,7 @@ def _write(files: list[str], output: Path) -> None:
     for file, card in zip(files, cards, strict=True):
         _require_equal(files[0], cards[0], file, card)
     made, first = ensemble.Ensemble([net for net, _ in found]).eval(), cards[0]
-    card = Card(
+    card = artefact.Card(
         model=ensemble.spec([card.model for card in cards]),
         cost=counting.measure(made, first.input_CHW),
         lineage={"members": ",".join(map(artefact.sha256, files))},

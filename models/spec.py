@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from configs.errors import UsageError
+from configs.values import coerce
 from models.own.code import is_code
 
 Stem = Literal["auto", "keep", "small"]
@@ -81,3 +83,11 @@ class ModelSpec:
             raise UsageError(f"kwargs are {self.kwargs}; they must be plain, finite values ({error})") from error
         if wrong := [name for name in self.kwargs if not name.isidentifier()]:
             raise UsageError(f"kwargs has {wrong[0]!r}; it must be the name of a parameter")
+
+
+HINTS = get_type_hints(ModelSpec)
+
+
+def from_plain(values: Mapping[str, Any]) -> ModelSpec:
+    """The spec that a file holds as JSON. KeyError, TypeError, ValueError or AttributeError: it holds none."""
+    return ModelSpec(**{name: coerce(HINTS[name], value) for name, value in values.items()})

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from configs import reader
 from configs.arguments import Parser
-from configs.errors import UsageError, UserError
+from configs.errors import UsageError
 from configs.shown import printable
 from models import network_arguments
 from models.card import options as card_options
@@ -26,12 +26,7 @@ EXTRA = ("onnx", "onnxscript", "onnxruntime")
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the file and print its cost; return the exit status."""
-    try:
-        _run(_checked(_parser().parse_args(arguments)))
-    except UserError as error:
-        print(printable(f"error: {error}"), file=sys.stderr)
-        return error.exit_code
-    return 0
+    return reader.status(lambda: _run(_checked(_parser().parse_args(arguments))))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,21 +6,20 @@ Shapes: B batch, C channels, H height, W width, K classes, M members.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, get_type_hints
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from configs.errors import UsageError
-from configs.values import coerce
 from models.own.code import is_code
-from models.spec import ENSEMBLE, ModelSpec, names_file
+from models.spec import ENSEMBLE, ModelSpec, from_plain, names_file
 
 MOST = 64
-HINTS = get_type_hints(ModelSpec)
 
 
 class Ensemble(nn.Module):
@@ -38,7 +37,8 @@ class Ensemble(nn.Module):
 
 def spec(members: Sequence[ModelSpec]) -> ModelSpec:
     """The spec of an ensemble. UsageError: a member that cannot be in one."""
-    made = ModelSpec(name=ENSEMBLE, kwargs={"members": [asdict(member) for member in members]})
+    plain = json.loads(json.dumps([asdict(member) for member in members]))  # lists for tuples, as a file has them
+    made = ModelSpec(name=ENSEMBLE, kwargs={"members": plain})
     specs(made.kwargs)
     return made
 
@@ -46,17 +46,13 @@ def spec(members: Sequence[ModelSpec]) -> ModelSpec:
 def specs(kwargs: Mapping[str, Any]) -> list[ModelSpec]:
     """The members' specs. UsageError: they are damaged, none or too many, or a member that cannot be in an ensemble."""
     found = kwargs.get("members")
-    if kwargs.keys() != {"members"} or not isinstance(found, list | tuple) or not 1 <= len(found) <= MOST:
+    if kwargs.keys() != {"members"} or not isinstance(found, list) or not 1 <= len(found) <= MOST:
         raise UsageError(f"{ENSEMBLE} takes from 1 to {MOST} members; python -m models.ensemble makes one of files")
     try:
-        members = [ModelSpec(**{key: coerce(HINTS[key], _plain(value)) for key, value in one.items()}) for one in found]
+        members = list(map(from_plain, found))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"a member of {ENSEMBLE} is unreadable ({error})") from error
     for member in members:
         if member.name == ENSEMBLE or is_code(member.name) or names_file(member.name) or member.pretrained:
             raise UsageError(f"{member.name} cannot be a member of {ENSEMBLE}: only networks of ours and of libraries")
     return members
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
