@@ -67,6 +67,8 @@ class Job:
     directory: str
     """Where commands run; absolute."""
     work: Element | Array
+    afterwards: tuple[str, ...] = ()
+    """What follows python -m once the work is done, on its first node; its own failure is that of nothing else."""
 
     def __post_init__(self) -> None:
         require(LABEL.fullmatch(self.name) is not None, "name", self.name, "letters, digits, and _ . - between them")
@@ -85,7 +87,7 @@ def text(cluster: Cluster, job: Job, *, afterok: Sequence[str] = (), aftercorr: 
         aftercorr: An array whose element of the same number must have succeeded, likewise.
     """
     lines = ["#!/bin/bash", *(f"#SBATCH --{option}" for option in _options(cluster, job, afterok, aftercorr))]
-    parts = [lines, _setup(cluster, job), _work(job.work), _step(cluster), _ending(cluster)]
+    parts = [lines, _setup(cluster, job), _work(job.work), _step(cluster), _ending(cluster, job)]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -155,18 +157,24 @@ def _work(work: Element | Array) -> list[str]:
 
 
 def _step(cluster: Cluster) -> list[str]:
-    inside = "".join(f"{quote(word)} " for word in cluster.container)
     srun = f"srun --nodes={cluster.nodes} --ntasks-per-node=1 --cpus-per-task={cluster.cpus_per_task} --export=ALL"
     # A launcher that ends must not end the others, which may be saving.
     patience = f" --kill-on-bad-exit=0 --wait={cluster.signal_seconds}" if cluster.nodes > 1 else ""
-    return ["code=0", f"{srun}{patience} \\", f'    {inside}python -m "${{words[@]}}" || code=$?']
+    return ["code=0", f"{srun}{patience} \\", f'    {_python(cluster)} "${{words[@]}}" || code=$?']
 
 
-def _ending(cluster: Cluster) -> list[str]:
+def _python(cluster: Cluster) -> str:
+    return " ".join([*map(quote, cluster.container), "python -m"])
+
+
+def _ending(cluster: Cluster, job: Job) -> list[str]:
     stopped, failed = int(ExitCode.STOPPED), "${words[*]}: exit code $code"
+    words = " ".join(map(quote, job.afterwards))
+    afterwards = [f"    if ((! code)); then {_python(cluster)} {words} || true; fi"] if words else []
     return [
         f"if ((code != {stopped} && code != {128 + signal.SIGTERM})); then",
         f'    if ((code)); then echo "$id: {failed}" >&2; fi',
+        *afterwards,
         '    exit "$code"',
         "fi",
         f"if ((${{SLURM_RESTART_COUNT:-0}} >= {cluster.requeues})); then",

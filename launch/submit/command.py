@@ -40,7 +40,6 @@ from launch.submit.chain import Part
 from launch.submit.request import Request, parse, run_config, run_words
 from launch.submit.selection import Selection, select
 from launch.sweep_folder import Run, Sent, Submission, SweepFolder, locked, write_refusal, write_sent
-from train.run_folder.result import NAME
 from train.run_folder.version import Version, version
 
 
@@ -56,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             freeze.merged(one)  # refuses a folder of something else before it gets a lock
         with locked(request.home):
             failures = [failure for one in asked if (failure := carry_out(one)) is not None]
-            conclude(request, asked)
+            if request.submission.command in SWEPT and all(map(_done, asked)):
+                from launch.submit.conclude import conclude  # rich takes a while, as below
+
+                conclude(request.home)
     print(command("python", "-m", "launch.status", request.home))
     if failures:
         raise local.NotDoneError("; ".join(map(str, failures)))
@@ -87,37 +89,21 @@ def carry_out(request: Request) -> local.NotDoneError | None:
                 return error
         else:
             for part in selection.parts:
-                submit(request.folder, selection.submission, request.cluster, part, code)
+                submit(request, request.cluster, selection.submission, part, code)
     return None
-
-
-def conclude(request: Request, asked: Sequence[Request]) -> None:
-    """Write result.json if all runs that were asked for are done, and print it if it says more than they do."""
-    if request.submission.command not in SWEPT or not all(map(_done, asked)):
-        return
-    from configs.tables import PlainConsole  # rich takes a while, as below
-    from launch.submit import summary
-
-    try:
-        values = summary.write(request.home)
-    except InputError as error:
-        print(printable(f"{request.home / NAME} is not written: {error}"))
-        return
-    if request.controls or any(group["n"] > 1 for group in values["groups"]):
-        PlainConsole(width=report.WIDTH).print(summary.table(values))
-    print(printable(f"{request.home / NAME} has the figures, with each run"))
 
 
 def _done(request: Request) -> bool:
     return all(request.folder.is_done(run.id) for run in request.submission.runs)
 
 
-def submit(folder: SweepFolder, submission: Submission, cluster: Cluster, part: Part, code: Version) -> None:
+def submit(request: Request, cluster: Cluster, submission: Submission, part: Part, code: Version) -> None:
     """Submit one array and record it. SlurmError: it was refused."""
+    folder = request.folder
     job_folder = folder.new_job_folder()
     _write_elements(job_folder, folder, submission, part, code, cluster)
     (job_folder / "cluster.yaml").write_text(reader.dump(cluster), encoding="utf-8")
-    write_script(job_folder / "job.sbatch", report.batch_text(folder, submission, cluster, part, job_folder))
+    write_script(job_folder / "job.sbatch", report.batch_text(request, cluster, submission, part, job_folder))
     with _uninterrupted():
         try:
             job = queue.submit(job_folder / "job.sbatch")

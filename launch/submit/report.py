@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from configs.shown import printable
+from launch.commands import SWEPT
 from launch.shares import described
 from launch.slurm import sbatch
 from launch.slurm.cluster import Cluster
@@ -22,13 +23,15 @@ from train.run_folder.version import Version
 WIDTH = 160
 
 
-def batch_text(folder: SweepFolder, submission: Submission, cluster: Cluster, part: Part, job_folder: Path) -> str:
+def batch_text(request: Request, cluster: Cluster, submission: Submission, part: Part, job_folder: Path) -> str:
     """The batch script of one array, whose element files are in `job_folder`."""
+    folder, swept = request.folder, submission.command in SWEPT
     job = Job(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", folder.label).lstrip(".-") or "sweep",
         logs=str(folder.path.absolute() / "logs"),
         directory=submission.directory,
         work=Array(folder=str(job_folder.absolute()), indices=tuple(part.runs)),
+        afterwards=("launch.submit.conclude", str(request.home.absolute())) if swept else (),
     )
     return sbatch.text(cluster, job, afterok=part.afterok, aftercorr=part.aftercorr)
 
@@ -67,7 +70,7 @@ def everything(request: Request, selection: Selection) -> None:
     for number, part in enumerate(selection.parts if request.cluster else (), start=1):
         assert request.cluster is not None
         job_folder = folder.path / "jobs" / f"{number:04d}"
-        print(batch_text(folder, submission, request.cluster, part, job_folder))
+        print(batch_text(request, request.cluster, submission, part, job_folder))
     states(request, selection)
     keys = list(dict.fromkeys(key for run in request.submission.runs for key in run.settings))
     table = plain_table()

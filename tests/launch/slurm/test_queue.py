@@ -142,6 +142,11 @@ def epochs(four):
     return int(LONG / min(result["seconds"] / result["epochs"] for result in results)) + 1
 
 
+def test_the_run_that_ends_last_writes_the_result_of_all(four):
+    found = json.loads((four.path / "result.json").read_text())
+    assert sorted(group["n"] for group in found["groups"]) == [2, 2] and "result.json has the figures" in logs(four)
+
+
 def test_never_more_run_at_once_than_throttle_says(four):
     events = []
     for line in ask("scontrol", "--oneliner", "show", "job", job(four)).splitlines():

@@ -66,7 +66,14 @@ CASES = {
     "one_gpu": (shipped("one_gpu"), job(ONE), {"afterok": ["41", "42"]}),
     "node_array": (shipped("node"), job(SWEEP), {}),
     "two_nodes": (shipped("two_nodes"), job(ONE), {}),
-    "site_array": (SITE, job(Array(folder="/home/me/a b/it's", indices=(0, 3, 4, 5, 9))), {"aftercorr": "43"}),
+    "site_array": (
+        SITE,
+        job(
+            Array(folder="/home/me/a b/it's", indices=(0, 3, 4, 5, 9)),
+            afterwards=("launch.submit.conclude", "/home/me/it's"),
+        ),
+        {"aftercorr": "43"},
+    ),
 }
 
 

@@ -190,3 +190,17 @@ def test_an_element_without_its_file_fails_before_anything_starts(site):
 def test_the_log_says_which_start_this_is(site):
     done = states(site, "one process")(SLURM_RESTART_COUNT="2")
     assert done.stdout.startswith("70_7, start 3, ") and done.stdout.endswith(f": {' '.join(DISTILL)}\n")
+
+
+AFTERWARDS = ("launch.submit.conclude", "it's here")
+NOTING = 'echo "$@" >> "$SITE/started"; [[ $2 != launch.submit.conclude ]] && exit "$CODE"; exit 66'
+
+
+@pytest.mark.parametrize("made", [KINDS["one process"], replace(KINDS["two nodes"], container=("wrap", "image"))])
+@pytest.mark.parametrize("code", [0, 1, 75])
+def test_what_comes_afterwards_starts_once_where_the_work_is_done_and_never_fails_it(site, made, code):
+    site.tool("python", NOTING)
+    work = replace(job(Element(words=DISTILL), site), afterwards=AFTERWARDS)
+    assert site.run(sbatch.text(made, work), code).returncode == code
+    last = (site.folder / "started").read_text().splitlines()[made.nodes :]
+    assert last == (["-m launch.submit.conclude it's here"] if code == 0 else [])
