@@ -19,7 +19,7 @@ from data_pipes.spec import DataSpec
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Views:
-    """Which view of the plan an epoch shows."""
+    """What an epoch shows: which view of the plan, and how much of it."""
 
     seed: int
     """Seed of the plan; the order of samples has its own."""
@@ -27,6 +27,8 @@ class Views:
     """Number of different views, shown in turn; None: a new one every epoch."""
     first: int = 0
     """Epochs trained by earlier runs of a chain; views and sample order continue from there."""
+    share: float = 1.0
+    """Share of the split, in (0, 1]: the first steps of an epoch's order."""
 
     def of(self, epoch: int) -> int:
         """The view that an epoch shows."""
@@ -39,14 +41,14 @@ class Drawn:
 
     plan_N: Plan
     row_E: Rows
-    """The rows in their order, padded to whole steps."""
+    """The rows in their order, padded to whole steps; the first of them if an epoch shows fewer."""
 
 
 class Drawing:
     """Draws epochs of a split, and one of them ahead of time."""
 
     def __init__(self, samples: Samples, spec: DataSpec, views: Views, *, seed: int | None, length: int) -> None:
-        """seed: of the order; None: the evaluation view, in order. length: rows of an epoch with their padding."""
+        """seed: of the order; None: the evaluation view, in order. length: rows of an epoch, padding included."""
         self._size_N2, self._spec, self._views, self._seed, self._length = samples.size_N2, spec, views, seed, length
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self._ahead: tuple[int, Future[Drawn]] | None = None
@@ -79,7 +81,8 @@ class Drawing:
         own_N = np.arange(len(plan_N), dtype=np.int64)
         epoch = self._views.first + number
         order_N = own_N if self._seed is None else plan.order(self._seed, epoch, plan_N.partner_N)
-        return Drawn(plan_N, pad(order_N, self._length, paired=bool((plan_N.partner_N != own_N).any())))
+        shown_E = order_N[: self._length]
+        return Drawn(plan_N, pad(shown_E, self._length, paired=bool((plan_N.partner_N != own_N).any())))
 
 
 def pad(order_N: Rows, length: int, *, paired: bool) -> Rows:

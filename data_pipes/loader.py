@@ -137,7 +137,7 @@ class PlanLoader(DataLoaderStateMixin):  # type: ignore[misc]
     @property
     def steps(self) -> int:
         """Steps of an epoch; the last one may contain padding."""
-        return -(-len(self.dataset) // self._layout.batch_size)
+        return max(round(self.views.share * -(-len(self.dataset) // self._layout.batch_size)), 1)
 
     def __len__(self) -> int:
         return self.steps * self._layout.accumulation

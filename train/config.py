@@ -152,6 +152,9 @@ class Recipe:
 
     epochs: int
     """Passes over the training split."""
+    epoch_share: float = 1.0
+    """Share of the training split that an epoch shows, another part each time. Below 1, epochs are shorter, for example
+    between the cuts of a chain, whose final_epochs show all of it."""
     views: int | None = None
     """Number of different views of the images; epoch e, counted from 0, shows view e modulo this. null: a new one each
     epoch."""
@@ -171,6 +174,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(0 < self.epoch_share <= 1, "epoch_share", self.epoch_share, "above 0, at most 1")
         require(1 <= self.batch_size <= LARGEST_BATCH, "batch_size", self.batch_size, f"from 1 to {LARGEST_BATCH:,}")
         require(self.views is None or self.views >= 1, "views", self.views, "at least 1, or null")
         require(self.patience >= 0, "patience", self.patience, "at least 0")

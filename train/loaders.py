@@ -126,7 +126,7 @@ def training_loader(
         seed=config.seed,
         device=device,
         dtype=dtype_of(config.precision),
-        views=Views(seed=config.plan_seed, count=config.views, first=config.first_epoch),
+        views=Views(seed=config.plan_seed, count=config.views, first=config.first_epoch, share=config.epoch_share),
     )
 
 

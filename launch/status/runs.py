@@ -174,11 +174,24 @@ def _chain(run: Run) -> Run:
         return replace(run, epochs=run.epochs if run.state == "done" else epochs)
     last, epoch = begun[-1], sum(stage.epoch or 0 for stage in begun)
     same = {name: getattr(last, name) for name in ("validation", "parameters", "macs", "model")}
-    left = None
+    return replace(run, epoch=epoch, epochs=epochs, left=_chain_left(run, last, epoch, epochs), **same)
+
+
+def _chain_left(run: Run, last: Run, epoch: int, epochs: int | None) -> float | None:
+    """Seconds to the end of a chain of cuts, at the pace of its newest training; None for other chains.
+
+    The epochs after the last cut are longer than those before where these show a share of the images.
+    """
+    config = yaml_mapping(run.path / "config.yaml")
     cuts = all(stage.path.name.startswith("cut-") for stage in run.stages)  # stages of other kinds have another pace
-    if run.state == "running" and cuts and epochs and last.seconds and last.epoch:
-        left = max(epochs - epoch, 0) * last.seconds / last.epoch
-    return replace(run, epoch=epoch, epochs=epochs, left=left, **same)
+    if run.state != "running" or not cuts or not epochs or not last.seconds or not last.epoch:
+        return None
+    longer = 1 / (number(config, "epoch_share") or 1)
+    final = count(config, "final_epochs") or 0
+    ending = len(run.stages) == count(config["prune"], "steps") and final
+    rest = max(epochs - epoch, 0)
+    weight = rest if ending else max(rest - final, 0) + min(final, rest) * longer
+    return weight * last.seconds / last.epoch
 
 
 def _chain_epochs(config: Mapping[str, Any]) -> int | None:

@@ -49,7 +49,8 @@ def scratch(config: Main) -> Control:
     _require_structured("scratch", cuts.prune, "a network of masks has no smaller architecture")
     student = ModelSpec(name="{parent}/model.safetensors", from_scratch=True)
     if isinstance(config, CompressConfig):
-        training, before = config.distillation(), config.student.epochs
+        training = config.distillation()
+        before = round(training.epochs * training.epoch_share)
         told = f" and {counted(before, 'epoch')} of the student, with the student's recipe"
     else:
         training, before, told = _retrained(config)
@@ -58,13 +59,14 @@ def scratch(config: Main) -> Control:
         run_dir="scratch",
         student=student,
         teacher=_teacher(config),
-        epochs=_epochs(cuts) + before,
+        epochs=cuts.passes + before,
+        epoch_share=1.0,
         first_epoch=0,
         keep_zeros=False,
         track=config.track,
         distill=_answering(training),
     )
-    note = f"scratch: trained for the {counted(_epochs(cuts), 'epoch')} of the cuts{told}"
+    note = f"scratch: trained for the {counted(cuts.passes, 'epoch')} of the cuts{told}"
     words = (f"--student.name={student.name}", *_teacher_words(config))
     return Control(command="train.distill", config=made, words=words, note=note)
 
@@ -119,12 +121,6 @@ def _teacher(config: Main) -> str | None:
 def _teacher_words(config: Main) -> tuple[str, ...]:
     named = _teacher(config)
     return () if named == config.teacher else (f"--teacher={named}",)
-
-
-def _epochs(config: PruneConfig) -> int:
-    """Epochs of all trainings after cuts."""
-    last = config.epochs if config.final_epochs is None else config.final_epochs
-    return config.epochs * (config.prune.steps - 1) + last
 
 
 def _retrained(config: PruneConfig) -> tuple[DistillConfig, int, str]:

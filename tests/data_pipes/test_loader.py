@@ -354,6 +354,30 @@ def test_later_runs_go_on_with_views_and_orders_where_the_first_stopped():
     assert whole[0] == shown(None, 0)  # unless given, they are those of the loader's own seed
 
 
+def beginning(share: float, number: int = 0, *, augment=PLAIN, first_step: int = 0):
+    """Micro-batches of an epoch that shows a share of 27 rows in steps of 4."""
+    layout, views = Layout(batch_size=4, micro_batch_size=4), Views(seed=7, count=2, share=share)
+    feed = cpu_loader(split(27), spec(augment), layout, seed=7, dtype=torch.float64, views=views)
+    batches = list(feed.epoch(number, first_step=first_step))
+    feed.close()
+    return batches
+
+
+@pytest.mark.parametrize("augment", [PLAIN, MIXED])
+@pytest.mark.parametrize(("share", "shown"), [(0.5, 4), (0.3, 2), (0.01, 1), (1.0, 7)])
+def test_a_share_of_an_epoch_is_its_beginning_and_a_part_of_its_own(augment, share, shown):
+    whole, part = beginning(1.0, augment=augment), beginning(share, augment=augment)
+    assert len(whole) == 7 and len(part) == shown
+    assert all(equal(one, other) for one, other in zip(part, whole, strict=False))
+    later = beginning(share, 2, augment=augment)
+    assert part[0].view == later[0].view and not torch.equal(part[0].index_B, later[0].index_B)
+
+
+def test_a_share_of_an_epoch_is_taken_up_at_a_step_too():
+    whole, tail = (beginning(0.5, first_step=first) for first in (0, 3))
+    assert len(whole) == 4 and equal(whole[3], tail[0]) and len(tail) == 1
+
+
 def test_views_and_orders_have_seeds_of_their_own():
     one, other = shown(Views(seed=7), 0), shown(Views(seed=8), 0)
     assert one[1] != other[1]

@@ -30,9 +30,10 @@ def _cuts(config: PruneConfig) -> str:
     budget, steps = config.prune.budget, config.prune.steps
     limits = {"parameters": budget.parameters, "MACs": budget.macs}
     named = " and ".join(f"{limit:,} {unit}" for unit, limit in limits.items() if limit is not None)
-    last = config.epochs if config.final_epochs is None else config.final_epochs
-    each = f"{counted(config.epochs, 'epoch')} after each, " if steps > 1 else ""
-    return f"cut: {counted(steps, 'cut')} to {named}, {each}{last:,} after the last"
+    each = config.epochs * config.epoch_share
+    last = each if config.final_epochs is None else config.final_epochs
+    between = f"{each:g} epoch{'s' * (each != 1)} after each, " if steps > 1 else ""
+    return f"cut: {counted(steps, 'cut')} to {named}, {between}{last:g} after the last"
 
 
 def _done(folder: str) -> str:

@@ -100,16 +100,17 @@ class Chain:
 
     def _make_cuts(self, run: WandbRun | None) -> None:
         entries: list[Entry] = []
-        epochs, seconds = 0, 0.0
+        passes, seconds = 0.0, 0.0
         for number in range(1, self.config.prune.steps + 1):
             here = self._run_folder(number)
             if not here.done.exists():
                 require_going_on(self.accelerator)
                 self._cut(number)
                 self._measure(number)
-            reached = carry_out(self._training(number), "prune", self.accelerator, chained=True)
+            training = self._training(number)
+            reached = carry_out(training, "prune", self.accelerator, chained=True)
             self.accelerator.free_memory()
-            epochs, seconds = epochs + reached["epochs"], seconds + reached["seconds"]
+            passes, seconds = passes + reached["epochs"] * training.epoch_share, seconds + reached["seconds"]
             entries.append(self._entry(number, reached))
             logger.info("cut %d/%d: %s", number, self.config.prune.steps, entries[-1].summary)
             if self.accelerator.is_main_process:
@@ -121,7 +122,7 @@ class Chain:
         if self.accelerator.is_main_process:
             write_atomically(self.folder.weights, here.weights.read_bytes())
             reads = readings.read(self.folder.path).of_run.number
-            whole = {"cuts": len(entries), "epochs": epochs, "seconds": seconds, "test_reads": reads}
+            whole = {"cuts": len(entries), "epochs": round(passes), "seconds": seconds, "test_reads": reads}
             write_json(self.folder.result, reached | whole)
             board = TensorBoardRun.start(self.folder.path, wanted=self.config.track.tensorboard)
             ledger.track(self.folder, entries, run, board)

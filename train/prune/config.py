@@ -21,7 +21,7 @@ class CutSpec:
     prune: PruneSpec
     """What to cut."""
     final_epochs: int | None = None
-    """Epochs after the last cut; null: epochs, as after the others."""
+    """Epochs after the last cut, of all training images; null: epochs, as after the others."""
     recalibration: int = 8
     """Batches of training images that re-estimate BatchNorm's statistics after a cut. 0: statistics stay."""
     final_temperature: float | None = None
@@ -69,9 +69,18 @@ class PruneConfig(DistillConfig, CutSpec):
         valid = "a number where distill.teacher_logits is cached: each cut's training goes on through the views"
         require(not endless, "views", None, valid)
 
+    @property
+    def passes(self) -> int:
+        """Passes over the training split after all cuts, to the nearest whole one."""
+        between = self.epochs * self.epoch_share
+        return round(between * (self.prune.steps - 1) + (between if self.final_epochs is None else self.final_epochs))
+
     def after_cut(self, number: int, *, run_dir: str, student: str) -> DistillConfig:
         """Config of the training after cut `number`, counted from 1."""
         last = number == self.prune.steps
+        epochs, epoch_share = self.epochs, self.epoch_share
+        if last and self.final_epochs is not None:
+            epochs, epoch_share = self.final_epochs, 1.0
         share = (number - 1) / max(self.prune.steps - 1, 1)
         temperature, alpha = self.distill.temperature, self.distill.alpha
         temperature += share * ((self.final_temperature or temperature) - temperature)
@@ -80,7 +89,8 @@ class PruneConfig(DistillConfig, CutSpec):
         own = field_values(self, DistillConfig) | {
             "run_dir": run_dir,
             "student": ModelSpec(name=student),
-            "epochs": self.final_epochs if last and self.final_epochs is not None else self.epochs,
+            "epochs": epochs,
+            "epoch_share": epoch_share,
             "distill": replace(self.distill, temperature=temperature, alpha=alpha),
             "optim": replace(self.optim, lr=lr, min_lr=min(self.optim.min_lr, lr)),
             "test": self.test and last,

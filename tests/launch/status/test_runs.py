@@ -137,6 +137,19 @@ def test_stages_stand_below_their_chain_which_sums_them_up(tmp_path, holder):
     assert (run.epoch, run.epochs, run.validation, run.left) == (5, 18, 0.7, 39)
 
 
+@pytest.mark.parametrize(("cuts", "left"), [(2, 3 * 3 + 10 * 12), (3, 10 * 3 - 3)])
+def test_the_epochs_after_the_last_cut_take_longer_than_short_ones(tmp_path, holder, cuts, left):
+    chain = make(tmp_path / "c")
+    (chain / "config.yaml").write_text("epochs: 4\nepoch_share: 0.25\nfinal_epochs: 10\nprune: {steps: 3}\n")
+    for number in range(1, cuts):
+        make(chain / f"cut-0{number}", "done", {"epochs": 4, "seconds": 12.0, "validation_accuracy": 0.8})
+    last = make(chain / f"cut-0{cuts}")
+    pid = holder(chain), holder(last)
+    (chain / "status.json").write_text(json.dumps(running(pid[0], state="running")))
+    (last / "status.json").write_text(json.dumps(running(pid[1], state="running", epoch=1, epochs=4, seconds=3.0)))
+    assert only(tmp_path).left == left
+
+
 def test_the_stages_of_compress_are_in_their_order(tmp_path, capsys):
     whole = make(tmp_path / "c", "failed", exit_code=65, reason="the loss is nan\nand more")
     (whole / "config.yaml").write_text(

@@ -58,6 +58,11 @@ def test_scratch_trains_the_result_of_a_chain_anew_for_all_its_epochs_with_the_s
     assert "32 epochs" not in made.note and "44 epochs of the cuts and 16 epochs of the student" in made.note
 
 
+def test_scratch_sees_as_many_images_in_whole_epochs():
+    made = scratch(compress("--student.epoch_share", "0.5", "--cut.epoch_share", "0.25"))
+    assert made.config.epochs == 16 // 2 + 3 + 32 and made.config.epoch_share == 1
+
+
 def test_a_teacher_that_the_config_names_stays():
     made = scratch(compress("--teacher_training", "null", "--teacher", "t.safetensors"))
     assert made.config.teacher == "t.safetensors" and made.words == ("--student.name={parent}/model.safetensors",)

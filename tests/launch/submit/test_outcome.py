@@ -54,6 +54,14 @@ def test_epochs_are_those_of_all_trainings_that_made_the_network(tmp_path):
     assert outcome.epochs(chain) == 10
 
 
+def test_short_epochs_count_by_their_share_and_a_chain_has_counted_them(tmp_path):
+    student = run(tmp_path / "chain" / "student", "epoch_share: 0.25\n", epochs=10)
+    run(tmp_path / "whole", "epoch_share: 1.0\n", epochs=10)
+    run(tmp_path / "cut", f"epoch_share: 0.25\nprune: {{}}\nstudent: {{name: {student}/model.safetensors}}\n", epochs=8)
+    found = [outcome.epochs(tmp_path / name) for name in ("chain/student", "whole", "cut")]
+    assert found == [2, 10, 10]
+
+
 def test_a_file_that_no_run_made_adds_nothing(tmp_path):
     alone = run(tmp_path / "a", f"student: {{name: {tmp_path}/elsewhere.pth}}\n", epochs=4)
     itself = run(tmp_path / "b", f"student: {{name: {tmp_path}/b/model.safetensors}}\n", epochs=4)
