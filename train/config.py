@@ -151,10 +151,10 @@ class Recipe:
     """Epochs, batches and optimizer of a training."""
 
     epochs: int
-    """Passes over the training split."""
+    """Passes over the training split, or over epoch_share of it."""
     epoch_share: float = 1.0
-    """Share of the training split that an epoch shows, another part each time. Below 1, epochs are shorter, for example
-    between the cuts of a chain, whose final_epochs show all of it."""
+    """Share of the training split that an epoch shows: whole steps, at least one, of an order that is drawn anew for
+    each epoch. It makes the epochs between the cuts of a chain shorter; its final_epochs show the whole split."""
     views: int | None = None
     """Number of different views of the images; epoch e, counted from 0, shows view e modulo this. null: a new one each
     epoch."""

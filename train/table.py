@@ -108,7 +108,7 @@ def build(runs: Sequence[Run], title: str | None = None) -> Table:
             first["model"],
             f"{first['parameters']:,}",
             f"{first['macs'] / 1e6:.1f} M",
-            str(first["epochs"]),
+            f"{result.passes(first):g}",
             str(len(group)),
             spread([run.result["validation_accuracy"] for run in group]),
             spread(tests) if tests else "no labels",

@@ -88,8 +88,8 @@ def circumstances(loop: Loop, config: StepConfig) -> dict[str, Any]:
 
 
 def quiet(config: StepConfig, folder: str) -> StepConfig:
-    """The same run in another folder, without tracker and teacher check."""
-    config = replace(config, run_dir=folder, track=TrackSpec(), checkpoint_steps=0, checkpoint_minutes=0)
+    """The same run in another folder, in whole epochs, without tracker and teacher check."""
+    config = replace(config, run_dir=folder, epoch_share=1, track=TrackSpec(), checkpoint_steps=0, checkpoint_minutes=0)
     if isinstance(config, DistillConfig):
         return replace(config, distill=replace(config.distill, teacher_check=0))
     return config

@@ -26,6 +26,8 @@ from launch.slurm.cluster import Cluster
 
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 PLAIN_PATH = re.compile(r"/[A-Za-z0-9_.,:=@+/-]*")
+PATIENCE = 60
+"""Seconds that what comes afterwards may take."""
 PARENT = re.compile(r"\d+(_\d+)?")
 
 
@@ -68,7 +70,8 @@ class Job:
     """Where commands run; absolute."""
     work: Element | Array
     afterwards: tuple[str, ...] = ()
-    """What follows python -m once the work is done, on its first node; its own failure is that of nothing else."""
+    """What follows python -m once the work is done, on its first node, for a minute at most; the job does not fail with
+    it."""
 
     def __post_init__(self) -> None:
         require(LABEL.fullmatch(self.name) is not None, "name", self.name, "letters, digits, and _ . - between them")
@@ -170,7 +173,7 @@ def _python(cluster: Cluster) -> str:
 def _ending(cluster: Cluster, job: Job) -> list[str]:
     stopped, failed = int(ExitCode.STOPPED), "${words[*]}: exit code $code"
     words = " ".join(map(quote, job.afterwards))
-    afterwards = [f"    if ((! code)); then {_python(cluster)} {words} || true; fi"] if words else []
+    afterwards = [f"    if ((! code)); then timeout {PATIENCE} {_python(cluster)} {words} || true; fi"] if words else []
     return [
         f"if ((code != {stopped} && code != {128 + signal.SIGTERM})); then",
         f'    if ((code)); then echo "$id: {failed}" >&2; fi',

@@ -6,7 +6,7 @@ A missing file is no error; a damaged one is named in the run's `fault`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -174,24 +174,26 @@ def _chain(run: Run) -> Run:
         return replace(run, epochs=run.epochs if run.state == "done" else epochs)
     last, epoch = begun[-1], sum(stage.epoch or 0 for stage in begun)
     same = {name: getattr(last, name) for name in ("validation", "parameters", "macs", "model")}
-    return replace(run, epoch=epoch, epochs=epochs, left=_chain_left(run, last, epoch, epochs), **same)
+    return replace(run, epoch=epoch, epochs=epochs, left=_chain_left(run, begun), **same)
 
 
-def _chain_left(run: Run, last: Run, epoch: int, epochs: int | None) -> float | None:
+def _chain_left(run: Run, begun: Sequence[Run]) -> float | None:
     """Seconds to the end of a chain of cuts, at the pace of its newest training; None for other chains.
 
-    The epochs after the last cut are longer than those before where these show a share of the images.
+    An epoch of all images is taken to last longer than one of a share of them by as much as it shows more.
     """
-    config = yaml_mapping(run.path / "config.yaml")
     cuts = all(stage.path.name.startswith("cut-") for stage in run.stages)  # stages of other kinds have another pace
-    if run.state != "running" or not cuts or not epochs or not last.seconds or not last.epoch:
+    last, config = begun[-1], yaml_mapping(run.path / "config.yaml")
+    if run.state != "running" or not cuts or not last.epoch or not last.epochs or not last.seconds:
         return None
-    longer = 1 / (number(config, "epoch_share") or 1)
-    final = count(config, "final_epochs") or 0
-    ending = len(run.stages) == count(config["prune"], "steps") and final
-    rest = max(epochs - epoch, 0)
-    weight = rest if ending else max(rest - final, 0) + min(final, rest) * longer
-    return weight * last.seconds / last.epoch
+    steps, each = count(config.get("prune", {}), "steps"), count(config, "epochs")
+    if steps is None or each is None:
+        return None
+    final, longer = count(config, "final_epochs"), 1 / (number(config, "epoch_share") or 1)
+    ending = each if final is None else final * longer
+    after = 0 if len(begun) == steps else each * (steps - 1 - len(begun)) + ending
+    rest = 0 if last.state == "done" else last.epochs - last.epoch
+    return (rest + after) * last.seconds / last.epoch
 
 
 def _chain_epochs(config: Mapping[str, Any]) -> int | None:

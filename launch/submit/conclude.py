@@ -1,6 +1,7 @@
 """result.json of a folder, once all of its runs are done: python -m launch.submit.conclude FOLDER
 
-Each element of an array starts it after its run, so that the last one writes the file. Free of torch.
+Each element of an array starts it after its run, so that the last one of the folder writes the file; also runs count
+that launch.submit is not asked for any more. Free of torch.
 """
 
 from __future__ import annotations

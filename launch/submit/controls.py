@@ -16,7 +16,6 @@ from typing import Any
 
 from configs import reader, records
 from configs.errors import UsageError, UserError
-from configs.figures import counted
 from launch.submit import outcome
 from models.pruning.spec import PruneSpec
 from models.spec import ModelSpec
@@ -50,23 +49,22 @@ def scratch(config: Main) -> Control:
     student = ModelSpec(name="{parent}/model.safetensors", from_scratch=True)
     if isinstance(config, CompressConfig):
         training = config.distillation()
-        before = round(training.epochs * training.epoch_share)
-        told = f" and {counted(before, 'epoch')} of the student, with the student's recipe"
+        before = training.epochs * training.epoch_share
+        told = f" and {_epochs(before)} of the student, with the student's recipe"
     else:
         training, before, told = _retrained(config)
     made = replace(
-        training,
+        _in_whole_epochs(training),
         run_dir="scratch",
         student=student,
         teacher=_teacher(config),
-        epochs=cuts.passes + before,
-        epoch_share=1.0,
+        epochs=max(round(cuts.passes + before), 1),
         first_epoch=0,
         keep_zeros=False,
         track=config.track,
         distill=_answering(training),
     )
-    note = f"scratch: trained for the {counted(cuts.passes, 'epoch')} of the cuts{told}"
+    note = f"scratch: trained for the {_epochs(cuts.passes)} of the cuts{told}"
     words = (f"--student.name={student.name}", *_teacher_words(config))
     return Control(command="train.distill", config=made, words=words, note=note)
 
@@ -123,18 +121,31 @@ def _teacher_words(config: Main) -> tuple[str, ...]:
     return () if named == config.teacher else (f"--teacher={named}",)
 
 
-def _retrained(config: PruneConfig) -> tuple[DistillConfig, int, str]:
-    """A training like that of the starting student, its epochs, and a remark about both.
+def _epochs(passes: float) -> str:
+    """1 epoch, 12.5 epochs."""
+    return f"{passes:g} epoch{'s' * (passes != 1)}"
+
+
+def _in_whole_epochs(training: DistillConfig) -> DistillConfig:
+    """The same training, with epochs that show all images, and with what is counted in epochs converted."""
+    share, optim = training.epoch_share, training.optim
+    converted = replace(optim, warmup_epochs=optim.warmup_epochs * share, step_epochs=optim.step_epochs * share)
+    patience = training.patience and max(round(training.patience * share), 1)
+    return replace(training, epoch_share=1.0, optim=converted, patience=patience)
+
+
+def _retrained(config: PruneConfig) -> tuple[DistillConfig, float, str]:
+    """A training like that of the starting student, its passes, and a remark about both.
 
     It is a training like those after the cuts if the student's run is not there.
     """
     own = DistillConfig(**field_values(config, DistillConfig))
     home = Path(config.student.name).parent
-    before = outcome.epochs(home)
+    before = outcome.passes(home)
     recipe = _recipe(home) if before else None
     if recipe is not None:
         own = replace(own, **field_values(recipe, Recipe) | {"views": config.views})
-    told = f" and {counted(before, 'epoch')} of {home}" if before else f"; {home} is no finished run, and adds none"
+    told = f" and {_epochs(before)} of {home}" if before else f"; {home} is no finished run, and adds none"
     return own, before, f"{told}, with the recipe of {'the cuts' if recipe is None else home}"
 
 

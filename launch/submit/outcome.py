@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,6 @@ from models.spec import names_file
 from train.run_folder import result
 
 CONFIG = "config.yaml"
-CHAINED = {"prune", "cut"}
-"""Sections that only the config of a chain has."""
-Trained = tuple[Mapping[str, Any], Mapping[str, Any]]
-"""Config and result of a run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +28,8 @@ class Outcome:
     parameters: int
     nonzero: int
     macs: int
-    epochs: int
-    """Passes over the training split in all trainings that made the network, also that of a starting student."""
+    epochs: float
+    """Passes over the training split, in all trainings that made the network; that of a starting student included."""
     seconds: float
     """Likewise."""
     images: Mapping[str, Any]
@@ -43,7 +39,7 @@ class Outcome:
 def read(folder: Path, name: str) -> Outcome:
     """Read a finished run. InputError: a file of it is missing or damaged."""
     trained = list(_trainings(folder))
-    config, own = records.from_yaml(folder / CONFIG), trained[0][1]
+    config, own = records.from_yaml(folder / CONFIG), trained[0]
     test = own["accuracy"] if own["accuracy_split"] == "test" else None
     return Outcome(
         run=name,
@@ -53,39 +49,31 @@ def read(folder: Path, name: str) -> Outcome:
         parameters=own["parameters"],
         nonzero=own.get("nonzero", own["parameters"]),
         macs=own["macs"],
-        epochs=_passes(trained),
-        seconds=sum(one["seconds"] for _, one in trained),
+        epochs=sum(map(result.passes, trained)),
+        seconds=sum(one["seconds"] for one in trained),
         images=result.measured_on(config, own),
     )
 
 
-def epochs(folder: Path) -> int:
+def passes(folder: Path) -> float:
     """Passes of a finished run and of those that it started from; 0: no finished run is there."""
-    return _passes(_trainings(folder)) if (folder / result.NAME).is_file() else 0
+    return sum(map(result.passes, _trainings(folder))) if (folder / result.NAME).is_file() else 0
 
 
-def _passes(trained: Iterable[Trained]) -> int:
-    """Short epochs count by their share; the result of a chain has counted them so."""
-    total = 0.0
-    for config, reached in trained:
-        total += reached["epochs"] * (1 if CHAINED & config.keys() else config.get("epoch_share", 1))
-    return round(total)
-
-
-def _trainings(folder: Path) -> Iterator[Trained]:
-    """Config and result of a run and of those that it started from, the newest first."""
+def _trainings(folder: Path) -> Iterator[dict[str, Any]]:
+    """The results of a run and of those that it started from, the newest first."""
     seen: set[Path] = set()
     home: Path | None = folder
     while home is not None and home.resolve() not in seen:
         seen.add(home.resolve())
-        reached, path = result.read(home), home / CONFIG
-        config = records.from_yaml(path) if path.is_file() else {}
-        yield config, reached
-        home = _origin(home, config)
+        yield result.read(home)
+        home = _origin(home)
 
 
-def _origin(folder: Path, config: Mapping[str, Any]) -> Path | None:
+def _origin(folder: Path) -> Path | None:
     """The folder of the finished run whose network a run started from."""
+    path = folder / CONFIG
+    config = records.from_yaml(path) if path.is_file() else {}
     if "cut" in config:  # a chain of train.compress, whose result is that of its cuts
         return folder / "student"
     trained = config.get("student", config.get("model"))

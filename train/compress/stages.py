@@ -6,6 +6,7 @@ from pathlib import Path
 
 from configs.figures import counted
 from train.compress.config import CompressConfig
+from train.config import Recipe
 from train.prune.config import PruneConfig
 
 
@@ -14,10 +15,9 @@ def plan(config: CompressConfig) -> list[str]:
     teaching, distillation, cuts = config.training(), config.distillation(), config.cutting()
     stages: list[tuple[str, str]] = []
     if teaching is not None:
-        stages.append((teaching.run_dir, f"teacher: {teaching.model.name}, {counted(teaching.epochs, 'epoch')}"))
+        stages.append((teaching.run_dir, f"teacher: {teaching.model.name}, {_epochs(teaching)}"))
     taught = f" with the teacher {config.teacher}" if config.teacher else ""
-    length = counted(distillation.epochs, "epoch")
-    stages.append((distillation.run_dir, f"student: {distillation.student.name}, {length}{taught}"))
+    stages.append((distillation.run_dir, f"student: {distillation.student.name}, {_epochs(distillation)}{taught}"))
     stages.append((cuts.run_dir, _cuts(cuts)))
     split = "test, or validation without one" if config.test else "validation"
     stages.append((config.run_dir, f"scores on {split}{', model.onnx beside the teacher' * config.onnx}"))
@@ -30,10 +30,15 @@ def _cuts(config: PruneConfig) -> str:
     budget, steps = config.prune.budget, config.prune.steps
     limits = {"parameters": budget.parameters, "MACs": budget.macs}
     named = " and ".join(f"{limit:,} {unit}" for unit, limit in limits.items() if limit is not None)
-    each = config.epochs * config.epoch_share
-    last = each if config.final_epochs is None else config.final_epochs
-    between = f"{each:g} epoch{'s' * (each != 1)} after each, " if steps > 1 else ""
-    return f"cut: {counted(steps, 'cut')} to {named}, {between}{last:g} after the last"
+    last = _epochs(config) if config.final_epochs is None else f"{config.final_epochs:,}"
+    each = f"{_epochs(config)} after each, " if steps > 1 else ""
+    return f"cut: {counted(steps, 'cut')} to {named}, {each}{last} after the last"
+
+
+def _epochs(recipe: Recipe) -> str:
+    """8 epochs, or 8 epochs of 25 % of the images."""
+    part = "" if recipe.epoch_share == 1 else f" of {100 * recipe.epoch_share:g} % of the images"
+    return f"{counted(recipe.epochs, 'epoch')}{part}"
 
 
 def _done(folder: str) -> str:

@@ -100,17 +100,17 @@ class Chain:
 
     def _make_cuts(self, run: WandbRun | None) -> None:
         entries: list[Entry] = []
-        passes, seconds = 0.0, 0.0
+        epochs, passes, seconds = 0, 0.0, 0.0
         for number in range(1, self.config.prune.steps + 1):
             here = self._run_folder(number)
             if not here.done.exists():
                 require_going_on(self.accelerator)
                 self._cut(number)
                 self._measure(number)
-            training = self._training(number)
-            reached = carry_out(training, "prune", self.accelerator, chained=True)
+            reached = carry_out(self._training(number), "prune", self.accelerator, chained=True)
             self.accelerator.free_memory()
-            passes, seconds = passes + reached["epochs"] * training.epoch_share, seconds + reached["seconds"]
+            epochs, seconds = epochs + reached["epochs"], seconds + reached["seconds"]
+            passes += result.passes(reached)
             entries.append(self._entry(number, reached))
             logger.info("cut %d/%d: %s", number, self.config.prune.steps, entries[-1].summary)
             if self.accelerator.is_main_process:
@@ -122,8 +122,8 @@ class Chain:
         if self.accelerator.is_main_process:
             write_atomically(self.folder.weights, here.weights.read_bytes())
             reads = readings.read(self.folder.path).of_run.number
-            whole = {"cuts": len(entries), "epochs": round(passes), "seconds": seconds, "test_reads": reads}
-            write_json(self.folder.result, reached | whole)
+            whole = {"cuts": len(entries), "epochs": epochs, "passes": round(passes, 6), "seconds": seconds}
+            write_json(self.folder.result, reached | whole | {"test_reads": reads})
             board = TensorBoardRun.start(self.folder.path, wanted=self.config.track.tensorboard)
             ledger.track(self.folder, entries, run, board)
             write_atomically(self.folder.done, "")

@@ -70,10 +70,10 @@ class PruneConfig(DistillConfig, CutSpec):
         require(not endless, "views", None, valid)
 
     @property
-    def passes(self) -> int:
-        """Passes over the training split after all cuts, to the nearest whole one."""
+    def passes(self) -> float:
+        """Passes over the training split after all cuts."""
         between = self.epochs * self.epoch_share
-        return round(between * (self.prune.steps - 1) + (between if self.final_epochs is None else self.final_epochs))
+        return between * (self.prune.steps - 1) + (between if self.final_epochs is None else self.final_epochs)
 
     def after_cut(self, number: int, *, run_dir: str, student: str) -> DistillConfig:
         """Config of the training after cut `number`, counted from 1."""

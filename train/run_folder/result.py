@@ -29,6 +29,11 @@ def read(folder: Path) -> dict[str, Any]:
     return records.typed(folder / NAME, records.from_json(folder / NAME), FIELDS)
 
 
+def passes(reached: Mapping[str, Any]) -> float:
+    """How often a run or chain has shown the training split: short epochs count by their share."""
+    return float(reached.get("passes", reached["epochs"]))  # before epochs could be short
+
+
 def measured_on(config: Mapping[str, Any], reached: Mapping[str, Any]) -> dict[str, Any]:
     """Return what says which images the accuracy of a run is of; equal for runs that can be compared.
 

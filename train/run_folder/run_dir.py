@@ -39,6 +39,7 @@ END_KEYS = ("test",)
 LATER: dict[str, Any] = {
     **{"distill.teacher_size": "student", "data.class_depth": 1, "data.follow_links": False, "deterministic": False},
     **{f"{section}.kwargs": {} for section in ("model", "student", "student.model", "teacher_training.model")},
+    **{f"{section}epoch_share": 1.0 for section in ("", "teacher_training.", "student.", "cut.")},
 }
 ENVIRONMENT = "environment.json"
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "nvidia-dali-cuda120")

@@ -84,6 +84,7 @@ def _result(loop: Loop, scores: Mapping[str, Scores], card: Card) -> dict[str, A
         "validation_accuracy": scores["validation"].accuracy,
         "best_epoch": progress.best_epoch + 1,
         "epochs": progress.epoch,
+        "passes": round(progress.epoch * loop.config.epoch_share, 6),
         "extensions": [asdict(one) for one in loop.extensions],
         "model": card.model.name,
         "parameters": card.cost.parameters,

@@ -59,8 +59,14 @@ def test_scratch_trains_the_result_of_a_chain_anew_for_all_its_epochs_with_the_s
 
 
 def test_scratch_sees_as_many_images_in_whole_epochs():
-    made = scratch(compress("--student.epoch_share", "0.5", "--cut.epoch_share", "0.25"))
-    assert made.config.epochs == 16 // 2 + 3 + 32 and made.config.epoch_share == 1
+    share = ["--student.epoch_share", "0.1", "--cut.epoch_share", "0.25"]
+    recipe = ["--student.optim.warmup_epochs", "5", "--student.optim.step_epochs", "20", "--student.patience", "8"]
+    made = scratch(compress(*share, *recipe))
+    assert made.config.epochs == round(1.6 + 3 + 32) and made.config.epoch_share == 1
+    assert (made.config.optim.warmup_epochs, made.config.optim.step_epochs, made.config.patience) == (0.5, 2, 1)
+    assert "35 epochs of the cuts and 1.6 epochs of the student" in made.note
+    least = prune("--epochs", "1", "--epoch_share", "0.05", "--final_epochs", "null", "--prune.steps", "2")
+    assert scratch(least).config.epochs == 1
 
 
 def test_a_teacher_that_the_config_names_stays():

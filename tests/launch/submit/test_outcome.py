@@ -47,25 +47,23 @@ def test_epochs_are_those_of_all_trainings_that_made_the_network(tmp_path):
     cut = run(tmp_path / "cut", named % "false", epochs=4, seconds=2.0)
     again = run(tmp_path / "again", f"model: {{name: {cut}/model.safetensors}}\n", epochs=2, seconds=4.0)
     anew = run(tmp_path / "anew", named % "true", epochs=9)
-    assert [outcome.epochs(folder) for folder in (first, cut, again, anew)] == [16, 20, 22, 9]
+    assert [outcome.passes(folder) for folder in (first, cut, again, anew)] == [16, 20, 22, 9]
     assert outcome.read(again, "again").seconds == 7
     chain = run(tmp_path / "chain", "student: {}\ncut: {}\n", epochs=4)
     run(chain / "student", epochs=6)
-    assert outcome.epochs(chain) == 10
+    assert outcome.passes(chain) == 10
 
 
-def test_short_epochs_count_by_their_share_and_a_chain_has_counted_them(tmp_path):
-    student = run(tmp_path / "chain" / "student", "epoch_share: 0.25\n", epochs=10)
-    run(tmp_path / "whole", "epoch_share: 1.0\n", epochs=10)
-    run(tmp_path / "cut", f"epoch_share: 0.25\nprune: {{}}\nstudent: {{name: {student}/model.safetensors}}\n", epochs=8)
-    found = [outcome.epochs(tmp_path / name) for name in ("chain/student", "whole", "cut")]
-    assert found == [2, 10, 10]
+def test_short_epochs_count_by_their_share(tmp_path):
+    student = run(tmp_path / "chain" / "student", epochs=10, passes=2.5)
+    cut = run(tmp_path / "cut", f"student: {{name: {student}/model.safetensors}}\n", epochs=38, passes=15)
+    assert outcome.passes(cut) == outcome.read(cut, "cut").epochs == 17.5
 
 
 def test_a_file_that_no_run_made_adds_nothing(tmp_path):
     alone = run(tmp_path / "a", f"student: {{name: {tmp_path}/elsewhere.pth}}\n", epochs=4)
     itself = run(tmp_path / "b", f"student: {{name: {tmp_path}/b/model.safetensors}}\n", epochs=4)
-    assert outcome.epochs(alone) == outcome.epochs(itself) == 4 and outcome.epochs(tmp_path / "none") == 0
+    assert outcome.passes(alone) == outcome.passes(itself) == 4 and outcome.passes(tmp_path / "none") == 0
 
 
 def test_a_damaged_result_is_named(tmp_path):

@@ -32,6 +32,14 @@ def test_what_is_there_already_is_said(tmp_path: Path) -> None:
     cuts = ["--cut.prune.steps", "1", "--cut.prune.budget.macs", "70000", "--cut.final_epochs", "null"]
     assert stages.plan(read(tmp_path, *given, *cuts)) == [
         "1 of 3  student: resnet_small, 16 epochs with the teacher t.safetensors (done)",
-        "2 of 3  cut: 1 cut to 2,600 parameters and 70,000 MACs, 4 after the last",
+        "2 of 3  cut: 1 cut to 2,600 parameters and 70,000 MACs, 4 epochs after the last",
         "3 of 3  scores on validation",
     ]
+
+
+def test_short_epochs_are_named(tmp_path: Path) -> None:
+    plan = stages.plan(read(tmp_path, "--cut.epoch_share", "0.25"))
+    assert (
+        plan[2]
+        == "3 of 4  cut: 4 cuts to 2,600 parameters, 4 epochs of 25 % of the images after each, 32 after the last"
+    )
