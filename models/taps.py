@@ -93,4 +93,7 @@ def _unknown(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     shallow = sorted(known, key=lambda layer: layer.count("."))[:8]
-    return f"the network has no layer {name!r}; {hint}some it has: {', '.join(shallow)}"
+    return (
+        f"the network has no layer {name!r}; {hint}some it has: {', '.join(shallow)} (distill.layers names the layers "
+        "that are compared; distill.hint 0 and distill.attention 0 compare none)"
+    )

@@ -9,7 +9,7 @@ from train.evaluate.metrics import Scores
 
 LIMITS = {
     "data": "loading images limits the run: `python -m launch.bench` compares the ways to load them",
-    "teacher": "the teacher limits the run; with distill.teacher_logits write_through, only in epochs whose view is new",
+    "teacher": "the teacher limits the run; with distill.teacher_logits write_through, only where a view is new",
     "step": "the step itself (forward, backward, update) limits the run",
     "evaluation": "evaluation limits the run",
 }
