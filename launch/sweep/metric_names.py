@@ -8,7 +8,7 @@ from train.loss import config as loss
 from train.track.tracker import CURVES, CUT_CURVES, STEP_CURVES, TEACHER_CURVES
 
 RESULT = (
-    *("validation_accuracy", "best_epoch", "epochs", "parameters", "nonzero", "macs", "bytes", "seconds"),
+    *("validation_accuracy", "best_epoch", "epochs", "passes", "parameters", "nonzero", "macs", "bytes", "seconds"),
     "images_per_second",
 )
 """Numbers of result.json, known once a run is done. Without accuracy, which may be measured on test."""
