@@ -186,7 +186,8 @@ def _chain_left(run: Run, begun: Sequence[Run]) -> float | None:
     last, config = begun[-1], yaml_mapping(run.path / "config.yaml")
     if run.state != "running" or not cuts or not last.epoch or not last.epochs or not last.seconds:
         return None
-    steps, each = count(config.get("prune", {}), "steps"), count(config, "epochs")
+    prune, each = config.get("prune"), count(config, "epochs")
+    steps = count(prune, "steps") if isinstance(prune, dict) else None
     if steps is None or each is None:
         return None
     final, longer = count(config, "final_epochs"), 1 / (number(config, "epoch_share") or 1)

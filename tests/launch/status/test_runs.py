@@ -158,6 +158,16 @@ def test_the_epochs_after_the_last_cut_take_longer_than_short_ones(tmp_path, hol
     assert only(tmp_path).left == left
 
 
+@pytest.mark.parametrize("config", ["", "epochs: 4\nprune: 3\n", "epochs: many\nprune: {steps: 3}\n"])
+def test_a_chain_whose_config_is_damaged_has_no_time_left(tmp_path, holder, config):
+    chain, cut = make(tmp_path / "c"), make(tmp_path / "c" / "cut-01")
+    (chain / "config.yaml").write_text(config)
+    pid = holder(chain), holder(cut)
+    (chain / "status.json").write_text(json.dumps(running(pid[0], state="running")))
+    (cut / "status.json").write_text(json.dumps(running(pid[1], state="running", epoch=1, epochs=4, seconds=3.0)))
+    assert only(tmp_path).left is None
+
+
 def test_the_stages_of_compress_are_in_their_order(tmp_path, capsys):
     whole = make(tmp_path / "c", "failed", exit_code=65, reason="the loss is nan\nand more")
     (whole / "config.yaml").write_text(
