@@ -183,6 +183,11 @@ class Recipe:
         micro = self.micro_batch_size
         require(micro is None or micro >= 1, "micro_batch_size", micro, "at least 1, or null")
 
+    @property
+    def passes(self) -> float:
+        """Passes over the training split."""
+        return self.epochs * self.epoch_share
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Recipe, RunSpec):

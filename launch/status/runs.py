@@ -169,21 +169,22 @@ def _left(run: Run) -> float | None:
 def _chain(run: Run) -> Run:
     """A chain, completed by the values of its stages."""
     begun = [stage for stage in run.stages if stage.epoch is not None]
-    epochs = _chain_epochs(yaml_mapping(run.path / "config.yaml"))
+    config = yaml_mapping(run.path / "config.yaml")
+    epochs = _chain_epochs(config)
     if run.state == "done" or not begun:
         return replace(run, epochs=run.epochs if run.state == "done" else epochs)
     last, epoch = begun[-1], sum(stage.epoch or 0 for stage in begun)
     same = {name: getattr(last, name) for name in ("validation", "parameters", "macs", "model")}
-    return replace(run, epoch=epoch, epochs=epochs, left=_chain_left(run, begun), **same)
+    return replace(run, epoch=epoch, epochs=epochs, left=_chain_left(run, begun, config), **same)
 
 
-def _chain_left(run: Run, begun: Sequence[Run]) -> float | None:
+def _chain_left(run: Run, begun: Sequence[Run], config: Mapping[str, Any]) -> float | None:
     """Seconds to the end of a chain of cuts, at the pace of its newest training; None for other chains.
 
     An epoch of all images is taken to last longer than one of a share of them by as much as it shows more.
     """
     cuts = all(stage.path.name.startswith("cut-") for stage in run.stages)  # stages of other kinds have another pace
-    last, config = begun[-1], yaml_mapping(run.path / "config.yaml")
+    last = begun[-1]
     if run.state != "running" or not cuts or not last.epoch or not last.epochs or not last.seconds:
         return None
     prune, each = config.get("prune"), count(config, "epochs")

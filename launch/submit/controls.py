@@ -49,7 +49,7 @@ def scratch(config: Main) -> Control:
     student = ModelSpec(name="{parent}/model.safetensors", from_scratch=True)
     if isinstance(config, CompressConfig):
         training = config.distillation()
-        before = training.epochs * training.epoch_share
+        before = training.passes
         told = f" and {_epochs(before)} of the student, with the student's recipe"
     else:
         training, before, told = _retrained(config)

@@ -124,7 +124,7 @@ def estimate(config: CacheConfig) -> Table:
     samples, views = source.load(config.data, "train"), len(config.view_numbers)
     count, classes, folder = len(samples), len(samples.classes), str(config.distill.cache)
     codec = Codec.choose(classes, config.distill.store)
-    online, once = max(round(config.epochs * config.epoch_share * count), 1), views * count
+    online, once = max(round(config.passes * count), 1), views * count
     size = once * codec.row_bytes(classes) + views * -(-count // ROWS_PER_BLOCK) * HEADER.size
     table = plain_table()
     table.add_column("", no_wrap=True)

@@ -122,8 +122,8 @@ class Chain:
         if self.accelerator.is_main_process:
             write_atomically(self.folder.weights, here.weights.read_bytes())
             reads = readings.read(self.folder.path).of_run.number
-            whole = {"cuts": len(entries), "epochs": epochs, "passes": round(passes, 6), "seconds": seconds}
-            write_json(self.folder.result, reached | whole | {"test_reads": reads})
+            sums = {"epochs": epochs, "passes": round(passes, 6), "seconds": seconds}
+            write_json(self.folder.result, {**reached, "cuts": len(entries), **sums, "test_reads": reads})
             board = TensorBoardRun.start(self.folder.path, wanted=self.config.track.tensorboard)
             ledger.track(self.folder, entries, run, board)
             write_atomically(self.folder.done, "")

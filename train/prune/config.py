@@ -72,15 +72,18 @@ class PruneConfig(DistillConfig, CutSpec):
     @property
     def passes(self) -> float:
         """Passes over the training split after all cuts."""
-        between = self.epochs * self.epoch_share
-        return between * (self.prune.steps - 1) + (between if self.final_epochs is None else self.final_epochs)
+        epochs, epoch_share = self._ending
+        return super().passes * (self.prune.steps - 1) + epochs * epoch_share
+
+    @property
+    def _ending(self) -> tuple[int, float]:
+        """Epochs after the last cut, and the share of the images that each of them shows."""
+        return (self.epochs, self.epoch_share) if self.final_epochs is None else (self.final_epochs, 1.0)
 
     def after_cut(self, number: int, *, run_dir: str, student: str) -> DistillConfig:
         """Config of the training after cut `number`, counted from 1."""
         last = number == self.prune.steps
-        epochs, epoch_share = self.epochs, self.epoch_share
-        if last and self.final_epochs is not None:
-            epochs, epoch_share = self.final_epochs, 1.0
+        epochs, epoch_share = self._ending if last else (self.epochs, self.epoch_share)
         share = (number - 1) / max(self.prune.steps - 1, 1)
         temperature, alpha = self.distill.temperature, self.distill.alpha
         temperature += share * ((self.final_temperature or temperature) - temperature)
