@@ -1,6 +1,8 @@
 """Work in processes of its own: what it took, that it is killed, and that its failure is seen."""
 
+import sys
 import time
+from multiprocessing import util
 
 import numpy as np
 import pytest
@@ -18,6 +20,25 @@ def test_time_memory_and_figures_are_the_works_own():
     small, large = alone(take, 1, 0.0), alone(take, 60, 0.1)
     assert large.seconds >= 0.1 and large.cpu_seconds > 0 and large.figures == {"sum": 60 * 2**20}
     assert large.peak_bytes - small.peak_bytes > 40 * 2**20
+
+
+class Held:
+    """Memory of this process that its children release before they work."""
+
+    def __init__(self, megabytes: int) -> None:
+        self.memory = np.ones(megabytes * 2**20, np.uint8)
+        util.register_after_fork(self, Held.release)
+
+    def release(self) -> None:
+        del self.memory
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is forgotten on Linux alone")
+def test_memory_that_only_the_parent_used_is_not_the_works():
+    held = Held(80)
+    small, large = alone(take, 1, 0.0), alone(take, 60, 0.0)
+    assert large.peak_bytes - small.peak_bytes > 40 * 2**20
+    assert len(held.memory) == 80 * 2**20
 
 
 def test_several_at_once_have_a_result_each():
