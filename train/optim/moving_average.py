@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class MovingAverage:
@@ -23,10 +23,16 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, net: nn.Module, step: int) -> None:
         """Add the weights after optimizer step number `step`, counted from 1; the first ones are copied."""
-        pairs = list(zip(self.module.state_dict().values(), net.state_dict().values(), strict=True))
+        pairs = list(zip(_tensors(self.module), _tensors(net), strict=True))
         averaged = [average for average, _ in pairs if average.is_floating_point()]
         newest = [new for average, new in pairs if average.is_floating_point()]
         torch._foreach_lerp_(averaged, newest, weight=1.0 - min(1.0 - max(step, 1) ** (-2 / 3), self.decay))
         for average, new in pairs:
             if not average.is_floating_point():
                 average.copy_(new)
+
+
+def _tensors(net: nn.Module) -> list[Tensor]:
+    """Return what the network's state dict holds; a tensor that it holds under several names comes once."""
+    found = net.state_dict(keep_vars=True).values()
+    return list({id(tensor): tensor for tensor in found}.values())

@@ -30,3 +30,17 @@ def test_the_same_bits_as_timm_with_its_warm_up():
     assert ours.module[1].num_batches_tracked == 30
     assert not torch.equal(ours.module[0].weight, net[0].weight)
     assert not ours.module.training and net.training
+
+
+def test_a_weight_under_two_names_is_averaged_once():
+    net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    net[1].weight = net[0].weight
+    for parameter in net.parameters():
+        nn.init.zeros_(parameter)
+    average = MovingAverage(net, 0.9)
+    for parameter in net.parameters():
+        nn.init.ones_(parameter)
+    average.update(net, 100)
+    tied, free = average.module[0].weight, average.module[2].weight
+    assert average.module[1].weight is tied
+    assert torch.allclose(free, torch.full_like(free, 0.1)) and torch.equal(tied, free)
