@@ -171,7 +171,8 @@ class Chain:
                 if number > 1:
                     layers = self.config.distill.adapted_layers
                     before = self._run_folder(number - 1).checkpoints
-                    carry_over(before, self._run_folder(number).checkpoints, net, kept, layers)
+                    into, shape = self._run_folder(number).checkpoints, card.input_CHW
+                    carry_over(before, into, net, kept, layers, input_CHW=shape, seed=self.config.seed)
                 write_atomically(here / "cut.json", record)
         self.accelerator.wait_for_everyone()
         own, card = artefact.load(here / "cut.safetensors")
