@@ -65,9 +65,16 @@ class PruneConfig(DistillConfig, CutSpec):
             "left out: train.distill trains what a finished chain has left, with --student.name RUN/model.safetensors, "
             "in a run folder of its own",
         )
+        taught = self.teacher is not None or not self.final_alpha
+        require(taught, "final_alpha", self.final_alpha, "0 or null where teacher is null")
         endless = self.distill.teacher_logits == "cached" and self.views is None
         valid = "a number where distill.teacher_logits is cached: each cut's training goes on through the views"
         require(not endless, "views", None, valid)
+
+    @property
+    def teacher_file(self) -> str | None:
+        """The teacher's file, or the name of published weights; None if no loss of the chain needs a teacher."""
+        return self.teacher if self.final_alpha else super().teacher_file
 
     @property
     def passes(self) -> float:

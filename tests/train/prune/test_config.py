@@ -65,6 +65,14 @@ def test_a_student_that_is_cut_is_a_file_and_nothing_else(setting: dict[str, Any
         PruneConfig(**PRUNE | {"student": ModelSpec(name=FILE, **setting)})
 
 
+def test_a_final_alpha_needs_a_teacher_from_the_start() -> None:
+    own = PRUNE | {"distill": DistillSpec(alpha=0)}
+    with pytest.raises(UsageError, match=r"final_alpha is 0\.5; it must be 0 or null where teacher is null"):
+        PruneConfig(**own | {"teacher": None, "final_alpha": 0.5})
+    assert PruneConfig(**own | {"final_alpha": 0.5}).teacher_file == "t.safetensors"
+    assert PruneConfig(**own).teacher_file is None and PruneConfig(**own | {"teacher": None, "final_alpha": 0.0})
+
+
 def test_the_kind_of_cut_says_whether_zeros_stay() -> None:
     with pytest.raises(UsageError, match=r"keep_zeros is True; it must be left out: prune\.kind says"):
         PruneConfig(**PRUNE | {"keep_zeros": True})
