@@ -86,8 +86,11 @@ def chain(folder: Path) -> Path:
         home = stage(folder / "cut" / f"cut-{number:02d}", 281 + number, 4000 - 700 * number)
         write(home / "before.json", {"accuracy": before, "samples": 300})
         gone = {"conv1": list(range(4 - width if number == 1 else 1))}
-        widths = {"conv1": width, "layer1.conv": 9}
-        write(home / "cut.json", {"removed": gone, "widths": widths, "parameters": 4000 - 700 * number, "macs": 1})
+        before_cut, widths = (
+            {"conv1": channels, "tied": channels, "layer1.conv": 9} for channels in (5 - number, width)
+        )
+        cut = {"removed": gone, "widths_before": before_cut, "widths": widths, "parameters": 4000 - 700 * number}
+        write(home / "cut.json", cut | {"macs": 1})
         count = 4000 - 700 * number
         entries.append(
             {"cut": number, "parameters": count, "nonzero": count - 1, "macs": 99_000, "before": before, "after": after}

@@ -19,8 +19,10 @@ class Cut:
     """The image for which layers were linked and MACs counted."""
     removed: Mapping[str, tuple[int, ...]]
     """Output channels that leave, by layer. Whatever is tied to them, in other layers too, leaves with them."""
+    widths_before: Mapping[str, int]
+    """Output channels of every layer that can be cut, before this cut."""
     widths: Mapping[str, int]
-    """Output channels of every layer that can be cut, after this cut."""
+    """The same after this cut."""
     parameters: int
     """Parameters after this cut."""
     macs: int

@@ -105,6 +105,7 @@ def _cut(net: nn.Module, problem: Problem, target: Budget) -> tuple[Cut, dict[st
     cut = Cut(
         input_CHW=structure.input_CHW,
         removed={root: groups[root].channels(units) for root, units in removed.items()},
+        widths_before=structure.widths,
         widths=structure.after(removed).widths,
         parameters=parameters,
         macs=_measured(net, structure, removed) if structure.other_macs else macs,

@@ -114,29 +114,20 @@ def widths(subject: Subject) -> Section | None:
 
 
 def _channels(records: Sequence[Record]) -> Section:
-    last = records[-1]
+    first, last = records[0], records[-1]
+    if not isinstance(first.get("widths_before"), dict):
+        why = f"{printable(str(first.path))} has no widths_before: an earlier version wrote it, or it is damaged."
+        return Section(key="widths", title="What is left", missing=[Missing(why)])
     names = list(last.get("widths"))
-    lost = {name: [len(_gone(record, name)) for record in records] for name in names}
-    after = [last.number("widths", name) or 0.0 for name in names]
-    before = [now + sum(lost[name]) for name, now in zip(names, after, strict=True)]
+    before, after = (
+        [record.number(key, name) or 0.0 for name in names]
+        for record, key in ((first, "widths_before"), (last, "widths"))
+    )
     rows = [
-        [printable(name), _width_before(records, name, old), last.fact(count, "widths", name)]
-        for name, old in zip(names, before, strict=True)
+        [printable(name), first.fact(count, "widths_before", name), last.fact(count, "widths", name)] for name in names
     ]
     table = Table(caption="Channels of each layer", columns=("layer", "before", "after"), rows=rows)
     return _section(names, before, after, "channels", table, "Channels of each layer before and after the cuts")
-
-
-def _gone(record: Record, name: str) -> list[int]:
-    """The channels of a layer that left in one cut."""
-    found = record.get("removed", name)
-    return found if isinstance(found, list) else []
-
-
-def _width_before(records: Sequence[Record], name: str, width: float) -> Fact:
-    sources = ", ".join(record.source("removed", name) for record in records if _gone(record, name))
-    whole = ", ".join(part for part in (records[-1].source("widths", name), sources) if part)
-    return Fact(round(width), count(width), f"channels({whole})")
 
 
 def _kept(last: Record, subject: Subject) -> Section:

@@ -8,7 +8,14 @@ import pytest
 from models.pruning.plan import Cut, PrunePlan
 from models.pruning.spec import Budget
 
-CUT = Cut(input_CHW=(1, 28, 28), removed={"conv1": (0, 3)}, widths={"conv1": 14}, parameters=90, macs=900)
+CUT = Cut(
+    input_CHW=(1, 28, 28),
+    removed={"conv1": (0, 3)},
+    widths_before={"conv1": 16},
+    widths={"conv1": 14},
+    parameters=90,
+    macs=900,
+)
 PLAN = PrunePlan(
     budget=Budget(parameters=80, macs=1000),
     parameters=100,
@@ -22,6 +29,7 @@ def test_a_cut_as_json():
     assert json.loads(CUT.to_json()) == {
         "input_CHW": [1, 28, 28],
         "removed": {"conv1": [0, 3]},
+        "widths_before": {"conv1": 16},
         "widths": {"conv1": 14},
         "parameters": 90,
         "macs": 900,

@@ -38,9 +38,18 @@ def test_an_entry_that_is_damaged_is_no_point(tmp_path: Path) -> None:
     assert found is not None and rows(found)[0][4] == "None" and found.charts
 
 
-def test_channels_before_are_those_after_and_those_that_left(tmp_path: Path) -> None:
-    found = cutting.layer_by_layer(subject(RunFolder(chain(tmp_path / "c"))), NOTHING)
-    assert found is not None and rows(found.parts[0]) == [["conv1", "4", "2"], ["layer1.conv", "9", "9"]]
+def test_channels_before_are_those_before_the_first_cut_of_tied_layers_too(tmp_path: Path) -> None:
+    run = chain(tmp_path / "c")
+    found = cutting.layer_by_layer(subject(RunFolder(run)), NOTHING)
+    assert found is not None and rows(found.parts[0]) == [
+        ["conv1", "4", "2"],
+        ["tied", "4", "2"],
+        ["layer1.conv", "9", "9"],
+    ]
+    first = run / "cut" / "cut-01" / "cut.json"
+    first.write_text(json.dumps(json.loads(first.read_text()) | {"widths_before": None}))
+    old = cutting.layer_by_layer(subject(RunFolder(run)), NOTHING)
+    assert old is not None and "has no widths_before" in old.parts[0].missing[0].text
 
 
 def test_of_a_masked_network_the_share_that_is_kept_is_shown(tmp_path: Path) -> None:
