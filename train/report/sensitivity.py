@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,18 +59,16 @@ def _chosen(subject: Subject) -> Network:
     return student if student is not None and Path(student.file).is_file() else subject.final
 
 
-def _cuts(net: nn.Module, structure: Structure) -> list[tuple[str, int, list[int], nn.Module]]:
-    """Return root layer, units, the units that leave, and a copy without them, of each group of channels."""
+def _cuts(net: nn.Module, structure: Structure) -> Iterator[tuple[str, int, list[int], nn.Module]]:
+    """Give root layer, units, the units that leave, and a copy without them, of each group of channels."""
     budget = Budget(parameters=1)  # only the scores are used
-    found = []
     for group, score_U in zip(structure.groups, scores(net, structure, PruneSpec(budget=budget)), strict=True):
         if score_U is None or group.units < 2:
             continue
         gone = score_U.argsort(kind="stable")[: max(group.units // SHARE, 1)].tolist()
         twin = duplicate(net).eval()
         carve.carve(twin, structure.kept({group.root: gone}))
-        found.append((group.root, group.units, gone, twin))
-    return found
+        yield group.root, group.units, gone, twin
 
 
 @torch.no_grad()
