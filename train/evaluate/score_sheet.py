@@ -15,6 +15,7 @@ from configs.figures import percent
 from configs.intervals import wilson
 from configs.tables import PlainConsole, plain_table
 from data_pipes.sources.samples import Samples
+from models import artefact
 from train import guards, live_teacher, saved
 from train.adopt import on_the_fly
 from train.evaluate import reading, subject
@@ -73,13 +74,15 @@ def _carry_out(config: EvaluateConfig, accelerator: Accelerator, home: str, *, t
     guards.require_defined(scores.undefined, scores.count, str(saved.weights_file(config.run_dir, config.weights)))
     if accelerator.is_main_process:
         path = subject.report_path(config, samples.split)
-        write_json(path, record(scores, samples, teacher=config.teacher if teacher is not None else None))
+        weights = artefact.sha256(saved.weights_file(config.run_dir, config.weights))
+        write_json(path, record(scores, samples, weights, teacher=config.teacher if teacher is not None else None))
         show(scores, samples, path, with_teacher=teacher is not None)
 
 
-def record(scores: Scores, samples: Samples, *, teacher: str | None) -> dict[str, Any]:
-    """Return all scores as plain values for JSON."""
+def record(scores: Scores, samples: Samples, weights: str, *, teacher: str | None) -> dict[str, Any]:
+    """Return all scores as plain values for JSON. weights: SHA-256 of the file that was evaluated."""
     return {
+        "weights": weights,
         "split": samples.split,
         "samples": scores.count,
         "accuracy": scores.accuracy,

@@ -86,9 +86,14 @@ class RunFolder:
 
     @cached_property
     def evaluation(self) -> Record:
-        """evaluation-SPLIT.json of the run's own images: of test, or else of validation."""
+        """evaluation-SPLIT.json of the run's own images: of test, or else of validation; not of earlier weights."""
         found = [self._object(f"evaluation-{split}.json") for split in ("test", "validation", "all")]
-        return next((record for record in found if record), found[0])
+        return next((record for record in found if record and not self._of_others(record)), Record(found[0].path, {}))
+
+    def _of_others(self, evaluation: Record) -> bool:
+        """Whether other weights were evaluated than the run's, which it had before it was extended."""
+        evaluated, own = evaluation.text("weights"), self.result.text("sha256")
+        return None not in (evaluated, own) and evaluated != own
 
     @cached_property
     def config(self) -> Mapping[str, Any]:

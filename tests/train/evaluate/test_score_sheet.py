@@ -90,7 +90,7 @@ def test_the_record_is_numpys_with_the_networks_own_size_and_normalisation(tmp_p
         name: (int(confusion[k, k]), 4) for k, name in enumerate(CLASSES)
     }
     assert found["top5"] == 1.0 and found["teacher"] is None is found["teacher_agreement"]
-    assert found["data"] == source.load(data, read).fingerprint
+    assert found["data"] == source.load(data, read).fingerprint and found["weights"] == artefact.sha256(path)
     shown = capsys.readouterr().out
     assert f"{read}: 12 images" in shown and "confusion" in shown and all(name in shown for name in CLASSES)
 

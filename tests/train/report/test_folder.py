@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,16 @@ def test_a_header_has_card_and_shapes_and_no_other_file_passes_for_one(tmp_path:
 
     save_file({}, tmp_path / "other.safetensors")
     assert not folder.card(tmp_path / "other.safetensors", faults) and "header cannot be read" in faults[0]
+
+
+def test_an_evaluation_of_weights_that_were_trained_on_is_not_shown(tmp_path: Path) -> None:
+    run = distilled(tmp_path / "d", 280)
+    evaluated = json.loads((run / "evaluation-test.json").read_text())
+    result = json.loads((run / "result.json").read_text())
+    for evaluated_file, own, shown in (("a", "a", True), ("a", "b", False), (None, "b", True), ("a", None, True)):
+        write(run / "evaluation-test.json", evaluated | {"weights": evaluated_file})
+        write(run / "result.json", result | {"sha256": own})
+        assert bool(RunFolder(run).evaluation) is shown
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
