@@ -1,6 +1,7 @@
 """Finished runs side by side: python -m train.table runs/fashion_mnist/*
 
-Runs that differ only in their seed become one row: mean and sample standard deviation over seeds. `reads`, where it is
+Runs that differ only in their seed become one row: mean and sample standard deviation over seeds, and the largest
+network and longest training among them. `reads`, where it is
 more than 1 for any of them, says how often the test split was read.
 """
 
@@ -23,6 +24,7 @@ from configs.errors import InputError
 from configs.shown import printable
 from configs.tables import PlainConsole, plain_table
 from train.run_folder import readings, result
+from train.run_folder.later import without_later
 from train.run_folder.readings import Reads
 
 WIDTH = 110
@@ -43,7 +45,8 @@ class Run:
     @property
     def group(self) -> str:
         """Equal for runs that differ only in their seed."""
-        return json.dumps({key: value for key, value in self.config.items() if key not in IDENTITY}, sort_keys=True)
+        own = {key: value for key, value in self.config.items() if key not in IDENTITY}
+        return json.dumps(without_later(own), sort_keys=True)
 
 
 def load(path: Path) -> Run:
@@ -106,16 +109,21 @@ def build(runs: Sequence[Run], title: str | None = None) -> Table:
         table.add_row(
             name(group),
             first["model"],
-            f"{first['parameters']:,}",
-            f"{first['macs'] / 1e6:.1f} M",
-            f"{result.passes(first):g}",
+            f"{max(run.result['parameters'] for run in group):,}",
+            f"{max(run.result['macs'] for run in group) / 1e6:.1f} M",
+            f"{max(result.passes(run.result) for run in group):g}",
             str(len(group)),
             spread([run.result["validation_accuracy"] for run in group]),
-            spread(tests) if tests else "no labels",
+            spread(tests) if tests else _unread(group),
             *[_reads(group)] * again,
             f"{statistics.fmean(run.result['seconds'] for run in group):.0f} s",
         )
     return table
+
+
+def _unread(group: Sequence[Run]) -> str:
+    """Say why there is no accuracy on test."""
+    return "not read" if any(run.config.get("test") is False for run in group) else "no labels"
 
 
 def _reads(group: Sequence[Run]) -> str:

@@ -89,6 +89,24 @@ def test_runs_of_which_test_was_read_again_are_shown(tmp_path):
 def test_a_run_without_test_labels_says_so(tmp_path):
     (row,) = rows(table.build([run(tmp_path, "food", accuracy_split="validation")]))
     assert row["test %"] == "no labels" and row["validation %"] == "91.00"
+    (row,) = rows(table.build([run(tmp_path, "kept", {"test": False}, accuracy_split="validation")]))
+    assert row["test %"] == "not read"
+
+
+def test_sizes_of_seeds_that_differ_are_the_largest(tmp_path):
+    sizes = [{"parameters": 900, "macs": 2_000_000, "epochs": 9}, {"parameters": 1000, "macs": 1_000_000, "epochs": 8}]
+    runs = [run(tmp_path, f"cut-{seed}", {"seed": seed}, **size) for seed, size in enumerate(sizes)]
+    (row,) = rows(table.build(runs))
+    assert (row["parameters"], row["MACs"], row["epochs"]) == ("1,000", "2.0 M", "9")
+
+
+def test_runs_of_before_a_key_belong_to_those_that_have_the_earlier_behaviour(tmp_path):
+    runs = [
+        run(tmp_path, "old"),
+        run(tmp_path, "new", {"seed": 1, "epoch_share": 1.0}),
+        run(tmp_path, "short", {"seed": 2, "epoch_share": 0.5}),
+    ]
+    assert [[r.path.name for r in group] for group in table.groups(runs)] == [["old", "new"], ["short"]]
 
 
 @pytest.mark.parametrize(

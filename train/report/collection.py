@@ -17,6 +17,7 @@ from configs.shown import printable
 from models.spec import names_file
 from train.report.folder import RunFolder, require_run
 from train.report.networks import Network, of_run
+from train.run_folder.later import without_later
 from train.table import IDENTITY
 
 SWEEP = "sweep.json"
@@ -45,10 +46,23 @@ class Collection:
     @property
     def groups(self) -> list[Group]:
         """In the order of their first run."""
-        found: dict[str, list[RunFolder]] = {}
+        same_files: dict[str, list[RunFolder]] = {}
         for run in self.runs:
-            found.setdefault(self.named.get(run.path) or _group_key(run), []).append(run)
-        return [Group(name=self._name(runs, number), runs=runs) for number, runs in enumerate(found.values())]
+            same_files.setdefault(self.named.get(run.path) or _group_key(run, files=True), []).append(run)
+        found: list[list[RunFolder]] = []
+        for runs in same_files.values():
+            alike = [other for other in found if self._other_seeds(other, runs)]
+            if alike:
+                alike[0].extend(runs)
+            else:
+                found.append(runs)
+        return [Group(name=self._name(runs, number), runs=runs) for number, runs in enumerate(found)]
+
+    def _other_seeds(self, some: Sequence[RunFolder], others: Sequence[RunFolder]) -> bool:
+        """Whether runs with files of their own differ in nothing but their seeds, so that each has the files of one."""
+        if some[0].path in self.named or _group_key(some[0], files=False) != _group_key(others[0], files=False):
+            return False
+        return not {str(run.config.get("seed")) for run in some} & {str(run.config.get("seed")) for run in others}
 
     @property
     def controls(self) -> list[Network]:
@@ -152,15 +166,15 @@ def _few(found: Any) -> str:
     return ", ".join(words[:5]) + (f", ... ({len(words)})" if len(words) > 5 else "")
 
 
-def _group_key(run: RunFolder) -> str:
-    """Equal for runs that differ in their seed, and in files of weights, which are then of that seed."""
+def _group_key(run: RunFolder, *, files: bool) -> str:
+    """Equal for runs that differ in their seed. files: and have the same files of weights."""
 
     def bare(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: bare(inner) for key, inner in value.items() if key not in IDENTITY}
-        return "FILE" if isinstance(value, str) and names_file(value) else value
+        return "FILE" if not files and isinstance(value, str) and names_file(value) else value
 
-    return json.dumps(bare(dict(run.config)), sort_keys=True, default=str)
+    return json.dumps(bare(without_later(run.config)), sort_keys=True, default=str)
 
 
 def _name(runs: Sequence[RunFolder], number: int) -> str:

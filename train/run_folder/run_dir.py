@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ from configs import arguments, records
 from configs.errors import InputError
 from configs.files import write_atomically
 from models.spec import names_file
-from train.run_folder import status, version
+from train.run_folder import later, status, version
 
 # Keys that may change between a run and its resumption: they do not change what is trained. data.bad_files is among
 # them because fingerprints in the checkpoint tell whether the images changed.
@@ -35,12 +35,6 @@ FREE_KEYS = (
 )
 # Keys that matter only after training: they may change until then.
 END_KEYS = ("test",)
-# Keys that are newer than some runs, and the behaviour of those runs.
-LATER: dict[str, Any] = {
-    **{"distill.teacher_size": "student", "data.class_depth": 1, "data.follow_links": False, "deterministic": False},
-    **{f"{section}.kwargs": {} for section in ("model", "student", "student.model", "teacher_training.model")},
-    **{f"{section}epoch_share": 1.0 for section in ("", "teacher_training.", "student.", "cut.")},
-}
 ENVIRONMENT = "environment.json"
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "nvidia-dali-cuda120")
 
@@ -135,15 +129,11 @@ def differing_keys(old: Any, new: Any, free: Collection[str], prefix: str = "") 
         return [
             line
             for key in keys
-            for line in differing_keys(_known(old, key, prefix), new.get(key), free, f"{prefix}{key}.")
+            for line in differing_keys(later.known(old, key, prefix), new.get(key), free, f"{prefix}{key}.")
         ]
     if isinstance(old, str) and isinstance(new, str) and names_file(old) and names_file(new):
         return []  # the checkpoints tell whether it is another file, or the same in another place
     return [] if old == new else [f"{prefix.rstrip('.')} was {old}, is now {new}"]
-
-
-def _known(config: Mapping[str, Any], key: str, prefix: str) -> Any:
-    return config.get(key, LATER.get(f"{prefix}{key}"))
 
 
 def environment() -> dict[str, Any]:

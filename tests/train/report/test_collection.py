@@ -24,6 +24,26 @@ def test_files_of_weights_are_of_their_seed_and_do_not_part_a_group(tmp_path: Pa
     assert [len(group.runs) for group in collect(paths).groups] == [2]
 
 
+def test_other_files_of_the_same_seed_are_another_group(tmp_path: Path) -> None:
+    paths = [
+        distilled(tmp_path / f"{teacher}-{seed}", 280, "--teacher", f"{teacher}.safetensors", seed=seed)
+        for seed in range(2)
+        for teacher in ("small", "large")
+    ]
+    groups = collect(paths).groups
+    assert [(group.name, [run.path.name for run in group.runs]) for group in groups] == [
+        ("small-0", ["small-0", "small-1"]),
+        ("large-0", ["large-0", "large-1"]),
+    ]
+
+
+def test_a_run_of_before_a_key_belongs_to_its_group(tmp_path: Path) -> None:
+    paths = [distilled(tmp_path / str(seed), 280, seed=seed) for seed in range(2)]
+    text = (paths[0] / "config.yaml").read_text()
+    (paths[0] / "config.yaml").write_text(text.replace("epoch_share: 1.0\n", ""))
+    assert "epoch_share" in text and [len(group.runs) for group in collect(paths).groups] == [2]
+
+
 def test_a_control_from_scratch_has_its_name(tmp_path: Path) -> None:
     scratch = "{name: a.safetensors, from_scratch: true, depth: null, widths: null}"
     found = collect([distilled(tmp_path / "a", 280), distilled(tmp_path / "b", 270, "--student", scratch)])

@@ -19,7 +19,8 @@ from models.spec import ModelSpec
 from train.compress.config import CompressConfig
 from train.config import DistillConfig, OptimSpec, TeacherConfig, TrackSpec
 from train.prune.config import PruneConfig
-from train.run_folder.run_dir import FREE_KEYS, LATER, RunDir, differing_keys, write_json
+from train.run_folder.later import LATER
+from train.run_folder.run_dir import FREE_KEYS, RunDir, differing_keys, write_json
 
 DIGITS = Path(__file__).parents[3] / "configs" / "digits"
 FIRST = Path(__file__).parent / "first_keys.txt"
