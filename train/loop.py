@@ -68,6 +68,8 @@ class Loop:
     totals: Totals = field(default_factory=Totals)
     """Measurements of the epoch up to the last log line."""
     cadence: Cadence = field(init=False)
+    counted: float = field(init=False)
+    """Moment up to which `progress.seconds` has the time of this epoch."""
 
     def __post_init__(self) -> None:
         self.cadence = Cadence(minutes=self.config.checkpoint_minutes)
@@ -80,9 +82,9 @@ class Loop:
                     if self.state.progress.total_steps:
                         self._save()
                     raise StoppedError(f"stopped: {reason}. The same command goes on from here")
-                started = time.monotonic()
+                self.counted = time.monotonic()
                 self._train_epoch(bar)
-                self._end_epoch(started)
+                self._end_epoch()
 
     def close(self) -> None:
         """End the loaders' threads."""
@@ -157,6 +159,7 @@ class Loop:
             self._stop_clock(window)
             progress.measured = (self.totals if due else self.totals.plus(window.totals)).reduced(self.accelerator)
             progress.clock = self.step.clock.mean(self.accelerator)
+            self._count_time()
             self._save()
             window.stop_clock()  # saving is no training
         if reason:
@@ -180,7 +183,12 @@ class Loop:
         if self.state.ema is not None:
             self.state.ema.update(self.state.student.net, step=progress.total_steps)
 
-    def _end_epoch(self, started: float) -> None:
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self.state.progress.seconds += now - self.counted
+        self.counted = now
+
+    def _end_epoch(self) -> None:
         progress = self.state.progress
         guards.require_finite_weights(self.state.student, progress.total_steps)
         with self.step.clock.waiting("evaluation"):
@@ -188,7 +196,7 @@ class Loop:
         values = self._measured(scores)
         better = self.state.keep_best(scores.correct)
         progress.epoch, progress.step, progress.measured, progress.clock = progress.epoch + 1, 0, {}, {}
-        progress.seconds += time.monotonic() - started
+        self._count_time()
         if self.tracker is not None:
             self.tracker.log(progress.total_steps, {"epoch": progress.epoch, **values})
         rate = progress.images / max(progress.train_seconds, 1e-9)

@@ -101,6 +101,25 @@ def test_a_long_epoch_has_checkpoints_within_it(tmp_path, monkeypatch):
     assert saved(tmp_path) == [4, 5]
 
 
+def test_the_time_of_an_epoch_before_it_was_stopped_is_counted(tmp_path, monkeypatch):
+    """Each step takes a second of a clock that the test moves; the run is stopped after the third of five."""
+    clock = [0.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    real, stops_at = Loop._count_step, 3
+
+    def count(self: Loop) -> None:
+        real(self)
+        clock[0] += 1
+
+    monkeypatch.setattr(Loop, "_count_step", count)
+    stop = lambda _: "a test wants it" if clock[0] == stops_at else None  # noqa: E731
+    monkeypatch.setattr(loop, "asked_to_stop", stop)
+    with pytest.raises(StoppedError, match="stopped at step 3 of epoch 1"):
+        teach(tmp_path, *FEW, "--epochs", "1")
+    clock[0] = 100.0
+    assert teach(tmp_path, *FEW, "--epochs", "1")["seconds"] == 5
+
+
 @pytest.mark.parametrize(
     ("epoch", "best", "patience", "begun", "ends"),
     [
