@@ -111,6 +111,15 @@ def refusing_other_operators() -> Iterator[None]:
         ) from error
 
 
+def accelerator_type() -> str | None:
+    """Type of the accelerators that networks are trained on; None: on the CPU.
+
+    Apple's have no float64, in which losses and scores are summed.
+    """
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return None if found is None or found.type == "mps" else found.type
+
+
 def make_accelerator(precision: str, timeout_minutes: float = TIMEOUT_MINUTES) -> Accelerator:
     """Make the Accelerator for CPU or GPU and any number of processes; a user's default_config.yaml has no effect.
 
@@ -126,7 +135,7 @@ def make_accelerator(precision: str, timeout_minutes: float = TIMEOUT_MINUTES) -
         AcceleratorState._reset_state()  # an earlier command of this process, such as a notebook, had another precision
     try:
         made = Accelerator(
-            cpu=not torch.accelerator.is_available(),
+            cpu=accelerator_type() is None,
             mixed_precision=mixed,
             dynamo_backend="no",
             kwargs_handlers=[own_buffers, InitProcessGroupKwargs(timeout=timedelta(minutes=timeout_minutes))],

@@ -49,8 +49,10 @@ def training_device() -> torch.device:
     """Device on which the first process of a run trains."""
     import torch
 
-    found = torch.accelerator.current_accelerator(check_available=True)
-    return torch.device("cpu") if found is None else torch.device(found.type, 0)
+    from train.processes import accelerator_type
+
+    kind = accelerator_type()
+    return torch.device("cpu") if kind is None else torch.device(kind, 0)
 
 
 def _build() -> str:
@@ -65,7 +67,9 @@ def no_gpu(driver: str | None, heard: Sequence[str]) -> Check:
     import torch
 
     if torch.accelerator.is_available():
-        return Check("GPU", "ok", f"torch device {torch.accelerator.current_accelerator()}")
+        device = torch.accelerator.current_accelerator()
+        cpu = ", which has no float64: networks train on the CPU" if training_device().type == "cpu" else ""
+        return Check("GPU", "ok", f"torch device {device}{cpu}")
     if driver is None:
         return Check("GPU", "ok", "no GPU: networks train on the CPU")
     found = f"NVIDIA driver {driver}, but torch {torch.__version__} (built for {_build()}) cannot use a GPU"

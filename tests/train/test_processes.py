@@ -44,6 +44,15 @@ def test_buffers_are_not_broadcast_before_each_forward_but_by_validation():
     assert make_accelerator("float32").ddp_handler.broadcast_buffers is False
 
 
+@pytest.mark.parametrize(("kind", "trains"), [("cuda", "cuda"), ("xpu", "xpu"), ("mps", None), (None, None)])
+def test_networks_are_trained_on_accelerators_with_float64(monkeypatch, kind, trains):
+    found = None if kind is None else torch.device(kind)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: found)
+    assert processes.accelerator_type() == trains
+    if trains is None:
+        assert make_accelerator("float32").device.type == "cpu"
+
+
 def test_fp16_on_a_cpu_is_refused_with_what_would_work():
     with pytest.raises(UsageError, match=r"precision is fp16, which needs a GPU, .* take bf16 or float32"):
         make_accelerator("fp16")

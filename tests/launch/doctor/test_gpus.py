@@ -117,10 +117,15 @@ def test_a_driver_without_a_gpu_that_torch_can_use_is_a_warning_with_torchs_own_
     assert "update the driver" in found.advice
 
 
-def test_another_accelerator_is_named(no_gpu, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "said", "trains"),
+    [("xpu", "xpu", "xpu:0"), ("mps", "mps, which has no float64: networks train on the CPU", "cpu")],
+)
+def test_another_accelerator_is_named(no_gpu, monkeypatch, kind, said, trains):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("mps"))
-    assert gpus.no_gpu(None, []).found == "torch device mps" and gpus.training_device() == torch.device("mps", 0)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device(kind))
+    assert gpus.no_gpu(None, []).found == f"torch device {said}"
+    assert gpus.training_device() == torch.device(trains)
 
 
 @pytest.mark.parametrize(
