@@ -14,6 +14,7 @@ accelerate 1.15 starts one process for `--cpu --num_processes 2`, hence --multi_
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -93,7 +94,9 @@ def plan(place: Place, words: Sequence[str], processes: int | None) -> Start:
     if nodes := to_reach(environment):
         return _srun(place, nodes, words, processes)
     here = _step(environment) if _in_step(environment) else Nodes()
-    local = _local(visible_gpus(environment, place.gpus), processes)
+    gpus = visible_gpus(environment, place.gpus)
+    _require_what_slurm_gave(environment, gpus)
+    local = _local(gpus, processes)
     if local * here.number == 1:
         own = _threads(place, 1) if place.cores < place.visible_cores else {}
         return Start(by="python", words=(place.python, "-m", *words), environment=own)
@@ -117,9 +120,24 @@ def visible_gpus(environment: Mapping[str, str], installed: int) -> int:
     named = environment.get(CUDA)
     if named is not None:
         return _until_invalid(named.split(","), installed)
-    if allotted := environment.get("SLURM_STEP_GPUS"):
-        return min(installed, sum(map(_length, allotted.split(","))))
-    return min(installed, _number(environment, "SLURM_GPUS_ON_NODE", installed))
+    return min(installed, _allotted(environment, installed))
+
+
+def _require_what_slurm_gave(environment: Mapping[str, str], gpus: int) -> None:
+    """UsageError: Slurm gave this job GPUs, none is visible, and CUDA_VISIBLE_DEVICES does not hide them."""
+    allotted = _allotted(environment, 0)
+    if allotted and not gpus and visible_gpus(environment, sys.maxsize):
+        raise UsageError(
+            f"Slurm gave this job {allotted} GPU{'s' if allotted > 1 else ''} and none is visible here (in a "
+            f"container: --nv); {CUDA}= trains on the CPU"
+        )
+
+
+def _allotted(environment: Mapping[str, str], missing: int) -> int:
+    """Number of GPUs that Slurm gave to this process on its node."""
+    if ids := environment.get("SLURM_STEP_GPUS"):
+        return sum(map(_length, ids.split(",")))
+    return _number(environment, "SLURM_GPUS_ON_NODE", missing)
 
 
 def _until_invalid(names: Sequence[str], installed: int) -> int:

@@ -108,6 +108,20 @@ def test_a_job(environment, gpus, processes, begins):
     assert words(environment, processes, gpus=gpus).startswith(begins)
 
 
+@pytest.mark.parametrize("given", [{"SLURM_GPUS_ON_NODE": "2"}, {"SLURM_STEP_GPUS": "0-1"}])
+@pytest.mark.parametrize("named", [{}, {"CUDA_VISIBLE_DEVICES": "0,1"}, {"CUDA_VISIBLE_DEVICES": "GPU-1b"}])
+def test_gpus_that_slurm_gave_and_nothing_sees_are_missed(given, named):
+    message = r"^Slurm gave this job 2 GPUs and none is visible here \(in a container: --nv\); CUDA_VISIBLE_DEVICES= "
+    with pytest.raises(UsageError, match=message):
+        plan(ONE_NODE | given | named, 1)
+    assert words(ONE_NODE | given | named, 1, gpus=2) == PLAIN
+
+
+@pytest.mark.parametrize("hidden", ["", "NoDevFiles", "-1"])
+def test_a_job_with_gpus_trains_on_the_cpu_when_they_are_hidden(hidden):
+    assert words(ONE_NODE | {"SLURM_GPUS_ON_NODE": "2", "CUDA_VISIBLE_DEVICES": hidden}) == PLAIN
+
+
 def test_srun_outwaits_the_launchers():
     longer = ALLOCATION | {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "400"}
     assert "--wait=180" in plan(ALLOCATION).words and "--wait=430" in plan(longer).words
