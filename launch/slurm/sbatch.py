@@ -9,6 +9,9 @@ step, not this script, to stop (--signal without B:, and no trap), and the exit 
     143         SIGTERM ended it before it could listen, in its first moments: likewise
     otherwise   it failed
 
+Slurm queues an element again by itself when its node dies. That counts towards `requeues`: one start too many ends with
+75 before any work.
+
 A launcher ends with 1 however well its processes ended; launch.run ends with the run's own exit code.
 """
 
@@ -111,7 +114,8 @@ def _options(cluster: Cluster, job: Job, afterok: Sequence[str], aftercorr: str 
     if isinstance(job.work, Array):
         limit = f"%{cluster.throttle}" if cluster.throttle else ""
         options.append(f"array={_ranges(job.work.indices)}{limit}")
-    options += ["requeue", f"signal=TERM@{cluster.signal_seconds}", *_dependencies(afterok, aftercorr)]
+    again = "requeue" if cluster.requeues else "no-requeue"
+    options += [again, f"signal=TERM@{cluster.signal_seconds}", *_dependencies(afterok, aftercorr)]
     for key in ("partition", "account", "qos", "constraint"):
         options += [f"{key}={getattr(cluster, key)}"] if getattr(cluster, key) else []
     options += [f"nodes={cluster.nodes}", "ntasks-per-node=1", f"cpus-per-task={cluster.cpus_per_task}"]
@@ -163,7 +167,22 @@ def _step(cluster: Cluster) -> list[str]:
     srun = f"srun --nodes={cluster.nodes} --ntasks-per-node=1 --cpus-per-task={cluster.cpus_per_task} --export=ALL"
     # A launcher that ends must not end the others, which may be saving.
     patience = f" --kill-on-bad-exit=0 --wait={cluster.signal_seconds}" if cluster.nodes > 1 else ""
-    return ["code=0", f"{srun}{patience} \\", f'    {_python(cluster)} "${{words[@]}}" || code=$?']
+    return [
+        *_given_up(">", cluster),
+        "code=0",
+        f"{srun}{patience} \\",
+        f'    {_python(cluster)} "${{words[@]}}" || code=$?',
+    ]
+
+
+def _given_up(comparison: str, cluster: Cluster) -> list[str]:
+    """The end of an element whose number of requeues so far compares with the limit like this."""
+    return [
+        f"if ((${{SLURM_RESTART_COUNT:-0}} {comparison} {cluster.requeues})); then",
+        f'    echo "$id: stopped and resumable, after {cluster.requeues} requeues; submit it again" >&2',
+        f"    exit {int(ExitCode.STOPPED)}",
+        "fi",
+    ]
 
 
 def _python(cluster: Cluster) -> str:
@@ -180,10 +199,7 @@ def _ending(cluster: Cluster, job: Job) -> list[str]:
         *afterwards,
         '    exit "$code"',
         "fi",
-        f"if ((${{SLURM_RESTART_COUNT:-0}} >= {cluster.requeues})); then",
-        f'    echo "$id: stopped and resumable, after {cluster.requeues} requeues; submit it again" >&2',
-        f"    exit {stopped}",
-        "fi",
+        *_given_up(">=", cluster),
         'scontrol requeue "$id" || echo "$id: stopped and resumable, but not queued again; submit it again" >&2',
         f"exit {stopped}",
     ]

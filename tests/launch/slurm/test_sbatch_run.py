@@ -150,8 +150,16 @@ def test_the_cap_holds(site, count, again):
     assert ("stopped and resumable, after 5 requeues; submit it again" in done.stderr) != again
 
 
+@pytest.mark.parametrize(("count", "starts"), [("5", True), ("6", False)])
+def test_what_slurm_queued_again_by_itself_counts_too(site, count, starts):
+    done = states(site, "one process")(SLURM_RESTART_COUNT=count)
+    assert done.returncode == (0 if starts else 75) and bool(site.srun) == starts
+    assert ("70_7: stopped and resumable, after 5 requeues; submit it again" in done.stderr) != starts
+
+
 def test_never_again_means_never(site):
     text = single(site, Cluster(time="04:00:00", requeues=0))
+    assert "#SBATCH --no-requeue" in text.splitlines() and "#SBATCH --requeue" not in text.splitlines()
     assert site.run(text, code=75).returncode == 75 and not site.requeued
 
 
