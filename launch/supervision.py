@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,6 +32,8 @@ from train.run_folder import causes, status
 
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 ENDS: tuple[status.Stored, ...] = ("done", "preempted", "failed")
+RESUMABLE = (ExitCode.STOPPED, ExitCode.INTERRUPTED, ExitCode.LOCKED, 128 + signal.SIGTERM)
+"""Exit codes of runs that need not fail when they are started again."""
 PAUSE = 0.2
 """Seconds between two reads of a status."""
 
@@ -61,8 +64,11 @@ def supervise(start: Start, environment: Mapping[str, str], folder: Path | None)
         launcher = child.wait()
     state = last_word(folder, before, shutdown_seconds(environment)) if launcher else {}
     code = exit_code(launcher, state, asked_by=messenger.asked_by)
-    if folder is not None and state.get("state") == "running" and messenger.asked_by is None:
-        state = settled(folder, state, code)
+    if folder is not None and messenger.asked_by is None:
+        if state.get("state") == "running":
+            state = settled(folder, state, code)
+        elif launcher and not state:
+            state = unopened(folder, code)
     if state.get("reason") and code:
         said = f"{folder}: {state.get('state')}, exit code {code}: {state['reason']}"
         print(printable(said), file=sys.stderr)
@@ -76,6 +82,19 @@ def settled(folder: Path, state: dict[str, Any], code: int) -> dict[str, Any]:
     why = causes.first(folder)
     reason = why or "the main process ended without a message: it was killed, or the memory was full"
     status.write(folder, "failed", state | {"exit_code": code, "reason": reason})
+    return status.read(folder)
+
+
+def unopened(folder: Path, code: int) -> dict[str, Any]:
+    """Record the end of a run that failed before it opened its folder, and return its status.
+
+    Nothing is recorded where there are files of a run: they may be another run's, which refused this one.
+    """
+    if code in RESUMABLE or not status.is_free(folder):
+        return {}
+    reason = "it ended before it opened its folder; its log says why"
+    with suppress(OSError):  # which may be why
+        status.write(folder, "failed", {"exit_code": code, "reason": reason})
     return status.read(folder)
 
 

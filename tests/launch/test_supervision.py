@@ -183,16 +183,63 @@ sys.exit(1)
 """
 
 
+def supervised(folder: Path, launcher: str) -> subprocess.CompletedProcess:
+    """A supervisor of a launcher whose run has a folder."""
+    code = SUPERVISOR.replace("None)", f"Path({str(folder)!r}))").replace(
+        "import os", "from pathlib import Path\nimport os"
+    )
+    words = [sys.executable, "-c", code, "accelerate", launcher]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_run_that_never_opened_its_folder_is_failed(tmp_path):
+    done = supervised(tmp_path / "run", "raise ImportError('no torch')")
+    found = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert done.returncode == 1 == found["exit_code"] and found["state"] == "failed"
+    assert (
+        found["reason"] == "it ended before it opened its folder; its log says why" and found["reason"] in done.stderr
+    )
+
+
+@pytest.mark.parametrize("code", [0, 73, 75, 130, 143])
+def test_a_run_that_may_start_again_is_not_called_failed(tmp_path, code):
+    assert supervised(tmp_path / "run", f"raise SystemExit({code})").returncode == code
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_made_keeps_the_exit_code(tmp_path):
+    (tmp_path / "file").touch()
+    assert supervised(tmp_path / "file" / "run", "raise SystemExit(74)").returncode == 74
+
+
+def test_a_run_that_was_asked_to_stop_before_it_opened_its_folder_is_not_called_failed(tmp_path):
+    stopped = "import os, signal, time; os.kill(os.getppid(), signal.SIGUSR1); time.sleep(60)"
+    assert supervised(tmp_path / "run", stopped).returncode == 75 and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"status.json": json.dumps(STOPPED | {"starts": 1})},  # of a run with another config, which refused this one
+        {"status.json": "{"},
+        {"done": "", "result.json": "{}"},
+        {"config.yaml": "a: 1\n"},  # somebody else's
+    ],
+    ids=str,
+)
+def test_what_is_in_the_folder_of_a_run_that_never_opened_it_stays(tmp_path, files):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert supervised(tmp_path, "raise SystemExit(1)").returncode == 1
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
+
+
 @pytest.mark.parametrize("why", ["it was killed, or the memory was full", "process 1: the disk is full"])
 def test_a_run_that_could_not_say_how_it_ended_is_failed(tmp_path, why):
     if why.startswith("process 1"):
         with pytest.raises(OSError), causes.witnessed(tmp_path, 1):
             raise OSError("the disk is full")
-    code = SUPERVISOR.replace("None)", f"Path({str(tmp_path)!r}))").replace(
-        "import os", "from pathlib import Path\nimport os"
-    )
-    words = [sys.executable, "-c", code, "accelerate", KILLED.format(folder=str(tmp_path))]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = supervised(tmp_path, KILLED.format(folder=str(tmp_path)))
     found = json.loads((tmp_path / "status.json").read_text())
     assert done.returncode == 1 == found["exit_code"] and found["state"] == "failed" and found["epoch"] == 3
     assert found["reason"].endswith(why) and f"{tmp_path}: failed, exit code 1: " in done.stderr

@@ -5,12 +5,11 @@ timm alone takes longer to import than a refusal may take.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
+from contextlib import nullcontext
 from pathlib import Path
 
 from configs import reader
-from configs.errors import InputError, UserError
+from configs.errors import InputError
 from data_pipes.sources import source
 from data_pipes.spec import DataSpec
 from models import artefact
@@ -19,7 +18,7 @@ from models.spec import ModelSpec, names_file, names_pretrained
 from train import guards
 from train.adopt.config import STUDENT, TEACHER
 from train.adopt.names import foreign
-from train.run_folder.occupied import recorded
+from train.run_folder.occupied import refusal_recorded
 from train.run_folder.run_dir import RunDir
 
 
@@ -42,13 +41,8 @@ def require_fit(
     folder = RunDir.at(run_dir)
     if folder.done.exists():
         return
-    try:
+    with nullcontext() if config is None else refusal_recorded(folder, reader.dump(config)):
         _require_fit(data, folder, teacher, network)
-    except UserError as error:
-        if config is not None and os.environ.get("RANK", "0") == "0":
-            with suppress(UserError), recorded(folder, reader.dump(config)):
-                raise error
-        raise
 
 
 def _require_fit(data: DataSpec, folder: RunDir, teacher: str | None, network: ModelSpec | None) -> None:

@@ -36,7 +36,7 @@ from train.evaluate.config import EvaluateConfig
 from train.processes import by_main, require_going_on, start_run
 from train.prune.chain import carry_out_chain
 from train.run_folder import finished, own_code, readings, result
-from train.run_folder.occupied import occupied
+from train.run_folder.occupied import occupied, refusal_recorded
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage.run import carry_out
 from train.track import wandb_start
@@ -49,13 +49,12 @@ ROUNDS = 20
 
 def run(config: CompressConfig) -> None:
     """Run train.compress."""
-    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
-    if config.onnx and missing:
-        raise UsageError(f"onnx is true, but {', '.join(missing)} not installed: pip install {' '.join(missing)}")
     folder = RunDir.at(config.run_dir)
-    if config.card:
-        readme.require_free(folder.path / readme.NAME)
-    accelerator = start_run(config)
+    with refusal_recorded(folder, reader.dump(config)):
+        _require_extra(config)
+        if config.card:
+            readme.require_free(folder.path / readme.NAME)
+        accelerator = start_run(config)
     with occupied(accelerator, folder, reader.dump(config)), _tracked(config, accelerator, folder) as run:
         own_code.keep(config, folder, accelerator)
         config = _adopted(config, accelerator, folder)
@@ -78,6 +77,12 @@ def run(config: CompressConfig) -> None:
         console.print(text)
         console.print(f"As one page: {command('python', '-m', 'train.report', folder.path)}", soft_wrap=True)
     accelerator.end_training()
+
+
+def _require_extra(config: CompressConfig) -> None:
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if config.onnx and missing:
+        raise UsageError(f"onnx is true, but {', '.join(missing)} not installed: pip install {' '.join(missing)}")
 
 
 def _tracked(

@@ -42,7 +42,7 @@ from train.prune.config import PruneConfig
 from train.prune.cut import Cutter
 from train.prune.ledger import Chart, Entry
 from train.run_folder import finished, own_code, readings, result
-from train.run_folder.occupied import occupied
+from train.run_folder.occupied import occupied, refusal_recorded
 from train.run_folder.run_dir import RunDir, write_json
 from train.stage.run import carry_out, summary
 from train.track import wandb_start
@@ -58,7 +58,8 @@ def run(config: PruneConfig) -> None:
         own_code.register(config, RunDir.at(config.run_dir))
         PlainConsole().print(cut.preview(config))
         return
-    accelerator = start_run(config)
+    with refusal_recorded(RunDir.at(config.run_dir), reader.dump(config)):
+        accelerator = start_run(config)
     reached = carry_out_chain(config, accelerator)
     logger.info("%s", summary(reached))
     accelerator.end_training()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import locks
+from configs.errors import UserError
 from configs.files import remove_partial
 from train.run_folder import causes, pulse, status
 from train.run_folder.run_dir import RunDir
@@ -88,6 +89,21 @@ def recorded(
             raise
         if not finished or status.read(folder.path).get("state") != "done":  # killed after `done`
             status.end(folder.path, None)
+
+
+@contextmanager
+def refusal_recorded(folder: RunDir, config_yaml: str) -> Iterator[None]:
+    """Record a refusal that comes before a run's processes are there to open its folder; a finished run keeps its end.
+
+    On the process of rank 0. Nothing is recorded where another process works, or beside a run with another config.
+    """
+    try:
+        yield
+    except UserError as error:
+        if os.environ.get("RANK", "0") == "0" and not folder.done.exists():
+            with suppress(UserError), recorded(folder, config_yaml):
+                raise error
+        raise
 
 
 def _start(folder: Path, kind: str | None) -> dict[str, Any]:

@@ -96,6 +96,11 @@ def is_run(names: Collection[str]) -> bool:
     return NAME in names or len(FILES.intersection(names)) >= 2
 
 
+def is_free(folder: Path) -> bool:
+    """Whether a folder, which need not exist, holds no file that a run would write."""
+    return not FILES.union((NAME, "model.safetensors")).intersection(_names(folder))
+
+
 def alive(folder: Path, values: Mapping[str, Any]) -> bool:
     """Whether the process that wrote a status still works: by its pid on this host, its lock, or what it last wrote."""
     here, pid = values.get("host") == platform.node(), values.get("pid")

@@ -15,7 +15,7 @@ from train.adopt import on_the_fly
 from train.config import TrainConfig
 from train.processes import by_main, refusing_other_operators, start_run
 from train.run_folder import extension, finished, own_code, result
-from train.run_folder.occupied import occupied
+from train.run_folder.occupied import occupied, refusal_recorded
 from train.run_folder.run_dir import RunDir
 from train.stage import origin
 from train.stage.assembly import assemble
@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 def run(config: TrainConfig, stage: str) -> None:
     """Run a training command: train or resume, and log the result."""
-    accelerator = start_run(config)
+    with refusal_recorded(RunDir.at(config.run_dir), reader.dump(config)):
+        accelerator = start_run(config)
     reached = carry_out(config, stage, accelerator)
     logger.info("%s", summary(reached))
     logger.info("%s holds the weights, the result and the metrics", config.run_dir)

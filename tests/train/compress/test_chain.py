@@ -248,7 +248,8 @@ def test_without_the_extra_nothing_is_trained_for_an_onnx_file(
     message = rf"onnx is true, but {missing} not installed: pip install {missing}"
     with pytest.raises(UsageError, match=message):
         chain.run(read(tmp_path / "run"))
-    assert not (tmp_path / "run").exists()
+    assert re.match(message, parsed(tmp_path / "run" / "status.json")["reason"])
+    assert not [path for path in (tmp_path / "run").iterdir() if path.is_dir()]  # no stage has begun
     teacher = ["--teacher", str(tmp_path / "no.safetensors"), "--teacher_training", "null"]
     with pytest.raises(InputError, match="there is no file"):  # the control: without ONNX it goes on to the teacher
         chain.run(read(tmp_path / "run", *PLAIN, *teacher))
@@ -258,6 +259,7 @@ def test_a_readme_of_somebody_else_is_refused_before_anything_is_trained(tmp_pat
     (tmp_path / "README.md").write_text("# notes\n")
     with pytest.raises(InputError, match=r"README\.md is there already and is no model card"):
         chain.run(read(tmp_path, *PLAIN, "--card", "true"))
+    assert parsed(tmp_path / "status.json")["exit_code"] == 66
 
 
 @pytest.mark.launcher

@@ -15,11 +15,12 @@ import pytest
 from accelerate import Accelerator
 
 import forked
+import tiny_digits
 from configs.errors import InputError, NonFiniteError
 from configs.locks import LockedError
 from configs.stopping import StoppedError
 from train.run_folder import status
-from train.run_folder.occupied import occupied
+from train.run_folder.occupied import occupied, refusal_recorded
 from train.run_folder.run_dir import RunDir
 
 ROOT = Path(__file__).parents[3]
@@ -105,6 +106,49 @@ def test_a_run_that_was_killed_after_its_marker_is_done_for_whoever_finds_it(tmp
     with occupied(Accelerator(cpu=True), RunDir(tmp_path), "a: 1\n"):
         pass
     assert (read(tmp_path)["state"], read(tmp_path)["exit_code"]) == ("done", 0)
+
+
+# ---- a refusal before the folder is opened
+
+
+def refuse(folder: Path, config: str = "a: 1\n") -> None:
+    with pytest.raises(InputError, match="no"), refusal_recorded(RunDir(folder), config):
+        raise InputError("no")
+
+
+def test_a_refusal_before_the_folder_is_opened_stands_in_it(tmp_path: Path) -> None:
+    refuse(tmp_path / "run")
+    found = read(tmp_path / "run")
+    assert (found["state"], found["exit_code"], found["reason"], found["starts"]) == ("failed", 66, "no", 1)
+
+
+@pytest.mark.parametrize("stage", ["train.teacher", "train.distill", "train.prune"])
+def test_each_stage_records_what_its_processes_refuse(tmp_path: Path, stage: str) -> None:
+    network = [] if stage == "train.teacher" else ["--teacher", str(tiny_digits.save(tmp_path / "teacher.safetensors"))]
+    network += ["--student.name", network[1]] if stage == "train.prune" else []
+    own = ["--config", f"configs/digits/{stage.removeprefix('train.')}.yaml", "--run_dir", str(tmp_path / "run")]
+    ended = forked.run(stage, *own, *network, "--precision", "fp16", cwd=ROOT)
+    assert ended.code == 64 and read(tmp_path / "run")["state"] == "failed"
+    assert "precision is fp16, which needs a GPU" in read(tmp_path / "run")["reason"]
+
+
+@pytest.mark.parametrize("whose", ["finished", "another's", "in use"])
+def test_a_refusal_leaves_what_is_not_its_own(tmp_path: Path, whose: str) -> None:
+    with occupied(Accelerator(cpu=True), RunDir(tmp_path), "a: 1\n"):
+        before = (tmp_path / "status.json").read_bytes()
+        if whose == "in use":
+            refuse(tmp_path)
+            assert (tmp_path / "status.json").read_bytes() == before
+    before = (tmp_path / "status.json").read_bytes()
+    (tmp_path / ("done" if whose == "finished" else "result.json")).touch()
+    refuse(tmp_path, "a: 1\n" if whose == "finished" else "a: 2\n")
+    assert (tmp_path / "status.json").read_bytes() == before
+
+
+def test_one_process_of_several_records_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    refuse(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 # ---- one writer

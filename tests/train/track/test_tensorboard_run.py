@@ -12,6 +12,7 @@ import tiny_digits
 from configs.errors import UsageError
 from configs.stopping import StoppedError
 from train import distill
+from train.run_folder import status
 from train.step import Step
 from train.track import tensorboard_run
 from train.track.tensorboard_run import FOLDER, SUFFIX, TensorBoardRun
@@ -107,7 +108,9 @@ def test_without_the_package_a_run_does_not_begin(tmp_path, monkeypatch):
     monkeypatch.setattr(util, "find_spec", lambda name, *rest: None if name == "tensorboard" else real(name, *rest))
     with pytest.raises(UsageError, match="tensorboard is not installed: pip install tensorboard"):
         distill.main(tiny_digits.words(tmp_path, "run", "--track.tensorboard", "true"))
-    assert not (tmp_path / "run").exists()
+    found = status.read(tmp_path / "run")
+    assert found["state"] == "failed" and "pip install tensorboard" in found["reason"]
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 @needs_package
