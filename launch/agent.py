@@ -22,12 +22,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from configs import reader, stopping
+from configs import locks, reader, stopping
 from configs.arguments import Parser
 from configs.errors import ExitCode
 from launch.trial import AGENT, NOTE
@@ -35,6 +37,8 @@ from train.run_folder import status
 
 End = tuple[status.Stored, dict[str, Any]]
 """The state that an agent ends in, and its exit code and reason."""
+SECONDS = status.QUIET / 5
+"""Between two touches of an agent's status."""
 EARLY = "told to stop before there was a trial"
 
 
@@ -46,20 +50,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("seconds", type=int, metavar="SECONDS", help="how long a trial that is told to stop may save")
     options = parser.parse_args(argv)
     folder: Path = options.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    with at_work(folder):
+        words = [*agent_words(options.sweep), "--count", "1", "--term-timeout", str(options.seconds)]
+        state, end = work(folder, words)
+        note(folder, state, end)
+    return int(end["exit_code"])
+
+
+def work(folder: Path, words: Sequence[str]) -> End:
+    """Start an agent of wandb, and wait for its end."""
     (folder / NOTE).unlink(missing_ok=True)  # an earlier attempt's
     note(folder, "running", {"exit_code": None})
-    words = [*agent_words(options.sweep), "--count", "1", "--term-timeout", str(options.seconds)]
     agents = Agents()
     if stopping.requested():
-        state, end = _end("preempted", ExitCode.STOPPED, EARLY)
-        note(folder, state, end)
-        return int(end["exit_code"])
+        return _end("preempted", ExitCode.STOPPED, EARLY)
     agents.start(words, os.environ | {AGENT: str(folder.absolute())})
     (code,) = agents.wait()
-    state, end = ending(folder, code, told=agents.told)
-    note(folder, state, end)
-    return int(end["exit_code"])
+    return ending(folder, code, told=agents.told)
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """Hold the lock of the agent's folder, and touch its status: without either, an agent elsewhere counts as lost."""
+    done = threading.Event()
+    with locks.alone(folder, lambda: f"another agent is at work in {folder}; wait for it"):
+        threading.Thread(target=_beat, args=(folder, done), name="beat", daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
+
+
+def _beat(folder: Path, done: threading.Event) -> None:
+    while not done.wait(SECONDS):
+        status.touch(folder)
 
 
 def agent_words(sweep: str) -> list[str]:

@@ -15,9 +15,11 @@ import yaml
 
 import tiny_digits
 import wandb_stub
+from configs import locks
 from launch import agent
 from launch.status import command
 from launch.trial import NOTE
+from train.run_folder import status
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 120  # seconds
@@ -59,6 +61,33 @@ def test_what_becomes_of_an_agent(tmp_path, trial, code, told, end):
 def test_its_status_is_what_a_batch_script_looks_for(tmp_path):
     agent.note(tmp_path, "preempted", {"exit_code": 75})
     assert (tmp_path / "status.json").read_text().startswith('{\n  "state": "preempted"')
+
+
+def forgotten(folder: Path) -> str:
+    """How an agent stands that another host has not heard of for long."""
+    os.utime(folder / "status.json", (0, 0))
+    return status.state(folder, status.read(folder))
+
+
+def test_an_agent_that_died_with_its_node_is_lost(tmp_path):
+    with agent.at_work(tmp_path):
+        agent.note(tmp_path, "running", {"exit_code": None})
+        status.note(tmp_path, {"host": "elsewhere"})
+        assert forgotten(tmp_path) == "running"
+    assert forgotten(tmp_path) == "lost"
+
+
+def test_an_agent_whose_lock_is_not_seen_gives_signs_of_life(tmp_path, monkeypatch):
+    monkeypatch.setattr(agent, "SECONDS", 0.01)
+    monkeypatch.setattr(locks, "held", lambda folder: False)
+    with agent.at_work(tmp_path):
+        agent.note(tmp_path, "running", {"exit_code": None})
+        status.note(tmp_path, {"host": "elsewhere"})
+        os.utime(tmp_path / "status.json", (0, 0))
+        until = time.monotonic() + LIMIT
+        while status.state(tmp_path, status.read(tmp_path)) != "running":
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
 def read(path: Path) -> dict:
@@ -111,6 +140,7 @@ def test_a_preempted_trial_goes_on_with_another_agent(tmp_path):
         server.trials = [("r1", {"optim.lr": 0.01})]
         first = begin("launch.agent", "me/heartcut/s1", "a/0", "60")
         wait_for(first, lambda: any(read(path).get("epoch") for path in tmp_path.glob("sweep/runs/*/status.json")))
+        assert locks.held(tmp_path / "a/0")
         first.send_signal(signal.SIGTERM)
         out = first.communicate(timeout=LIMIT)[0]
         assert first.returncode == 75, out

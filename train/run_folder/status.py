@@ -13,6 +13,7 @@ import os
 import platform
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +53,12 @@ def note(folder: Path, values: Mapping[str, Any]) -> None:
     """Add to the status what is known by now, such as the epoch; for the main process only."""
     found = read(folder)
     write(folder, found.get("state", "running"), found | dict(values))
+
+
+def touch(folder: Path) -> None:
+    """Give a sign of life where there is nothing new to say."""
+    with suppress(OSError):
+        os.utime(folder / NAME)
 
 
 def end(folder: Path, error: BaseException | None) -> None:
@@ -130,7 +137,7 @@ def _exists(pid: int) -> bool:
 
 
 def _silence(folder: Path) -> float:
-    """Seconds since a run last wrote a status or a line of metrics."""
+    """Seconds since a run last wrote or touched its status, or wrote a line of metrics."""
     times = [0.0]
     for name in (NAME, "metrics.jsonl"):
         try:
