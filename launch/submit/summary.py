@@ -1,6 +1,7 @@
 """What the runs of a folder say together: result.json, and a table of it. Free of torch.
 
-groups        runs that differ in their seed alone: mean, Student's 95 % interval and sample standard deviation
+groups        runs that differ in seeds alone, their own or those of runs that they continue: mean, Student's 95 %
+              interval and sample standard deviation
 differences   the main runs minus those of a control, seed by seed, where both were measured on the same images
 """
 
@@ -30,13 +31,13 @@ SPLITS = ("validation", "test")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """Finished runs that differ in their seed alone."""
+    """Finished runs that differ in their seed alone, or in that of a run that they continue."""
 
     name: str
     overrides: Mapping[str, str]
     """What a sweep sets for them, apart from the seed."""
     runs: Sequence[Outcome]
-    """By seed."""
+    """By their own seed, then in the order of what they continue."""
 
 
 def folders(home: Path) -> list[SweepFolder]:
@@ -84,7 +85,7 @@ def table(values: Mapping[str, Any]) -> Table:
 
 
 def _groups(home: Path, folder: SweepFolder) -> Iterator[Group]:
-    found: dict[str, dict[int, Outcome]] = {}
+    found: dict[str, dict[tuple[str | None, int], Outcome]] = {}
     overrides: dict[str, dict[str, str]] = {}
     for run in folder.load().runs:
         if not folder.is_done(run.id):
@@ -94,12 +95,12 @@ def _groups(home: Path, folder: SweepFolder) -> Iterator[Group]:
         inherited = {key: text for key, text in run.inherited.items() if key != SEED}
         key = json.dumps([own, inherited], sort_keys=True)
         reached = outcome.read(path, str(path.relative_to(home)))
-        found.setdefault(key, {})[reached.seed] = reached
+        found.setdefault(key, {})[run.parent, reached.seed] = reached
         overrides[key] = own
     for key, runs in found.items():
         varied = ", ".join(f"{name} {text}" for name, text in overrides[key].items())
         name = folder.path.name if folder.path != home else varied or MAIN
-        yield Group(name=name, overrides=overrides[key], runs=[runs[seed] for seed in sorted(runs)])
+        yield Group(name=name, overrides=overrides[key], runs=sorted(runs.values(), key=lambda run: run.seed))
 
 
 def _plain(group: Group) -> dict[str, Any]:

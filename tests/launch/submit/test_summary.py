@@ -128,6 +128,45 @@ def test_points_are_apart_by_what_they_continue(tmp_path):
     assert [group["n"] for group in summary.write(tmp_path)["groups"]] == [1, 1]
 
 
+def carried_on(home: SweepFolder, parents: list[Run], *seeds: int) -> None:
+    """Finished runs that continue each of these with each seed; without an override where it is 0."""
+    runs = []
+    for parent in parents:
+        for seed in seeds:
+            own = {"seed": str(seed)} if seed else {}
+            runs.append(Run(id=f"{parent.id}s{seed}", overrides=own, parent=parent.id, inherited=parent.settings))
+    home.save(Submission(command="train.distill", words=(), directory="/", after="x", runs=tuple(runs)))
+    for run in runs:
+        run_folders.make(home.run_dir(run.id), "done", {"seed": int(run.overrides.get("seed", 0))})
+
+
+def test_what_continues_several_seeds_is_as_many_runs(tmp_path):
+    home = SweepFolder(tmp_path)
+    carried_on(home, [Run(id=f"p{seed}", overrides={"seed": str(seed)}) for seed in range(5)], 0)
+    (group,) = summary.write(tmp_path)["groups"]
+    assert (group["n"], group["seeds"], group["name"]) == (5, [0] * 5, "main")
+    assert [run["run"] for run in group["runs"]] == [f"runs/p{seed}s0" for seed in range(5)]
+
+
+def test_seeds_of_a_run_and_of_what_it_continues_count_together(tmp_path):
+    grandparents = [Run(id=f"g{seed}", overrides={"seed": str(seed)}) for seed in (0, 1)]
+    parents = [
+        Run(id=f"p{old.id}{seed}", overrides={"seed": str(seed)}, parent=old.id, inherited=old.settings)
+        for old in grandparents
+        for seed in (0, 1)
+    ]
+    carried_on(SweepFolder(tmp_path), parents, 0, 1)
+    (group,) = summary.write(tmp_path)["groups"]
+    assert (group["n"], group["seeds"]) == (8, [0] * 4 + [1] * 4)
+
+
+def test_a_run_without_a_seed_and_its_twin_of_seed_0_are_one(tmp_path):
+    for path in run_folders.sweep(tmp_path, {}, {"seed": "0"}, {"seed": "1"}):
+        run_folders.make(path, "done", {"seed": int(path.name == "id2")})
+    (group,) = summary.write(tmp_path)["groups"]
+    assert (group["n"], group["seeds"]) == (2, [0, 1])
+
+
 def test_a_damaged_run_is_named_and_nothing_is_written(study):
     (study / "main" / "runs" / "id0" / "result.json").write_text("{")
     with pytest.raises(InputError, match=r"main/runs/id0/result\.json is damaged"):
