@@ -47,9 +47,8 @@ def apply(sweep: Sweep, words: Sequence[str]) -> Sweep:
     if options and not options[0].startswith("--"):
         raise UsageError(f"{options[0]} is not an option; beside --sweep there may be {sweep.command} and its options")
     replaced: list[str] = []
+    require_no_run_dir(options)
     for key in _keys(options):
-        if key == "run_dir":
-            raise UsageError("--run_dir is what launch.submit sets: a folder for each point below --folder")
         for parameter in sweep.parameters:
             if not _overlap(key, parameter.key):
                 continue
@@ -60,6 +59,12 @@ def apply(sweep: Sweep, words: Sequence[str]) -> Sweep:
             replaced.append(key)
     kept = tuple(parameter for parameter in sweep.parameters if parameter.key not in replaced)
     return replace(sweep, base_words=(*sweep.base_words, *options), parameters=kept)
+
+
+def require_no_run_dir(options: Sequence[str]) -> None:
+    """UsageError: an option is run_dir."""
+    if "run_dir" in _keys(options):
+        raise UsageError("--run_dir is what launch.submit sets: a folder for each point below --folder")
 
 
 def _keys(options: Sequence[str]) -> Iterator[str]:

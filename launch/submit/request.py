@@ -108,6 +108,9 @@ def _sweep(options: argparse.Namespace) -> Points:
         raise UsageError(f"{sweep.places['run_dir']}: run_dir is what launch.submit sets: a folder for each point")
     if options.seeds is not None and options.seed is not None and sweep.method != "random":
         seeds.require_free([f"--seed={options.seed}"], (), None)
+    if options.seed is not None and sweep.method != "random":
+        named = f"--sweep {options.sweep} {sweep.command} --seed {options.seed}"
+        raise UsageError(f"--seed is that of a random sweep; name the command first: {named}")
     found = grid.expand(sweep, count=options.count, seed=options.seed or 0)
     where = str(Path.cwd())
     submission = Submission(command=sweep.command, words=sweep.base_words, directory=where, metric=sweep.metric)
@@ -121,6 +124,7 @@ def _single(options: argparse.Namespace) -> Points:
         raise UsageError("--count is the number of points of a random sweep; a command has one")
     if options.seed is not None:
         raise UsageError(f"--seed is that of a random sweep; give it to the command: {command} --seed {options.seed}")
+    fixed.require_no_run_dir(words)
     submission = Submission(command=command, words=tuple(words), directory=str(Path.cwd()))
     return submission, [Point.of({})], {}, ()
 

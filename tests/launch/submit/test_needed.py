@@ -103,5 +103,5 @@ def test_options_of_the_submission_may_follow_the_command(site, flag, capsys):
 
 def test_a_commands_own_option_of_that_name_stays_its_own(site):
     line = ["--cluster", "cluster.yaml", "--folder", "one", "train.cache", "--config", "distill.yaml"]
-    command.main([*line, "--distill.cache", "logits", "--run_dir", "r", "--dry_run", "true"])
+    command.main([*line, "--distill.cache", "logits", "--dry_run", "true"])
     assert len(site.arrays()) == 1

@@ -40,6 +40,12 @@ def test_a_point_that_the_command_does_not_take_stops_all(site):
             "--folder sweep --bash --seed 3 train.distill",
             r"--seed is that of a random sweep; .* train.distill --seed 3",
         ),
+        (
+            "--folder sweep --bash --sweep fixed.yaml --seed 3",
+            r"--seed is that of a random sweep; .* first: --sweep fixed.yaml train.distill --seed 3",
+        ),
+        ("--folder sweep --bash train.distill --config distill.yaml --run_dir r", r"--run_dir is what launch.submit"),
+        ("--folder sweep --bash train.distill --config distill.yaml --run_dir=r", r"--run_dir is what launch.submit"),
         ("--folder sweep --bash --seeds 2 train.distill --seed 3", r"--seed and --seeds are both given; leave one out"),
         ("--folder sweep --bash --seeds 2 --sweep sweep.yaml", r"sweep.yaml, line 6: the sweep sets seed, and --seeds"),
         ("--folder sweep --bash --seeds 2 --seed 3 --sweep fixed.yaml", r"--seed and --seeds are both given"),
@@ -73,6 +79,12 @@ def test_each_point_has_each_seed_and_more_seeds_change_none(site):
     assert set(few) < set(seeds_of([*line, "3"])[1])
     found, _ = seeds_of(["--bash", "--folder", "one", "train.distill", "--config", "distill.yaml", "--seeds", "3"])
     assert [seed for _, seed in found] == [0, 1, 2]
+
+
+def test_a_seed_behind_the_command_is_that_of_each_point(site):
+    site.write("fixed.yaml", UNSEEDED)
+    found, _ = seeds_of(["--bash", "--folder", "sweep", "--sweep", "fixed.yaml", "train.distill", "--seed", "3"])
+    assert found == [(1, 3), (2, 3)]
 
 
 def test_a_random_sweep_has_a_seed_of_its_own(site):
