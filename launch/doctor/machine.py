@@ -52,13 +52,21 @@ def memory(machine: int | None, group: int | None) -> Check:
 def disk(name: str, folder: Path) -> Check:
     """Free space where a folder is, or will be created."""
     there = folder.absolute()
-    while not there.exists():
+    while not _exists(there):
         there = there.parent
     if not os.access(there, os.W_OK | os.X_OK):
         return Check(name, "warning", f"{folder} cannot be written to", _elsewhere(name))
     free = shutil.disk_usage(there).free
     found = f"{gigabytes(free)} free in {folder}"
     return limit(name, found, good=free >= DISK_NEEDED, advice=f"make room; {_elsewhere(name)}")
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder; in a folder that may not be entered there is none."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def _elsewhere(name: str) -> str:

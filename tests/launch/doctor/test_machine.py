@@ -1,5 +1,6 @@
 """Cores, memory, disk, shared memory, open files: what is fine, and what is said where it is not."""
 
+import os
 from collections import namedtuple
 from pathlib import Path
 
@@ -56,6 +57,24 @@ def test_a_full_or_closed_folder_is_a_warning_that_names_the_way_out(tmp_path, m
     monkeypatch.setattr(machine.os, "access", lambda path, mode: False)
     closed = machine.disk(name, tmp_path)
     assert closed.level == "warning" and way_out in closed.advice and "cannot be written" in closed.found
+
+
+def test_a_folder_below_one_that_may_not_be_entered_is_a_warning(tmp_path, monkeypatch):
+    """With a stub, since root may enter every folder."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    stat = os.stat
+
+    def refusing(path, *rest, **options):
+        if closed in Path(path).parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *rest, **options)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != closed)
+    found = machine.disk("cache folder", closed / "a" / "b")
+    assert (found.level, found.found) == ("warning", f"{closed / 'a' / 'b'} cannot be written to")
+    assert found.advice == "HEARTCUT_CACHE names another folder"
 
 
 @pytest.mark.parametrize(("gpus", "size", "level"), [(2, 64e6, "warning"), (2, 2e9, "ok"), (1, 64e6, "ok")])
