@@ -65,11 +65,12 @@ def files(config: Any, *, data: bool) -> Iterator[tuple[str, str]]:
 
 
 def _before(submission: Submission) -> Iterator[Path]:
-    """The folders of the sweeps that one continues."""
+    """The folders of the sweeps that one continues, as far back as they are there."""
     after = submission.after
     while after is not None:
-        yield Path(submission.directory) / after
-        after = SweepFolder(Path(submission.directory) / after).load().after
+        folder = SweepFolder(Path(submission.directory) / after)
+        yield folder.path
+        after = folder.load().after if folder.file.exists() else None
 
 
 def _message(key: str, name: str, count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,19 @@ def test_what_the_run_before_will_write_is_not_looked_for(site):
     (site.folder / "queue").write_text("".join(f"101_{number} PENDING\n" for number in range(4)))
     command.main(line)
     assert len(site.arrays()) == 2
+
+
+def test_a_sweep_before_the_one_that_is_carried_on_may_be_gone(site):
+    site.submit()
+    site.write("queue", "".join(f"{job}_{number} PENDING\n" for job in (101, 102) for number in range(4)))
+    line = ["--cluster", "cluster.yaml", "train.distill", "--config", "distill.yaml"]
+    command.main(["--folder", "next", "--after", "sweep", *line])
+    shutil.rmtree(site.sweep.path)
+    command.main(["--folder", "last", "--after", "next", *line])
+    assert len(site.arrays()) == 3
+    site.teacher.unlink()  # the control: what nobody writes is still looked for
+    with pytest.raises(InputError, match="is not there, and 4 runs need it"):
+        command.main(["--folder", "another", "--after", "next", *line])
 
 
 def test_a_run_that_has_begun_is_not_asked_again(site):
