@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -47,12 +48,15 @@ def silent() -> str | None:
     return None if done.returncode == 0 and any(" is UP" in line for line in said) else said[-1]
 
 
+def require_sbatch(instead: str = "") -> None:
+    """SlurmError: there is no sbatch here. instead: what a person may do besides."""
+    if shutil.which("sbatch") is None:
+        raise SlurmError(f"there is no sbatch here; submit on a login node of the cluster{instead}")
+
+
 def submit(script: Path) -> str:
     """Submit a batch script; the number of the job. SlurmError: it was refused."""
-    try:
-        done = _run(["sbatch", "--parsable", str(script)])
-    except FileNotFoundError:
-        raise SlurmError("there is no sbatch here; submit on a login node of the cluster, or give --bash") from None
+    done = _run(["sbatch", "--parsable", str(script)])
     if done.returncode:
         raise SlurmError(f"sbatch refuses {script}: {done.stderr.strip()}")
     return done.stdout.strip().partition(";")[0]

@@ -78,9 +78,14 @@ class Job:
 
     def __post_init__(self) -> None:
         require(LABEL.fullmatch(self.name) is not None, "name", self.name, "letters, digits, and _ . - between them")
-        valid = "an absolute path of letters, digits and _ . , : = @ + / -, which is all that #SBATCH lines take"
-        require(PLAIN_PATH.fullmatch(self.logs) is not None, "logs", self.logs, valid)
+        require_plain("logs", self.logs)
         require(self.directory.startswith("/"), "directory", self.directory, "an absolute path")
+
+
+def require_plain(key: str, path: str) -> None:
+    """UsageError, which names the key: #SBATCH lines do not take a folder."""
+    valid = "an absolute path of letters, digits and _ . , : = @ + / -, which is all that #SBATCH lines take"
+    require(PLAIN_PATH.fullmatch(path) is not None, key, path, valid)
 
 
 def text(cluster: Cluster, job: Job, *, afterok: Sequence[str] = (), aftercorr: str | None = None) -> str:

@@ -106,6 +106,7 @@ def submit(request: Request, cluster: Cluster, submission: Submission, part: Par
     write_script(job_folder / "job.sbatch", report.batch_text(request, cluster, submission, part, job_folder))
     with _uninterrupted():
         try:
+            queue.require_sbatch(", or give --bash")
             job = queue.submit(job_folder / "job.sbatch")
         except queue.SlurmError as error:
             write_refusal(job_folder, str(error))

@@ -16,9 +16,8 @@ from launch.points import grid, seeds, sweep_file
 from launch.points.grid import Point
 from launch.run import look_around
 from launch.shares import shares
-from launch.slurm import cluster
+from launch.slurm import cluster, sbatch
 from launch.slurm.cluster import Cluster
-from launch.slurm.sbatch import PLAIN_PATH
 from launch.submit import chain, fixed
 from launch.submit.controls import CONTROLLED
 from launch.submit.options import AT_A_TIME, PROG, control_names, options_of
@@ -59,9 +58,8 @@ def parse(argv: Sequence[str] | None = None) -> Request:
     options = options_of(argv)
     controls = control_names(options.controls)
     folder = SweepFolder(options.folder / MAIN if controls else options.folder)
-    valid = "a path of letters, digits and _ . , : = @ + / -, which is all that #SBATCH lines take"
-    found = str(folder.path.absolute())
-    require(options.bash or PLAIN_PATH.fullmatch(found) is not None, "--folder", found, valid)
+    if not options.bash:
+        sbatch.require_plain("--folder", str(folder.path.absolute()))
     if options.sweep is None and not options.command:
         raise UsageError(f"give --sweep FILE or a command, {', '.join(SUBMITTED)}; see {PROG} --help")
     site, divided = _cluster(options), _shares(options)

@@ -57,14 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     count = _count(options, checked) if site else 0
     if options.check:
         return 0
+    if site is not None:
+        _require_submittable(checked, count)
     from launch.sweep import server  # wandb takes a second
 
     server.require_login()
     sweep = options.join or server.create(checked.config)
+    place = [] if site is None else ["--cluster", options.cluster, "--count", str(count)]
+    print(command("python", "-m", "launch.sweep", options.file, *place, "--join", sweep), flush=True)
     if site is not None:
         submit(checked, sweep, site, count)
         return 0
-    print(command("python", "-m", "launch.sweep", options.file, "--join", sweep), flush=True)
     return run_here(sweep, 1 if options.agents is None else options.agents)
 
 
@@ -122,6 +125,26 @@ def _check_options(options: argparse.Namespace, site: Cluster | None) -> None:
         raise UsageError("--agents are started here; with --cluster, --count says how many the array has")
     if site is not None and site.nodes > 1:
         raise UsageError(f"{options.cluster}: nodes is {site.nodes}; an agent starts its trial on one node")
+    if site is not None and site.processes != max(site.gpus, 1):
+        raise UsageError(
+            f"{options.cluster}: processes_per_node is {site.processes_per_node}; a trial has one process for each "
+            "GPU, or one: leave it out"
+        )
+
+
+def _require_submittable(checked: Checked, count: int) -> None:
+    """Refuse what Slurm would refuse, before there is a sweep on the server.
+
+    Raises:
+        UsageError: The folder of the trials cannot stand in a batch script, or an array cannot have so many elements.
+        SlurmError: There is no sbatch here, or Slurm does not answer.
+    """
+    folder = trial.sweep_folder(checked.sweep.base_words, "SWEEP").absolute()
+    sbatch.require_plain("the folder of the trials", str(folder))
+    queue.require_sbatch()
+    most = queue.largest_array()
+    if most is not None:
+        require(count <= most, "--count", count, f"at most {most:,}, which this Slurm takes in an array")
 
 
 def _count(options: argparse.Namespace, checked: Checked) -> int:

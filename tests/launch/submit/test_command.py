@@ -110,6 +110,15 @@ def test_a_refused_array_is_not_noted_and_comes_again(site, capsys):
     assert "refuses" not in capsys.readouterr().out
 
 
+def test_without_slurm_the_way_out_is_said_and_noted(site, monkeypatch):
+    (site.bin / "sbatch").unlink()
+    monkeypatch.setenv("PATH", str(site.bin))
+    message = "there is no sbatch here; submit on a login node of the cluster, or give --bash"
+    with pytest.raises(SlurmError, match=f"^{message}$"):
+        site.submit()
+    assert site.sweep.refusal() == message and not site.sweep.sent()
+
+
 def test_two_at_once_do_not_submit_twice(site):
     site.submit()
     with locked(Path("sweep")), pytest.raises(LockedError, match="is at work in sweep"):

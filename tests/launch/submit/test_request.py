@@ -31,7 +31,7 @@ def test_a_point_that_the_command_does_not_take_stops_all(site):
         ("--folder sweep --cluster cluster.yaml --cluster.throttle 0 --sweep sweep.yaml", r"throttle is 0; it must be"),
         (
             "--folder s$x --cluster cluster.yaml --sweep sweep.yaml",
-            r"--folder is '/.*/s\$x'; it must be a path of letters",
+            r"--folder is '/.*/s\$x'; it must be an absolute path of letters",
         ),
         ("--folder sweep --bash --sweep run_dir.yaml", r"run_dir.yaml, line 6: run_dir is what launch.submit sets"),
         ("--folder sweep --bash --count 2 train.distill", r"--count is the number of points of a random sweep"),

@@ -10,6 +10,7 @@ import pytest
 
 from configs.errors import UsageError
 from launch import agent
+from launch.slurm.queue import SlurmError
 from launch.sweep import command
 
 ROOT = Path(__file__).parents[3]
@@ -31,12 +32,63 @@ def test_a_check_needs_no_key(site, capsys):
         (["--cluster", "cluster.yaml", "--agents", "1"], "with --cluster, --count says how many the array has"),
         (["--cluster", "cluster.yaml"], "w.yaml: how many trials, neither --count nor run_cap says"),
         (["--cluster", "two.yaml", "--count", "1"], "nodes is 2; an agent starts its trial on one node"),
+        (["--cluster", "few.yaml", "--count", "1"], "few.yaml: processes_per_node is 2; a trial has one process for"),
+        (["--cluster", "cpu.yaml", "--count", "1"], "cpu.yaml: processes_per_node is 2; a trial has one process for"),
+        (["--cluster", "cluster.yaml", "--count", "6"], "--count is 6; it must be at most 5, which this Slurm takes"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_created(site, words, message):
     site.write("two.yaml", "time: 01:00:00\nnodes: 2\n")
+    site.write("few.yaml", "time: 01:00:00\ngpus: 4\nprocesses_per_node: 2\n")
+    site.write("cpu.yaml", "time: 01:00:00\nprocesses_per_node: 2\n")
     with pytest.raises(UsageError, match=message):
         command.main(["w.yaml", *words])
+
+
+@pytest.fixture
+def created(monkeypatch):
+    """Sweeps that were created on the server."""
+    made = []
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr("launch.sweep.server.create", lambda config: made.append(config) or "me/p/s9")
+    return made
+
+
+ON_CLUSTER = ["w.yaml", "--cluster", "cluster.yaml", "--count", "3"]
+
+
+def test_without_slurm_no_sweep_is_created(site, created, monkeypatch):
+    monkeypatch.setenv("PATH", str(site.folder))
+    with pytest.raises(SlurmError, match=r"^there is no sbatch here; .* of the cluster$"):
+        command.main(ON_CLUSTER)
+    assert not created
+
+
+def test_below_a_folder_that_a_batch_script_cannot_name_no_sweep_is_created(site, created, monkeypatch):
+    home = site.folder / "my folder"
+    home.mkdir()
+    for name in ("w.yaml", "cluster.yaml", "distill.yaml"):
+        (home / name).write_text((site.folder / name).read_text())
+    monkeypatch.chdir(home)
+    with pytest.raises(UsageError, match=r"the folder of the trials is '/.*/my folder/runs/sweeps/SWEEP'; it must be"):
+        command.main(ON_CLUSTER)
+    assert not created
+
+
+def test_when_slurm_refuses_the_array_the_sweep_can_be_joined(site, created, capsys):
+    site.write("closed", "")
+    with pytest.raises(SlurmError, match=r"sbatch refuses runs/sweeps/s9/jobs/0001/job\.sbatch: .* invalid partition"):
+        command.main(ON_CLUSTER)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "--join" in line]
+    assert line == "python -m launch.sweep w.yaml --cluster cluster.yaml --count 3 --join me/p/s9" and len(created) == 1
+    (site.folder / "closed").unlink()
+    assert command.main(line.split()[3:]) == 0
+    assert len(created) == 1 and len(site.arrays()) == 1
+
+
+def test_as_many_processes_as_gpus_may_be_said(site, created):
+    site.write("said.yaml", "time: 01:00:00\ngpus: 2\nprocesses_per_node: 2\n")
+    assert command.main(["w.yaml", "--cluster", "said.yaml", "--count", "1"]) == 0
 
 
 def test_on_a_cluster_each_element_is_one_agent(site, monkeypatch, capsys):
