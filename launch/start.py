@@ -32,6 +32,8 @@ SHUTDOWN_SECONDS = 150
 """Instead of torchrun's 30, which are too few for a large checkpoint."""
 THREADS = "OMP_NUM_THREADS"
 CUDA = "CUDA_VISIBLE_DEVICES"
+OTHER_MAKERS = ("ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+"""Where Slurm names GPUs of AMD and Intel, which are not counted here."""
 MARGIN = 30
 """Seconds that Slurm waits for a node after its launcher has given up on the processes."""
 FIRST_SPECIAL_STEP = 0xFFFF_0000
@@ -125,7 +127,7 @@ def visible_gpus(environment: Mapping[str, str], installed: int) -> int:
 
 def _require_what_slurm_gave(environment: Mapping[str, str], gpus: int) -> None:
     """UsageError: Slurm gave this job GPUs, none is visible, and CUDA_VISIBLE_DEVICES does not hide them."""
-    allotted = _allotted(environment, 0)
+    allotted = 0 if any(name in environment for name in OTHER_MAKERS) else _allotted(environment, 0)
     if allotted and not gpus and visible_gpus(environment, sys.maxsize):
         raise UsageError(
             f"Slurm gave this job {allotted} GPU{'s' if allotted > 1 else ''} and none is visible here (in a "

@@ -122,6 +122,11 @@ def test_a_job_with_gpus_trains_on_the_cpu_when_they_are_hidden(hidden):
     assert words(ONE_NODE | {"SLURM_GPUS_ON_NODE": "2", "CUDA_VISIBLE_DEVICES": hidden}) == PLAIN
 
 
+@pytest.mark.parametrize("name", ["ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"])
+def test_gpus_of_other_makers_are_not_missed(name):
+    assert words(ONE_NODE | {"SLURM_GPUS_ON_NODE": "2", name: "0,1"}) == PLAIN
+
+
 def test_srun_outwaits_the_launchers():
     longer = ALLOCATION | {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "400"}
     assert "--wait=180" in plan(ALLOCATION).words and "--wait=430" in plan(longer).words
