@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
-from configs.files import write_atomically
+from configs.files import read_regular, write_atomically
 from models import state_dicts
 from models.artefact import Card
 from models.counting import Cost, measure
@@ -26,6 +26,8 @@ from models.export import module_source, preparation
 
 BATCH_SIZES = (1, 2, 7)
 SECONDS = 600
+MARK = "in plain PyTorch; written by Heartcut."
+"""End of the first line of every file that is written here."""
 BLOCKED = ("models", "train", "configs", "data_pipes", "launch", "timm", "torchvision")
 CHECK = """
 import importlib.util, sys
@@ -70,9 +72,11 @@ class Written:
 def export(net: nn.Module, card: Card, path: str | Path, *, artefact_sha256: str | None = None) -> Written:
     """Write the network out, try it, and only then write both files atomically. The network is not changed.
 
-    InputError: a layer cannot be written as plain PyTorch (it is named), outputs differ, or a file cannot be written.
+    InputError: a layer cannot be written as plain PyTorch (it is named), outputs differ, a file cannot be written, or
+    would replace one that was not written here.
     """
     path = Path(path)
+    _require_free(path)
     written = checked(net, card, name=path.stem, artefact_sha256=artefact_sha256)
     try:
         write_atomically(path.with_suffix(".pt"), written.weights)
@@ -102,6 +106,23 @@ def checked(net: nn.Module, card: Card, *, name: str, artefact_sha256: str | Non
     return written
 
 
+def _require_free(path: Path) -> None:
+    """InputError if there is a source, or a state dict beside it, that was not written here: it would be lost."""
+    weights = path.with_suffix(".pt")
+    there = path if path.exists() else weights
+    if there.exists() and not _is_ours(path):
+        raise InputError(
+            f"{there} is there already and was not written by models.export; move it, or choose another --output"
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.exists() and read_regular(path).partition(b"\n")[0].rstrip().endswith(MARK.encode())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def _state(net: nn.Module) -> dict[str, Tensor]:
     """Return the state dict, with buffers that are not in it: the network computed them when it was built."""
     named = {name for name, _ in net.named_buffers(remove_duplicate=False)}
@@ -113,8 +134,7 @@ def _state(net: nn.Module) -> dict[str, Tensor]:
 def _header(card: Card, cost: Cost, name: str, artefact_sha256: str | None, *, ordered: bool) -> str:
     zeros = f", {cost.nonzero:,} of them not zero" if cost.nonzero < cost.parameters else ""
     about = [
-        f"A classifier of {len(card.classes)} classes for images of {' x '.join(map(str, card.input_CHW))}, in plain "
-        "PyTorch; written by Heartcut.",
+        f"A classifier of {len(card.classes)} classes for images of {' x '.join(map(str, card.input_CHW))}, {MARK}",
         "",
         "    net = get_student_model()",
         f"    net.load_state_dict(torch.load({_quoted(name + '.pt')}, weights_only=True))",

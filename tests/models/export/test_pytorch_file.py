@@ -73,6 +73,23 @@ def test_a_cut_file_runs_alone_and_equals_the_network(tmp_path):
     assert "torch.load('student.pt', weights_only=True)" in text and "ab" * 32 in text
 
 
+@pytest.mark.parametrize("theirs", ["student.py", "student.pt"])
+def test_files_of_the_user_are_not_replaced_and_our_own_are(tmp_path, monkeypatch, theirs):
+    monkeypatch.setattr(pytorch_file, "_require_same", lambda *_: None)
+    net, card = network("nin", widths=(4,) * 8)
+    (tmp_path / theirs).write_text('"""A network."""\n# not written by Heartcut.\n')
+    with pytest.raises(InputError, match=rf"{theirs} is there already and was not written by models\.export; move it"):
+        pytorch_file.export(net, card, tmp_path / "student.py")
+    assert (tmp_path / theirs).read_text().startswith('"""A network."""')
+    (tmp_path / theirs).unlink()
+    pytorch_file.export(net, card, tmp_path / "student.py")
+    pytorch_file.export(net, card, tmp_path / "student.py", artefact_sha256="ab" * 32)
+    assert "ab" * 32 in (tmp_path / "student.py").read_text()
+    (tmp_path / "student.py").unlink()
+    with pytest.raises(InputError, match=r"student\.pt is there already"):
+        pytorch_file.export(net, card, tmp_path / "student.py")
+
+
 @pytest.mark.parametrize("name", ["nin", "timm/convnext_atto"])
 def test_other_cut_networks(name):
     net, card = cut(name)
