@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from configs.errors import InputError, UsageError
 from configs.figures import percent
 from models import artefact, counting, state_dicts
-from models.adopt import candidates, hub, matching, normalisation, pretrained, weight_file
+from models.adopt import candidates, class_order, hub, matching, normalisation, pretrained, weight_file
 from models.adopt.options import SIZE_NEEDED, Options
 from models.adopt.recognition import Match, recognise
 from models.adopt.weight_file import WeightFile
@@ -69,9 +69,17 @@ def adopt(path: str | Path, wanted: Wanted) -> tuple[nn.Module, Card]:
 def from_options(asked: Options, data: Wanted | None = None) -> tuple[nn.Module, Card]:
     """Return the network that a command line names, and its card, without scores.
 
-    data: what a data set says; what the command line says comes first.
+    data: what a data set says; what the command line says comes first, except that logits get the data set's order.
     InputError and UsageError as for `adopt` and `published`.
     """
+    classes = data.classes if data else None
+    if classes is not None and asked.classes is not None:
+        class_order.require_same(asked.classes, classes)
+    net, card = _named(asked, data)
+    return net, card if classes is None else class_order.reorder(net, card, classes)
+
+
+def _named(asked: Options, data: Wanted | None) -> tuple[nn.Module, Card]:
     if names_pretrained(asked.source):
         if asked.model is not None or asked.entry is not None:
             raise UsageError(f"{asked.source} is published weights; --architecture and --entry are for files")
@@ -153,7 +161,8 @@ def summary(path: str, card: Card) -> str:
         f"\n{split} accuracy {percent(score.accuracy)} of {score.total:,}" for split, score in card.scores.items()
     )
     numbers = card.classes == tuple(map(str, range(len(card.classes))))
-    names = ", named by number (--classes names them)" if numbers else f": {', '.join(card.classes[:4])} ..."
+    hint = "" if card.scores else " (--classes names them)"  # where a data set was named, it names them
+    names = f", named by number{hint}" if numbers else f": {', '.join(card.classes[:4])} ..."
     size = " x ".join(map(str, card.input_CHW))
     stem = f", stem {card.model.stem}" if card.model.stem != "auto" else ""
     return (

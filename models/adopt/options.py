@@ -88,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
         "--widths", action=Items, kind=int, metavar="N ...", help="channels per stage of our own networks"
     )
     parser.add_argument(
-        "--classes", metavar="A,B,...|FILE", help="names in the order of the logits, or a file of a name a line"
+        "--classes",
+        metavar="A,B,...|FILE",
+        help="names in the order of the weights' logits, or a file of a name a line",
     )
     parser.add_argument(
         "--mean",

@@ -11,6 +11,7 @@ from torch import nn
 from configs.figures import percent
 from configs.intervals import near_chance, wilson
 from data_pipes.sources import source
+from data_pipes.sources.folders import composed
 from data_pipes.spec import DataSpec
 from models import artefact
 from models.adopt import conversion
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 def write(asked: Options, data: DataSpec) -> Card:
     """Adopt what a command line names for a data set, measure it, and write it; return its card."""
     accelerator = start("float32")
+    asked = replace(asked, classes=tuple(map(composed, asked.classes)) if asked.classes else None)
     net, card = conversion.from_options(asked, wanted(data))
     card = scored(net, card, data, accelerator, asked.source)
     artefact.save(asked.output, net, card)

@@ -134,7 +134,9 @@ def test_published_weights_know_their_own_number_of_classes():
 
 def test_the_summary_says_what_was_written(files):
     card = conversion.adopt(files["food", "as handed out"][0], Wanted(input_CHW=(3, 96, 96)))[1]
+    assert "11 classes, named by number (--classes names them)" in conversion.summary("t.safetensors", card)
     card = artefact.replace(card, scores={"validation": artefact.Score(correct=3, total=4)})
     text = conversion.summary("t.safetensors", card)
+    assert "--classes" not in text
     for part in ("torchvision/resnet18, stem keep", "11 classes, named by number", "3 x 96 x 96", "75.00 % of 4"):
         assert part in text

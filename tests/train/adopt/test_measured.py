@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import course_files
 import tiny_digits
+from configs.errors import InputError
 from configs.figures import percent
 from data_pipes.sources import source
 from data_pipes.spec import DataSpec
@@ -74,6 +75,27 @@ def test_the_command_records_the_accuracy_of_plain_torch(taught, tmp_path, capsy
     assert score.total == total and abs(score.correct - correct) <= 0.001 * total
     assert correct / total > 0.5  # the control: it has learnt something that could be lost
     assert f"validation accuracy {percent(correct / total)} of {total}" in capsys.readouterr().out
+
+
+def test_classes_in_another_order_become_those_of_the_data(taught, tmp_path):
+    path, correct, _ = taught
+    named = tiny_digits.CLASSES[3:] + tiny_digits.CLASSES[:3]
+    content = torch.load(path)["state_dict"]
+    for name in ("module.linear.weight", "module.linear.bias"):
+        content[name] = content[name].roll(-3, 0)
+    torch.save(content, tmp_path / "other.th")
+    words = [str(tmp_path / "other.th"), "--output", str(tmp_path / "t.safetensors"), "--input", "3", "8", "8"]
+    words += ["--mean", "0.5", "0.5", "0.5", "--std", "0.5", "0.5", "0.5", "--classes", ",".join(named)]
+    command.main([*words, "--data.source", "digits", "--data.threads", "1"])
+    card = artefact.read_card(tmp_path / "t.safetensors")
+    assert card.classes == tiny_digits.CLASSES and abs(card.scores["validation"].correct - correct) <= 1
+    command.main(words)  # the control: without data, the order is the one that was named
+    assert artefact.read_card(tmp_path / "t.safetensors").classes == named
+    words[-1] = ",".join("abcdefghij")
+    with pytest.raises(
+        InputError, match=r"--classes names a, b, c, d, \.\.\., and the data set has 0, 1, 2, 3, \.\.\.:"
+    ):
+        command.main([*words, "--data.source", "digits"])
 
 
 def test_another_normalisation_would_show(taught):
