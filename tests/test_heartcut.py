@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ import tiny_digits
 from configs.errors import InputError
 from data_pipes.sources import source
 from data_pipes.spec import DataSpec
-from models import artefact
+from models import artefact, zoo
+from models.own import registry
+from models.spec import ModelSpec
 from train.loaders import FEW_IMAGES, evaluation_loader
 from train.predict import prediction
 
@@ -82,6 +85,29 @@ def test_files_that_cannot_be_used_are_refused(home, tmp_path, monkeypatch):
     monkeypatch.setattr(artefact, "load", lambda path: (net, card))
     with pytest.raises(InputError, match=r"fc.bias has NaN"):
         heartcut.load(home / "model.safetensors")
+
+
+def test_own_code_is_read_again_once_it_was_edited(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_named", {})
+    text = (
+        "from torch import nn\nclass {}(nn.Module):\n"
+        "    def __init__(self, num_classes):\n        super().__init__()\n"
+        "        self.fc = nn.Linear(64, num_classes)\n"
+        "    def forward(self, x):\n        return self.fc(x.flatten(1)) * {}\n"
+    )
+    names, card = {}, artefact.read_card(home / "model.safetensors")
+    for name in ("Net", "Other"):
+        (tmp_path / f"{name}.py").write_text(text.format(name, 1))
+        names[name] = f"{tmp_path / name}.py:{name}"
+        spec = ModelSpec(name=names[name])
+        net = zoo.build(spec, num_classes=10, input_CHW=(1, 8, 8))
+        artefact.save(tmp_path / f"{name}.safetensors", net, replace(card, model=spec))
+    image = reference.picture(8, 8, 1)
+    before = heartcut.load(tmp_path / "Net.safetensors", network=names["Net"])
+    (tmp_path / "Net.py").write_text(text.format("Net", 2))
+    after = heartcut.load(tmp_path / "Net.safetensors", network=names["Net"])
+    torch.testing.assert_close(after.logits(image), 2 * before.logits(image))
+    heartcut.load(tmp_path / "Other.safetensors")  # what was named before is known as before
 
 
 def test_the_lines_of_the_readme_run_where_nothing_else_is_imported(home):

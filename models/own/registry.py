@@ -24,14 +24,17 @@ class NotNamedError(InputError):
     """A file holds a network of the user's own code, and the user has not named the code."""
 
 
-def register(names: Names, *, copies: Path | None = None, prefer_copy: bool = False) -> tuple[Code, ...]:
+def register(
+    names: Names, *, copies: Path | None = None, prefer_copy: bool = False, again: bool = False
+) -> tuple[Code, ...]:
     """Read code that the user named, once, so that networks of it can be built and loaded.
 
-    copies: a run folder with copies of the files, as `code.read` takes them. UsageError: as there.
+    copies: a run folder with copies of the files, as `code.read` takes them. again: read also what was read before, for
+    a notebook, beside which files are edited. UsageError: as there.
     """
     found = []
     for name in code.listed(names):
-        if name not in _named:
+        if again or name not in _named:
             code.require_code("network", name)
             _named[name] = code.read(name, copies=copies, prefer_copy=prefer_copy)
         found.append(_named[name])

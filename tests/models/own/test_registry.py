@@ -50,13 +50,15 @@ def test_another_class_is_not_taken_for_it(tmp_path):
         registry.find("net.py:Other", "abc")
 
 
-def test_a_file_is_read_once_until_it_is_forgotten(tmp_path):
+def test_a_file_is_read_once_until_it_is_asked_for_again_or_forgotten(tmp_path):
     name = file(tmp_path / "net.py", "1")
     (first,) = registry.register(name)
     file(tmp_path / "net.py", "2")
     assert registry.register(name) == (first,)
+    assert registry.register(name, again=True)[0].source == registry.find(name, None).source == b"2"
+    file(tmp_path / "net.py", "3")
     registry.forget()
-    assert registry.register(name)[0].source == b"2"
+    assert registry.register(name)[0].source == b"3"
 
 
 def test_names_in_a_config_and_in_its_yaml(digits_data):
