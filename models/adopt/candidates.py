@@ -11,6 +11,7 @@ from torch import Tensor
 from configs.errors import InputError
 from models.networks import architectures
 from models.networks.resnet import WIDTHS
+from models.own.code import is_code
 from models.spec import ModelSpec, Stem
 
 STEMS: tuple[Stem, ...] = ("keep", "small")
@@ -128,7 +129,7 @@ def variants(spec: ModelSpec, tensors: Mapping[str, Tensor]) -> Iterator[ModelSp
     """Yield what the network may be built with for these tensors: stems, the own one first; or depth and widths."""
     if spec.name in ("resnet_small", "resnet_cifar"):
         yield _resnet(spec, tensors)
-    elif spec.name in architectures.OWN or spec.stem != "auto":
+    elif spec.name in architectures.OWN or is_code(spec.name) or spec.stem != "auto":
         yield spec
     else:
         yield from (replace(spec, stem=stem) for stem in STEMS)

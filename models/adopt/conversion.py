@@ -20,6 +20,8 @@ from models.adopt.weight_file import WeightFile
 from models.artefact import Card
 from models.networks import architectures
 from models.networks.blank import blank
+from models.own import registry
+from models.own.code import is_code
 from models.spec import ModelSpec, Stem, names_file, names_pretrained
 
 logger = logging.getLogger(__name__)
@@ -87,6 +89,8 @@ def _named(asked: Options, data: Wanted | None) -> tuple[nn.Module, Card]:
     input_CHW = asked.input_CHW or (data.input_CHW if data else None)
     if input_CHW is None:
         raise UsageError(SIZE_NEEDED)
+    if asked.model is not None and is_code(asked.model.name):
+        registry.register(asked.model.name)
     known = data or Wanted(input_CHW=input_CHW)
     wanted = Wanted(
         input_CHW=input_CHW,

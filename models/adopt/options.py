@@ -71,7 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         "torchvision/NAME, timm/NAME, hf-hub:NAME",
     )
     parser.add_argument("--output", required=True, metavar="FILE.safetensors", help="the file to write")
-    parser.add_argument("--architecture", metavar="NAME", help="such as torchvision/resnet18 (default: recognised)")
+    parser.add_argument(
+        "--architecture",
+        metavar="NAME",
+        help="such as torchvision/resnet18, or your own code, PATH/my_net.py:Net (default: recognised)",
+    )
     parser.add_argument(
         "--input",
         action=Items,

@@ -130,7 +130,8 @@ def _refusal(file: WeightFile, parts: list[Root], spec: ModelSpec | None, closes
     names = list(parts[0].tensors)
     return InputError(
         f"{where} has {len(names)} tensors, from {names[0]} to {names[-1]}, of no network that is recognised here; "
-        "say which it is: python -m models.adopt FILE --architecture timm/NAME --input C H W --output FILE"
+        "say which it is, timm/NAME or a class of your own: python -m models.adopt FILE --architecture my_net.py:Net "
+        "--input C H W --output FILE"
     )
 
 

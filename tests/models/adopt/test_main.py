@@ -1,5 +1,6 @@
 """The command models.adopt without a data set; with one: tests/train/adopt/test_measured.py."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 import torch
 
 import course_files
+import my_net
 from configs.errors import InputError, UsageError
 from models import artefact
 from models.adopt import __main__ as command
+from models.own import registry
 from models.spec import ModelSpec
 
 
@@ -24,6 +27,30 @@ def test_the_shortest_command_makes_a_file_of_ours(tmp_path, capsys):
         image_BCHW = torch.randn(2, 3, 32, 32)
         assert torch.equal(net(image_BCHW), plain(image_BCHW))
     assert "resnet_cifar, 269,722 parameters" in capsys.readouterr().out
+
+
+def test_a_network_of_ones_own_code_is_adopted(tmp_path):
+    """Courses hand out a teacher with its class; the data set is there too, or is not."""
+    registry.forget()
+    shutil.copy(Path(__file__).parents[2] / "my_net.py", tmp_path / "nets.py")
+    path, name = tmp_path / "net.pth", f"{tmp_path / 'nets.py'}:StudentNet"
+    plain = my_net.StudentNet(num_classes=10, in_channels=3).eval()
+    torch.save({"model": course_files.prefixed("module.", plain.state_dict())}, path)
+    output = tmp_path / "t.safetensors"
+    words = [str(path), "--architecture", name, "--input", "3", "32", "32", "--output", str(output)]
+    for data in ([], ["--data.source", "digits", "--data.threads", "1"]):
+        command.main([*words, *data])
+        net, card = artefact.load(output)
+        assert card.model.name == "nets.py:StudentNet" and bool(card.scores) == bool(data)
+        image_BCHW = torch.randn(2, 3, 32, 32)
+        with torch.no_grad():
+            assert torch.equal(net(image_BCHW), plain(image_BCHW))
+    registry.forget()
+    with pytest.raises(InputError, match=r"--network PATH/nets\.py:StudentNet"):
+        artefact.load(output)
+    words[2] = f"{tmp_path / 'gone.py'}:StudentNet"
+    with pytest.raises(UsageError, match=r"there is no file .*gone\.py"):
+        command.main(words)
 
 
 def test_errors_are_user_errors(tmp_path):

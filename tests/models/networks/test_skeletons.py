@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models.networks.skeletons import settled, skeleton, stem_costs
+from models.own import registry
 from models.spec import ModelSpec
 
 
@@ -42,6 +43,19 @@ def test_a_skeleton_has_the_shapes_and_takes_no_memory():
     assert net.conv1.weight.is_meta and torch.equal(before, torch.get_rng_state())
     read = skeleton(ModelSpec(name="torchvision/regnet_y_400mf", stem="keep"), num_classes=7, input_CHW=(3, 64, 64))
     assert read.fc.weight.shape[0] == 7  # its constructor reads values, which the meta device does not have
+
+
+def test_own_code_is_executed_with_values(tmp_path):
+    text = (
+        "import torch\nRATES = torch.linspace(0, 0.5, 3)\n"
+        "def net(num_classes):\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(RATES[1].item()), "
+        "torch.nn.Linear(192, num_classes))\n"
+    )
+    (tmp_path / "rated.py").write_text(text)
+    registry.register(f"{tmp_path}/rated.py:net")
+    net = skeleton(ModelSpec(name=f"{tmp_path}/rated.py:net"), num_classes=4, input_CHW=(3, 8, 8))
+    assert net[1].p == 0.25 and net[2].weight.shape == (4, 192)
 
 
 def test_auto_is_settled_for_the_header():
