@@ -8,7 +8,9 @@ from typing import Any
 from torch import nn
 
 from configs.errors import InputError
+from models import rebuild, state_dicts
 from models.networks import architectures, published, sizes
+from models.networks.blank import blank
 from models.spec import HUB, ModelSpec
 
 FEWEST = 1000
@@ -117,7 +119,7 @@ def _timm(name: str, num_classes: int | None = None, channels: int = 3) -> Publi
     except Exception as error:  # whatever a library, a network or a damaged file raises
         raise InputError(published.missing(name, error)) from error
     config = net.pretrained_cfg
-    return Published(
+    found = Published(
         net=net.eval(),
         spec=ModelSpec(name=f"timm/{config['architecture']}", stem="keep"),
         num_classes=int(net.num_classes),
@@ -126,3 +128,23 @@ def _timm(name: str, num_classes: int | None = None, channels: int = 3) -> Publi
         std=tuple(config["std"]),
         eval_crop=float(config["crop_pct"]),
     )
+    if hub:
+        _require_rebuilt(name, found)
+    return found
+
+
+def _require_rebuilt(name: str, found: Published) -> None:
+    """InputError unless the spec alone gives this network: a repository may build it with arguments of its own."""
+    with blank():
+        again = architectures.build(found.spec, num_classes=found.num_classes, input_CHW=found.input_CHW)
+    try:
+        state_dicts.load(again, found.net.state_dict())
+        alike = rebuild.same_outputs(found.net, again, found.input_CHW)
+    except RuntimeError:  # other names or shapes
+        alike = False
+    if not alike:
+        raise InputError(
+            f"{name} is not {found.spec.name} as the library builds it: model_args in its config.json, such as "
+            "act_layer or global_pool, make it another network. Write a function that builds that one into a file of "
+            "your own, and adopt the weights with python -m models.adopt FILE --architecture my_net.py:net"
+        )

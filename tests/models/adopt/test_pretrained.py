@@ -61,6 +61,18 @@ def test_a_folder_of_the_hub_that_was_brought_is_adopted_like_one_on_it(tmp_path
     assert card.classes == ("a", "b") and torch.equal(started.conv1[0].weight, net.conv1[0].weight)
 
 
+@pytest.mark.parametrize("changed", [{"act_layer": "tanh"}, {"global_pool": "max"}, {"channels": (24, 48, 96, 192)}])
+def test_a_network_that_its_name_does_not_give_is_refused(tmp_path, changed):
+    net = timm.create_model("test_resnet", num_classes=4, **changed).eval()
+    folder = tmp_path / "net"
+    timm.models.save_for_hf(net, folder, model_config={"num_classes": 4}, model_args=changed)
+    with pytest.raises(InputError, match=r"is not timm/test_resnet as the library builds it: model_args in its config"):
+        conversion.published(f"local-dir:{folder}")
+    wanted = Wanted(input_CHW=(3, 32, 32), classes=("a", "b"))
+    with pytest.raises(InputError, match="model_args"):
+        conversion.starting_weights(ModelSpec(name=f"local-dir:{folder}"), wanted)
+
+
 def test_numbers_of_classes_are_checked_without_loading_weights():
     pretrained.require_classes("torchvision/resnet18", 1000)
     pretrained.require_classes("timm/resnet18", 1000)
