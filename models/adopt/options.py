@@ -45,6 +45,7 @@ def parse(words: Sequence[str]) -> Options:
     found = _parser().parse_args(own)
     if not found.output.endswith(".safetensors") or Path(found.output).is_dir():
         raise UsageError(f"--output is {found.output}; it must be a file that ends in .safetensors")
+    _require_normalisation(found.mean or (), found.std or (), found.eval_crop)
     settings = {"stem": found.stem, "depth": found.depth, "widths": tuple(found.widths) if found.widths else None}
     return Options(
         source=found.file,
@@ -103,10 +104,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="M ...",
         help="per channel, in [0, 1] (default: the data set's, the published, ImageNet's)",
     )
-    parser.add_argument("--std", action=Items, kind=float, metavar="S ...", help="likewise")
+    parser.add_argument("--std", action=Items, kind=float, metavar="S ...", help="likewise, in (0, 1]")
     parser.add_argument("--eval_crop", type=float, help="central share that is evaluated, such as 0.875 (default: all)")
     parser.add_argument("--entry", help="entry of the checkpoint to take, such as ema (default: the usual ones)")
     return parser
+
+
+def _require_normalisation(mean: Sequence[float], std: Sequence[float], eval_crop: float | None) -> None:
+    """UsageError: pixels in [0, 1] have no such mean or deviation, or there is no such crop."""
+    holds = {"--mean": all(0 <= value <= 1 for value in mean), "--std": all(0 < value <= 1 for value in std)}
+    for flag, values, expected in (("--mean", mean, "[0, 1]"), ("--std", std, "(0, 1]")):
+        if not holds[flag]:
+            levels = "; for pixels from 0 to 255, divide --mean and --std by 255" if max(values) > 1 else ""
+            shown = " ".join(map(str, values))
+            raise UsageError(f"{flag} is {shown}; each must be in {expected}, for pixels in [0, 1]{levels}")
+    if eval_crop is not None and not 0 < eval_crop <= 1:
+        raise UsageError(f"--eval_crop is {eval_crop}; it must be in (0, 1]")
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:

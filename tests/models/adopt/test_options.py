@@ -6,9 +6,11 @@ from configs.errors import UsageError
 from models.adopt import options
 from models.spec import ModelSpec
 
+FILES = ("f.pth", "--output", "o.safetensors")
+
 
 def parse(*words):
-    return options.parse(["f.pth", "--output", "o.safetensors", *words])
+    return options.parse([*FILES, *words])
 
 
 def test_all_of_it():
@@ -40,6 +42,18 @@ def test_classes_come_from_a_list_or_a_file(tmp_path):
         (["f.pth"], "required: --output"),
         (["f.pth", "--output", "o.safetensors", "--stem", "keep"], "--stem need --architecture"),
         (["f.pth", "--output", "o.safetensors", "--input", "3", "96"], "--input"),
+        (
+            [*FILES, "--mean", "123.7", "116.3", "103.5"],
+            r"--mean is 123\.7 116\.3 103\.5; .* divide --mean and --std by 255",
+        ),
+        ([*FILES, "--mean", "-0.1"], r"--mean is -0\.1; each must be in \[0, 1\], for pixels in \[0, 1\]$"),
+        ([*FILES, "--mean", "nan"], r"--mean is nan; each must be in \[0, 1\]"),
+        (
+            [*FILES, "--std", "0.2", "0", "0.2"],
+            r"--std is 0\.2 0\.0 0\.2; each must be in \(0, 1\], for pixels in \[0, 1\]$",
+        ),
+        ([*FILES, "--std", "58.4", "57.1", "57.4"], r"--std is 58\.4 .* divide --mean and --std by 255"),
+        ([*FILES, "--eval_crop", "0"], r"--eval_crop is 0\.0; it must be in \(0, 1\]"),
     ],
 )
 def test_what_is_wrong_is_said(words, message):
