@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._weights_only_unpickler import get_globals_in_pkl
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from configs.errors import InputError
 
+OLD_PICKLES = 4
+"""A file of torch.save before 1.6 begins with as many: magic number, version, system, content."""
 HARMFUL = frozenset({"os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "pty", "runpy", "importlib"})
 """Packages from which no checkpoint needs a name: a file that asks for one was made to do harm."""
 
@@ -49,7 +52,7 @@ def load(path: Path) -> Any:
     whole = zipfile.is_zipfile(path)
     if whole:
         _refuse_script(path)
-    names = _foreign_names(path) if whole else []
+    names = _foreign_names(path, whole=whole)
     _refuse_harmful(path, names)
     # A class for each name: torch tells what it may call by identity, and errors tell classes by name.
     kinds: dict[str, type] = dict.fromkeys(names, StandIn)
@@ -73,7 +76,7 @@ def _filled_as_dict(error: Exception, kinds: Mapping[str, type]) -> str | None:
 
 
 def _refused(path: Path, error: Exception, *, legacy: bool) -> InputError:
-    return InputError(whole_model(path) if legacy and _is_pickle(path) else _damaged(path, error))
+    return InputError(_old_object(path) if legacy and _is_pickle(path) else _damaged(path, error))
 
 
 def is_inert(value: object) -> bool:
@@ -84,12 +87,21 @@ def is_inert(value: object) -> bool:
 def whole_model(path: Path, entry: str | None = None) -> str:
     """Return the refusal of a file that holds a pickled module, with the way to turn it into a state dict."""
     inside = f"[{entry!r}]" if entry is not None else ""
+    return _pickled(path, inside, "model.state_dict()")
+
+
+def _old_object(path: Path) -> str:
+    """Return the refusal of an old file with a pickled module in it, of which torch reads nothing else either."""
+    return _pickled(path, "", "model.state_dict() if hasattr(model, 'state_dict') else model")
+
+
+def _pickled(path: Path, inside: str, kept: str) -> str:
     name = str(path)
     return (
         f"{name} holds a pickled object rather than a state dict, and opening it would run code of the file. If you "
         "trust it, turn it into a state dict where its class can be imported:\n"
         f"  model = torch.load({name!r}, map_location='cpu', weights_only=False){inside}\n"
-        f"  torch.save(model.state_dict(), {str(path.with_name(f'{path.stem}_weights.pth'))!r})"
+        f"  torch.save({kept}, {str(path.with_name(f'{path.stem}_weights.pth'))!r})"
     )
 
 
@@ -107,9 +119,15 @@ def _refuse_script(path: Path) -> None:
         )
 
 
-def _foreign_names(path: Path) -> list[str]:
+def _foreign_names(path: Path, *, whole: bool) -> list[str]:
+    """Return what a file asks for, as torch reads it; of an old file torch's own names too, which no stand-in hides."""
     try:
-        return sorted(get_unsafe_globals_in_checkpoint(str(path)))
+        if whole:
+            return sorted(get_unsafe_globals_in_checkpoint(str(path)))
+        with path.open("rb") as file:
+            return sorted({name for _ in range(OLD_PICKLES) for name in get_globals_in_pkl(file)})
+    except pickle.UnpicklingError as error:
+        raise _refused(path, error, legacy=not whole) from error
     except Exception as error:  # a damaged file may raise nearly any error
         raise InputError(_damaged(path, error)) from error
 
