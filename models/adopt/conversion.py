@@ -251,6 +251,6 @@ def _announce(file: WeightFile, match: Match) -> None:
         "%s%s%s: %s%s, %d classes, %d channels",
         *(file.path, inside, below, spec.name, stem, match.num_classes, match.channels),
     )
-    for text in (match.left_out, f"entries not taken: {', '.join(file.others)}" if file.others else ""):
+    for text in (match.left_out, f"entries not taken: {', '.join(map(repr, file.others))}" if file.others else ""):
         if text:
             logger.info("%s: %s", file.path, text)

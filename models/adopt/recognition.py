@@ -123,15 +123,18 @@ def _fitting(match: Match) -> int:
 
 def _refusal(file: WeightFile, parts: list[Root], spec: ModelSpec | None, closest: Match | None) -> InputError:
     where = f"{file.path}{f' ({file.entry})' if file.entry else ''}"
+    others = f"\nthe file has other entries, which --entry takes: {', '.join(map(repr, file.others))}" * bool(
+        file.others
+    )
     if closest is not None and (spec is not None or _fitting(closest) > HALF_KNOWN * len(closest.root.tensors)):
         prefix = f" below {closest.root.prefix!r}" if closest.root.prefix else ""
         text = f"the weights in {where}{prefix} do not fit {_described(closest)}"
-        return InputError(f"{text}:\n{closest.difference.describe()}")
+        return InputError(f"{text}:\n{closest.difference.describe()}{others}")
     names = list(parts[0].tensors)
     return InputError(
         f"{where} has {len(names)} tensors, from {names[0]} to {names[-1]}, of no network that is recognised here; "
         "say which it is, timm/NAME or a class of your own: python -m models.adopt FILE --architecture my_net.py:Net "
-        "--input C H W --output FILE"
+        f"--input C H W --output FILE{others}"
     )
 
 

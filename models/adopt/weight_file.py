@@ -80,13 +80,12 @@ def _chosen(path: Path, content: Any, entry: str | None) -> WeightFile:
 
 
 def _state_dicts(content: Any, at: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield each mapping with weights, by where it is; what is in it besides tensors is left out."""
+    """Yield each mapping with weights, by where it is, and those in it, beside which a matrix may lie."""
     if not isinstance(content, Mapping) or depth > DEEPEST:
         return
     tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if any(tensor.dim() > 1 for tensor in tensors.values()):
         yield at, {name: tensor.detach() for name, tensor in tensors.items()}
-        return
     for name, value in content.items():
         if isinstance(name, str) and not name.startswith("optimizer"):
             yield from _state_dicts(value, f"{at}.{name}" if at else name, depth + 1)

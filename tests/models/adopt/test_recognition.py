@@ -88,3 +88,9 @@ def test_what_is_of_no_network_is_refused_with_the_way():
         InputError, match=r"2 tensors, from encoder\.weight to decoder.weight, of no network(.*)--archit"
     ):
         recognise(file(tensors), SIZE)
+
+
+def test_a_refusal_names_the_other_entries_of_the_file():
+    tensors = {"confusion": torch.ones(3, 3), "x": torch.ones(3)}
+    with pytest.raises(InputError, match=r"other entries, which --entry takes: 'mine', 'a\.b'$"):
+        recognise(WeightFile(path=Path("n.pth"), tensors=tensors, others=("mine", "a.b")), SIZE)

@@ -33,6 +33,22 @@ def test_the_usual_entry_is_taken_of_several_and_another_on_request(tmp_path):
         weight_file.read(path, entry="x")
 
 
+@pytest.mark.parametrize("at", ["state_dict", "anything", "checkpoint.model"])
+def test_a_matrix_beside_the_state_dict_does_not_hide_it(tmp_path, at):
+    content = STATE
+    for name in reversed(at.split(".")):
+        content = {"confusion": torch.ones(3, 3), name: content, "epoch": 3}
+    path = written(tmp_path, content)
+    found = weight_file.read(path, entry="anything" if at == "anything" else None)
+    assert found.entry == at and set(found.tensors) == set(STATE) and "" in found.others
+    assert set(weight_file.read(path, entry="").tensors) == {"confusion"}
+
+
+def test_what_a_layer_of_a_bare_state_dict_keeps_is_not_taken_for_it(tmp_path):
+    path = written(tmp_path, STATE | {"fc._extra_state": {"scale": torch.ones(2, 2)}})
+    assert weight_file.read(path).entry == "" and weight_file.read(path).others == ("fc._extra_state",)
+
+
 @pytest.mark.parametrize("name", ["n.pth", "n.pt", "n.ckpt", "n.th", "n.bin", "model_best.pth.tar"])
 def test_a_bare_state_dict_is_read_whatever_its_ending(tmp_path, name):
     found = weight_file.read(written(tmp_path, STATE, name))
