@@ -54,12 +54,18 @@ def _run(options: argparse.Namespace) -> None:
     card = artefact.Card(
         model=ensemble.spec([card.model for card in cards]),
         cost=counting.measure(made, first.input_CHW),
-        lineage={"members": ",".join(map(artefact.sha256, files))},
+        lineage={"members": ",".join(map(artefact.sha256, files)), **_trained_on(cards)},
         pruned=any(card.pruned for card in cards),
         **{key: getattr(first, key) for key in EQUAL},
     )
     artefact.save(output, made, card)
     print(printable(f"{output}: {len(files)} networks, {card.cost.parameters:,} parameters, {card.cost.macs:,} MACs"))
+
+
+def _trained_on(cards: list[Card]) -> dict[str, str]:
+    """Return the fingerprints of all training images, and the data source where it is one, as far as members tell."""
+    told = {key: {str(card.lineage[key]): None for card in cards if key in card.lineage} for key in ("source", "data")}
+    return {key: ",".join(values) for key, values in told.items() if len(values) == 1 or (key == "data" and values)}
 
 
 def _require_equal(first: str, card: Card, file: str, other: Card) -> None:

@@ -156,7 +156,8 @@ def _ours(name: str, path: Path, asked: Options | None, classes: tuple[str, ...]
             f"{name} knows the classes {', '.join(card.classes[:4])}{', ...' * (len(card.classes) > 4)}, and the data "
             f"set has {', '.join(classes[:4])}{', ...' * (len(classes) > 4)}"
         )
-    return net, replace(card, scores={}, lineage={"stage": STAGE, ORIGIN: name})
+    trained_on = {key: card.lineage[key] for key in ("source", "data") if key in card.lineage}
+    return net, replace(card, scores={}, lineage={"stage": STAGE, ORIGIN: name, **trained_on})
 
 
 def summary(path: str, card: Card) -> str:

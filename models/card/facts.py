@@ -59,7 +59,7 @@ def limits(card: Card) -> list[str]:
     adopted = card.lineage.get("stage") == "adopt"
     found = [
         "The weights come from elsewhere; what they were trained on is not recorded in the file."
-        if adopted
+        if adopted and "data" not in card.lineage
         else f"Trained on {hub_data.data_name(card)}. What it does with other images, such as those of another camera, "
         "place or time, was not measured.",
         "It always answers with one of its classes, also for images of something else.",

@@ -54,6 +54,23 @@ def test_the_file_answers_with_the_mean_probabilities_of_its_members(member, tmp
 
 
 @pytest.mark.parametrize(
+    ("one", "two", "both"),
+    [
+        ({"source": "folder", "data": "a" * 64}, {"source": "folder", "data": "a" * 64}, ("folder", "a" * 64)),
+        ({"source": "folder", "data": "a" * 64}, {"source": "idx", "data": "b" * 64}, (None, f"{'a' * 64},{'b' * 64}")),
+        ({"source": "folder", "data": "a" * 64}, {"stage": "adopt"}, ("folder", "a" * 64)),
+        ({}, {}, (None, None)),
+    ],
+    ids=["the same", "different", "one is unknown", "unknown"],
+)
+def test_the_file_knows_what_its_members_were_trained_on(member, tmp_path, one, two, both):
+    files = [member(name, lineage=lineage)[0] for name, lineage in (("one", one), ("two", two))]
+    assert ensemble.main([*files, "--output", str(tmp_path / "both.safetensors")]) == 0
+    lineage = artefact.read_card(tmp_path / "both.safetensors").lineage
+    assert (lineage.get("source"), lineage.get("data")) == both
+
+
+@pytest.mark.parametrize(
     "card",
     [{"classes": ("a", "c", "b")}, {"mean": (0.2,)}, {"std": (0.5,)}, {"eval_crop": 0.9}],
     ids=lambda card: next(iter(card)),

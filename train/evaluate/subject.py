@@ -33,7 +33,8 @@ NAMED = (FASHION_CLASSES, CIFAR_CLASSES)
 def samples(config: EvaluateConfig, data: DataSpec, known: Sequence[str], trained_on: str | None = None) -> Samples:
     """Load the images of the split that is asked for, labelled by the network's classes.
 
-    known: the network's classes. trained_on: fingerprint of its training images, as its lineage has it.
+    known: the network's classes. trained_on: fingerprint of its training images, as its lineage has it; those of an
+    ensemble's members are parted by commas.
     InputError: the images have no labels, or classes that the network does not know.
     """
     own = saved.own_data(config.run_dir, config.data) is True
@@ -71,9 +72,12 @@ def _best_split(data: DataSpec, *, own: bool, trained_on: str | None) -> str:
         return "test"
     if own or not source.undivided(data):
         return "validation"
-    if trained_on is None or not _is_of(data, trained_on):
+    known = [] if trained_on is None else str(trained_on).split(",")  # a file may hold anything
+    if not any(_is_of(data, fingerprint) for fingerprint in known):
         return "all"
     logger.info("the network was trained on this folder: its validation split is measured, unless --split all")
+    if len(known) > 1:
+        logger.warning("its members were trained on different images: some of these may have been trained on")
     return "validation"
 
 

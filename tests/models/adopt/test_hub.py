@@ -42,7 +42,8 @@ def test_a_file_of_another_library_is_left_to_it(there):
 def test_it_is_a_teacher_with_its_own_classes_and_normalisation(there, handed):
     _, card = artefact.load(handed / "model.safetensors")
     net, adopted = conversion.published(NAME, classes=card.classes)
-    assert adopted == replace(card, scores={}, lineage={"stage": "adopt", "adopted_from": NAME})
+    lineage = {"stage": "adopt", "adopted_from": NAME, "source": "folder", "data": "f" * 64}
+    assert adopted == replace(card, scores={}, lineage=lineage)
     assert not net.training
     with pytest.raises(InputError, match=r"knows the classes bag, boot, coat, Ämne, and the data set has cat, dog"):
         conversion.published(NAME, classes=("cat", "dog"))

@@ -23,6 +23,8 @@ def test_limits_say_what_was_not_checked(handed):
     assert "no accuracy on a test split" not in said
     assert "no accuracy on a test split" in " ".join(facts.limits(card_of(handed, scores={})))
     adopted = " ".join(facts.limits(card_of(handed, lineage={"stage": "adopt", "adopted_from": "a.pth"})))
+    known = {"stage": "adopt", "source": "folder", "data": "f" * 64}
+    assert "Trained on a folder of images" in facts.limits(card_of(handed, lineage=known))[0]
     assert "come from elsewhere" in adopted and "one seed" not in adopted and "optimistic" not in adopted
 
 

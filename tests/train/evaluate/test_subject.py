@@ -125,6 +125,15 @@ def test_a_folder_that_the_network_was_trained_on_is_recognised_wherever_it_lies
     assert subject.samples(few, few.data, KNOWN, trained_on).split == "all"
 
 
+def test_a_folder_that_one_member_was_trained_on_is_recognised_with_a_warning(tmp_path, caplog):
+    made = config(write(tmp_path / "pets", *(f"{name}/{i}.png" for name in KNOWN for i in range(12))))
+    trained_on = source.load(made.data, "train").fingerprint
+    assert subject.samples(made, made.data, KNOWN, trained_on).split == "validation" and "members" not in caplog.text
+    assert subject.samples(made, made.data, KNOWN, f"{'0' * 64},{trained_on}").split == "validation"
+    assert "its members were trained on different images: some of these may have been trained on" in caplog.text
+    assert subject.samples(made, made.data, KNOWN, f"{'0' * 64},{'1' * 64}").split == "all"
+
+
 def test_splits_that_are_there_are_kept_to(tmp_path):
     root = write(tmp_path / "pets", *(f"{split}/{name}/{split}.png" for split in ("train", "val") for name in KNOWN))
     assert found(config(root)).split == "validation" and len(found(config(root, split="all"))) == 6
