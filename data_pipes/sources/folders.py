@@ -103,7 +103,7 @@ def _loose(walk: Walk, folder: Path, depth: int) -> list[str]:
 def _classes(homes: Mapping[str, Path], found: Mapping[str, Found], depth: int) -> tuple[str, ...]:
     """Class names in order: train's, or without train those of all splits."""
     for split, images in found.items():
-        _require_no_splits(homes[split], images)
+        _require_no_splits(homes[split], images, alone=len(homes) == 1)
     for split, images in found.items():
         if not images:
             expected = f"{homes[split]}/{'<folder>/' * (depth - 1)}<class>/*.jpg"
@@ -117,7 +117,26 @@ def _classes(homes: Mapping[str, Path], found: Mapping[str, Found], depth: int) 
         empty = sorted(name for name, paths in images.items() if not paths)
         if len(empty) == len(images) or (empty and split == "train"):
             raise InputError(f"{homes[split]}: no image ({IMAGES}) of {some(empty)}")
+    _warn_of_alike(homes["train"] if "train" in homes else next(iter(homes.values())).parent, own)
     return in_order(own)
+
+
+def _warn_of_alike(folder: Path, names: Iterable[str]) -> None:
+    """Warn of classes whose names differ only in case, in spaces around them, or in zeros before a number."""
+    alike: dict[str, list[str]] = {}
+    for name in sorted(names):
+        alike.setdefault("/".join(map(_plain, name.split("/"))), []).append(name)
+    groups = [" and ".join(some([name]) for name in group) for group in alike.values() if len(group) > 1]
+    if groups:
+        warn_once(
+            f"{folder}: {some(groups, 4)} are classes of their own, though their names hardly differ; if they are one "
+            "class, merge their folders"
+        )
+
+
+def _plain(name: str) -> str:
+    name = name.strip()
+    return str(int(name)) if name.isascii() and name.isdigit() else name.casefold()
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -128,15 +147,29 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _require_no_splits(folder: Path, images: Found) -> None:
-    """Raise InputError if folders among the classes look like splits, or like parts of one."""
+def _require_no_splits(folder: Path, images: Found, *, alone: bool) -> None:
+    """Raise InputError if folders among the classes look like splits, or like parts of one.
+
+    alone: there is no other split, so that the data set may be in there as a whole.
+    """
     odd = [name for name in images if like_a_split(name.rpartition("/")[2])]
     if odd:
-        inside = folder / odd[0] if len(odd) == 1 or not split_of(odd[0]) else folder
         raise InputError(
-            f"{folder}: {some(odd)} look like splits, not like classes. If the data set is in there, set data.root: "
-            f"{inside}; if they are classes, rename them"
+            f"{folder}: {some(odd)} look like splits, not like classes. If the data set is in there, "
+            f"{_remedy(folder, odd, alone=alone)}; if they are classes, rename them"
         )
+
+
+def _remedy(folder: Path, odd: list[str], *, alone: bool) -> str:
+    """Say where the data set is or, beside other splits, how to bring the images of this one into its own folder."""
+    if len(odd) > 1 and split_of(odd[0]):
+        return f"set data.root: {folder}"
+    if alone:
+        return f"set data.root: {folder / odd[0]}"
+    labelled = [name for name in odd if not name.rpartition("/")[2].casefold().startswith("unlabel")]
+    others = [name for name in odd if name not in labelled[:1]]
+    steps = [f"the content of {folder / name} up into {(folder / name).parent}" for name in labelled[:1]]
+    return f"move {' and '.join([*steps, *([f'{some(others)} out of {folder}'] if others else [])])}"
 
 
 def _require_known(folder: Path, names: set[str], train: set[str]) -> None:

@@ -230,6 +230,53 @@ def test_classes_that_look_like_splits_are_refused(tmp_path, paths, message):
         class_folders(touch(tmp_path, *paths))
 
 
+@pytest.mark.parametrize(
+    ("paths", "advice"),
+    [
+        (["test/test/1.png"], "move the content of {}/test/test up into {}/test;"),
+        (["val/Val/a/1.png"], "move the content of {}/val/Val up into {}/val;"),
+        (["train/labeled/a/1.png"], "move the content of {}/train/labeled up into {}/train;"),
+        (
+            ["train/labeled/a/1.png", "train/unlabeled/1.png"],
+            "move the content of {}/train/labeled up into {}/train and unlabeled out of {}/train;",
+        ),
+        (["train/unlabeled/1.png"], "move unlabeled out of {}/train;"),
+        (["train/train/a/1.png", "train/val/a/1.png"], "set data.root: {}/train;"),
+    ],
+)
+def test_a_split_within_a_split_is_moved_up_where_there_are_others(tmp_path, paths, advice):
+    touch(tmp_path, "train/a/1.png", "train/b/1.png", "val/a/1.png", *paths)
+    with pytest.raises(InputError) as refusal:
+        class_folders(tmp_path)
+    assert advice.replace("{}", str(tmp_path)) in str(refusal.value)
+
+
+def test_what_is_said_of_a_split_within_a_split_leads_to_a_data_set(tmp_path):
+    """Kaggle's archives have test/test/*.png beside train/."""
+    touch(tmp_path, "train/a/1.png", "train/b/1.png", "test/test/1.png")
+    with pytest.raises(InputError, match="move the content of"):
+        class_folders(tmp_path)
+    (tmp_path / "test/test/1.png").rename(tmp_path / "test/1.png")
+    (tmp_path / "test/test").rmdir()
+    assert list(class_folders(tmp_path).files) == ["train", "evaluation"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("Cat", "cat", "dog"), "Cat and cat are classes of their own"),
+        (("cat", "cat ", "dog"), "cat and 'cat ' are classes of their own"),
+        (("1", "01", "2", "x"), "01 and 1 are classes of their own"),
+        (("Cat", "dog", "1", "10", "11"), ""),
+    ],
+)
+def test_classes_whose_names_hardly_differ_are_said_once(tmp_path, caplog, names, said):
+    touch(tmp_path, *(f"{split}/{name}/1.jpg" for split in ("train", "val") for name in names))
+    for _ in range(2):
+        assert len(class_folders(tmp_path).classes) == len(names)
+    assert len(caplog.records) == bool(said) and said in caplog.text
+
+
 def test_numbers_are_in_numeric_order_and_names_as_text(tmp_path):
     touch(tmp_path, *(f"train/{number}/1.jpg" for number in range(12)))
     assert class_folders(tmp_path).classes == tuple(map(str, range(12)))
