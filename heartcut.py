@@ -47,8 +47,8 @@ BATCH = 64  # images of one forward pass
 def load(file: str | os.PathLike[str], *, device: str | torch.device = "cpu", network: str | None = None) -> Predictor:
     """Load a .safetensors file, or hf-hub:OWNER/NAME, which models.publish has sent to the Hugging Face hub.
 
-    network: your own code that the file needs, PATH/my_net.py:StudentNet, which is executed as it is
-    now. InputError: the file is missing, damaged or foreign, needs such code, or a weight is not a finite number.
+    network: your own code that the file needs, PATH/my_net.py:StudentNet, which is executed as it is now.
+    InputError: the file is missing, damaged or foreign, needs such code, or a weight is not a finite number.
     """
     path = hub.download(str(file)) if hub.is_remote(str(file)) else expand(Path(file))
     registry.register(() if network is None else network, again=True)
