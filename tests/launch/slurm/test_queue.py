@@ -63,7 +63,9 @@ class Lab:
         self.home = home
         (home / "cluster.yaml").write_text(CLUSTER)
         tiny_digits.save(home / "teacher.safetensors")
-        self.words = [str(word) for word in tiny_digits.words(home, "none", "--distill.alpha", "0.5")]
+        words = [str(word) for word in tiny_digits.words(home, "none", "--distill.alpha", "0.5")]
+        given = words.index("--run_dir")
+        self.words = words[:given] + words[given + 2 :]  # launch.submit sets it
 
     def submit(self, name: str, *words: str, epochs: int = 4, **points: object) -> SweepFolder:
         """Submit distillations: for each value of the points one, or a single one."""

@@ -16,15 +16,10 @@ from configs import reader
 from configs.errors import InputError
 from data_pipes.spec import DataSpec
 from models.spec import ModelSpec
-from train.compress.config import CompressConfig
-from train.config import DistillConfig, OptimSpec, TeacherConfig, TrackSpec
-from train.prune.config import PruneConfig
-from train.run_folder.later import LATER
+from train.config import OptimSpec, TeacherConfig, TrackSpec
 from train.run_folder.run_dir import FREE_KEYS, RunDir, differing_keys, write_json
 
 DIGITS = Path(__file__).parents[3] / "configs" / "digits"
-FIRST = Path(__file__).parent / "first_keys.txt"
-"""Keys that configs of all run folders have."""
 DATA = DataSpec(source="digits", image_size=(16, 16), mean=(0.3,), std=(0.4,))
 CONFIG = TeacherConfig(
     run_dir="r", data=DATA, epochs=2, model=ModelSpec(name="resnet_small", widths=(2, 4, 8), depth=8)
@@ -144,40 +139,6 @@ def test_a_chain_is_protected_from_its_first_cut_on(folder):
     cut.write_text("{}")
     with pytest.raises(InputError, match="epochs was 9, is now 2"):
         folder.open(reader.dump(CONFIG))
-
-
-def test_a_key_that_a_run_of_before_does_not_know_is_what_it_did_then():
-    old, new = {"distill": {"alpha": 0.5}}, {"distill": {"alpha": 0.5, "teacher_size": "student"}}
-    assert differing_keys(old, new, FREE_KEYS) == []
-    new["distill"]["teacher_size"] = "own"
-    assert differing_keys(old, new, FREE_KEYS) == ["distill.teacher_size was student, is now own"]
-
-
-def keys() -> set[str]:
-    """Keys of the configs of all training commands that matter to what is trained."""
-    shipped = {"teacher": TeacherConfig, "distill": DistillConfig, "prune": PruneConfig, "compress": CompressConfig}
-    found: set[str] = set()
-    for name, cls in shipped.items():
-        config = reader.read(cls, ["--config", str(DIGITS / f"{name}.yaml")], prog="x", description="x")
-        found |= {key for key in reader.flat(config) if differing_keys({}, nested(key, "other"), FREE_KEYS)}
-    return found
-
-
-def nested(key: str, value: object) -> dict:
-    """{"a": {"b": value}} of a.b."""
-    *outer, last = key.split(".")
-    made = {last: value}
-    for name in reversed(outer):
-        made = {name: made}
-    return made
-
-
-def test_every_key_has_been_there_from_the_beginning_or_has_a_value_for_the_runs_before_it():
-    """RECORD=1 adds keys without which earlier runs are to be refused."""
-    if os.environ.get("RECORD"):
-        FIRST.write_text("".join(f"{key}\n" for key in sorted(keys() - LATER.keys())))
-    first = set(FIRST.read_text().split())
-    assert keys() <= first | LATER.keys() and not first & LATER.keys()
 
 
 # ---- files
