@@ -1,8 +1,8 @@
 """Finished runs side by side: python -m train.table runs/fashion_mnist/*
 
 Runs that differ only in their seed become one row: mean and sample standard deviation over seeds, and the largest
-network and longest training among them. `reads`, where it is
-more than 1 for any of them, says how often the test split was read.
+network and longest training among them. `reads`, where it is more than 1 for any of them, says how often the test split
+was read.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def require_same(named: tuple[str, ...], data: tuple[str, ...]) -> None:
     """InputError unless --classes names the classes of the data set, in any order."""
     if sorted(named) != sorted(data):
         raise InputError(
-            f"--classes names {_some(named)}, and the data set has {_some(data)}: give the data set's names in the "
+            f"--classes names {some(named)}, and the data set has {some(data)}: give the data set's names in the "
             "order of the logits, or leave --classes out"
         )
 
@@ -41,10 +41,10 @@ def reorder(net: nn.Module, card: Card, classes: tuple[str, ...]) -> Card:
             state[name].copy_(state[name][row_K])
     if not rebuild.same_outputs(wanted, net, card.input_CHW):
         raise InputError(
-            f"{card.model.name} has its classes in another order than the data set, {_some(classes)}, and no layer was "
+            f"{card.model.name} has its classes in another order than the data set, {some(classes)}, and no layer was "
             "found whose rows give them: adopt it without a data set"
         )
-    logger.info("the logits are put into the data set's order of the classes: %s", _some(classes))
+    logger.info("the logits are put into the data set's order of the classes: %s", some(classes))
     return replace(card, classes=classes)
 
 
@@ -60,5 +60,6 @@ class _Reordered(nn.Module):
         return logits_BK[:, self.row_K]
 
 
-def _some(names: tuple[str, ...]) -> str:
+def some(names: tuple[str, ...]) -> str:
+    """The first four names, and whether there are more."""
     return f"{', '.join(names[:4])}{', ...' * (len(names) > 4)}"

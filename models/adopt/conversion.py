@@ -153,8 +153,8 @@ def _ours(name: str, path: Path, asked: Options | None, classes: tuple[str, ...]
     net, card = artefact.load(path)
     if classes is not None and classes != card.classes:
         raise InputError(
-            f"{name} knows the classes {', '.join(card.classes[:4])}{', ...' * (len(card.classes) > 4)}, and the data "
-            f"set has {', '.join(classes[:4])}{', ...' * (len(classes) > 4)}"
+            f"{name} knows the classes {class_order.some(card.classes)}, and the data set has "
+            f"{class_order.some(classes)}"
         )
     trained_on = {key: card.lineage[key] for key in ("source", "data") if key in card.lineage}
     return net, replace(card, scores={}, lineage={"stage": STAGE, ORIGIN: name, **trained_on})
@@ -195,7 +195,7 @@ def require_classes(file: WeightFile, classes: tuple[str, ...]) -> None:
         shape = list(file.tensors[head].shape)
         raise InputError(
             f"{file.path} is for {shape[0]} classes (its {head} is {shape}), and there are {len(classes)}: "
-            f"{', '.join(classes[:4])}{', ...' * (len(classes) > 4)}; take weights that were trained on these"
+            f"{class_order.some(classes)}; take weights that were trained on these"
         )
 
 

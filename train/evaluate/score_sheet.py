@@ -71,11 +71,12 @@ def _carry_out(config: EvaluateConfig, accelerator: Accelerator, home: str, *, t
         reading.count(config, data, samples, net)
     scores = evaluate(accelerator, net, loader.epoch(0), len(samples.classes), teacher=teacher)
     loader.close()
-    guards.require_defined(scores.undefined, scores.count, str(saved.weights_file(config.run_dir, config.weights)))
+    weights = saved.weights_file(config.run_dir, config.weights)
+    guards.require_defined(scores.undefined, scores.count, str(weights))
     if accelerator.is_main_process:
         path = subject.report_path(config, samples.split)
-        weights = artefact.sha256(saved.weights_file(config.run_dir, config.weights))
-        write_json(path, record(scores, samples, weights, teacher=config.teacher if teacher is not None else None))
+        known = config.teacher if teacher is not None else None
+        write_json(path, record(scores, samples, artefact.sha256(weights), teacher=known))
         show(scores, samples, path, with_teacher=teacher is not None)
 
 
