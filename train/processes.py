@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -12,6 +13,7 @@ from typing import TypeVar, cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.state import AcceleratorState
 from accelerate.utils import (
     DistributedDataParallelKwargs,
@@ -19,6 +21,8 @@ from accelerate.utils import (
     broadcast_object_list,
     gather_object,
 )
+from torch import nn
+from torch.optim import Optimizer
 
 from configs import resources, stopping
 from configs.errors import UsageError, UserError
@@ -147,6 +151,17 @@ def make_accelerator(precision: str, timeout_minutes: float = TIMEOUT_MINUTES) -
     if precision == "fp16" and made.device.type == "cpu":
         raise UsageError("precision is fp16, which needs a GPU, and the device is a CPU; take bf16 or float32")
     return made
+
+
+def prepare(accelerator: Accelerator, model: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, AcceleratedOptimizer]:
+    """Wrap the network and its optimizer for all processes.
+
+    torch 2.14 warns of broadcast_buffers, and its successor cannot yet leave a resumed process its own buffers.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        model, prepared = accelerator.prepare(model, optimizer)
+    return model, prepared
 
 
 def dtype_of(precision: str) -> torch.dtype:

@@ -74,6 +74,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     assert alone.code == 0, alone.stderr[-3000:]
     launched = launch(home / "two", teacher)
     assert launched.code == 0, launched.stderr[-3000:]
+    (home / "two" / "stderr").write_text(launched.stderr)
     return home / "one", home / "two"
 
 
@@ -105,6 +106,13 @@ def test_same_samples_views_and_pixels(runs: tuple[Path, Path]) -> None:
     assert views == {0, 1}
     pixels = [recorded[3] for recorded in one.values()]
     assert len(set(pixels)) == len(pixels), "views repeat: the comparison would prove nothing"
+
+
+@pytest.mark.launcher
+def test_no_process_warns_of_anything(runs: tuple[Path, Path]) -> None:
+    said = (runs[1] / "stderr").read_text()
+    assert "no better than chance" in said, "the line about the teacher, which both processes could write"
+    assert "Warning" not in said
 
 
 @pytest.mark.launcher

@@ -33,7 +33,7 @@ from train.loss.objective import Objective
 from train.optim.moving_average import MovingAverage
 from train.optim.optimizer import build_optimizer
 from train.optim.schedule import Schedule, build_schedule
-from train.processes import by_main, dtype_of, main_first
+from train.processes import by_main, dtype_of, main_first, prepare
 from train.progress import say_once
 from train.run_folder import extension, own_code, split_record
 from train.run_folder.extension import Extension
@@ -154,7 +154,7 @@ def _resume(
 
 def _step(config: TrainConfig, state: TrainState, masks: Masks | None, accelerator: Accelerator) -> Step:
     """Prepare the student for all processes. The step has no teacher yet."""
-    model, prepared = accelerator.prepare(state.student, state.optimizer)
+    model, prepared = prepare(accelerator, state.student, state.optimizer)
     guards.require_live(state.optimizer, state.student)
     return Step(
         accelerator=accelerator,
