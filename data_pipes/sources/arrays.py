@@ -43,13 +43,27 @@ def digits() -> ArraySet:
 
 
 def find(root: Path, folders: Sequence[str], names: Sequence[str]) -> Path:
-    """The first of the files that exists. UsageError: none does."""
-    candidates = [root / folder / name for folder in folders for name in names]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    looked = "; ".join(map(str, candidates))
-    raise UsageError(f"data.root {root} does not hold the data set (archives must be unpacked). Looked for: {looked}")
+    """The first of the files that exists. UsageError: none does; it names folders in root that have one."""
+    candidates = [Path(folder) / name for folder in folders for name in names]
+    if (found := _first(root, candidates)) is not None:
+        return found
+    absent = f"data.root {root} does not hold the data set"
+    if below := [str(folder) for folder in _folders(root) if _first(folder, candidates) is not None]:
+        raise UsageError(f"{absent}, a folder in it does: set data.root: {' or '.join(below)}")
+    looked = "; ".join(str(root / candidate) for candidate in candidates)
+    raise UsageError(f"{absent} (archives must be unpacked). Looked for: {looked}")
+
+
+def _first(root: Path, candidates: Sequence[Path]) -> Path | None:
+    return next((file for candidate in candidates if (file := root / candidate).is_file()), None)
+
+
+def _folders(root: Path) -> list[Path]:
+    """The folders in root, by name; none where it cannot be listed."""
+    try:
+        return sorted(entry for entry in root.iterdir() if entry.is_dir())
+    except OSError:
+        return []
 
 
 def require_room(file: Path, length: int, shape: tuple[int, ...], *, ratio: int = 1) -> None:

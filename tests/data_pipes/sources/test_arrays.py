@@ -39,3 +39,14 @@ def test_a_missing_data_set_says_what_was_looked_for(tmp_path, read, looked_for)
     with pytest.raises(UsageError, match=r"data\.root .* Looked for: ") as error:
         read(tmp_path / "nowhere")
     assert looked_for in str(error.value)
+
+
+def test_a_root_that_is_one_folder_too_high_names_the_folder_below(tmp_path):
+    below = tmp_path / "cifar" / "cifar-10-batches-py"
+    below.mkdir(parents=True)
+    (below / "test_batch").touch()
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UsageError, match=r"does not hold the data set, a folder in it does: set data.root: \S+/cifar$"):
+        cifar.cifar10(tmp_path, "test")
+    with pytest.raises(UsageError, match="Looked for: "):
+        cifar.cifar10(tmp_path, "train")
