@@ -12,6 +12,8 @@ from models.own.code import Names, require_code
 from models.spec import ModelSpec, names_file
 from train.loss.config import SUPERVISED, DistillSpec
 
+Tta = Literal["none", "hflip"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimSpec:

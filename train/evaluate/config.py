@@ -8,6 +8,7 @@ from typing import Literal
 from configs.errors import require
 from data_pipes.spec import LARGEST_BATCH, DataSpec
 from models.own.code import Names, require_code
+from train.config import Tta
 from train.loss.config import TeacherSize
 
 
@@ -32,9 +33,11 @@ class EvaluateConfig:
     split: Literal["auto", "train", "validation", "test", "all"] = "auto"
     """auto: test where the data set has labels for it, otherwise validation; of a folder without splits that the
     network was not trained on, all. all: every labelled image of a folder."""
+    tta: Tta = "none"
+    """hflip: mean probabilities of each image and its mirror image, as train.predict --tta hflip answers."""
     output: str | None = None
     """JSON file of the report. null: evaluation-SPLIT.json in the run folder. Of other weights or other data than the
-    run's own, and in the working directory without a run, the name says which."""
+    run's own, with tta, and in the working directory without a run, the name says which."""
     batch_size: int = 256
     """Samples of one forward pass of each process."""
 

@@ -16,8 +16,10 @@ from configs.intervals import wilson
 from configs.tables import PlainConsole, plain_table
 from data_pipes.sources.samples import Samples
 from models import artefact
+from models.networks.mirrored import Mirrored
 from train import guards, live_teacher, saved
 from train.adopt import on_the_fly
+from train.config import Tta
 from train.evaluate import reading, subject
 from train.evaluate.config import EvaluateConfig
 from train.evaluate.evaluation import evaluate
@@ -69,22 +71,24 @@ def _carry_out(config: EvaluateConfig, accelerator: Accelerator, home: str, *, t
     loader = evaluation_loader(accelerator, samples, data, chosen, batch_size=config.batch_size)
     if accelerator.is_main_process:
         reading.count(config, data, samples, net)
-    scores = evaluate(accelerator, net, loader.epoch(0), len(samples.classes), teacher=teacher)
+    measured = Mirrored(net) if config.tta == "hflip" else net
+    scores = evaluate(accelerator, measured, loader.epoch(0), len(samples.classes), teacher=teacher)
     loader.close()
     weights = saved.weights_file(config.run_dir, config.weights)
     guards.require_defined(scores.undefined, scores.count, str(weights))
     if accelerator.is_main_process:
         path = subject.report_path(config, samples.split)
         known = config.teacher if teacher is not None else None
-        write_json(path, record(scores, samples, artefact.sha256(weights), teacher=known))
+        write_json(path, record(scores, samples, artefact.sha256(weights), teacher=known, tta=config.tta))
         show(scores, samples, path, with_teacher=teacher is not None)
 
 
-def record(scores: Scores, samples: Samples, weights: str, *, teacher: str | None) -> dict[str, Any]:
+def record(scores: Scores, samples: Samples, weights: str, *, teacher: str | None, tta: Tta = "none") -> dict[str, Any]:
     """Return all scores as plain values for JSON. weights: SHA-256 of the file that was evaluated."""
     return {
         "weights": weights,
         "split": samples.split,
+        "tta": tta,
         "samples": scores.count,
         "accuracy": scores.accuracy,
         "accuracy_interval_95": wilson(scores.correct, scores.count),

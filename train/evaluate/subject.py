@@ -158,13 +158,14 @@ def _numbered(classes: Sequence[str]) -> bool:
 
 
 def report_path(config: EvaluateConfig, split: str) -> Path:
-    """The file of the report: the run's own evaluation-SPLIT.json for the run's own weights and data, or another."""
+    """The file of the report: evaluation-SPLIT.json for the run's own weights and data without tta, or another."""
     if config.output is not None:
         return Path(config.output)
     tags = _tags(config.weights, config.run_dir)
     if saved.own_data(config.run_dir, config.data) is False:
         root = config.data.root
         tags.append(config.data.source if root is None else expand(root).resolve().name)
+    tags += [] if config.tta == "none" else [config.tta]
     folder = Path() if config.run_dir is None else RunDir.at(config.run_dir).path
     return folder / f"{'-'.join(['evaluation', *tags, split])}.json"
 

@@ -8,8 +8,8 @@ from typing import Literal
 from configs.errors import require
 from data_pipes.spec import LARGEST_BATCH, DataSpec
 from models.own.code import Names, require_code
+from train.config import Tta
 
-Tta = Literal["none", "hflip"]
 Ids = Literal["name", "index"]
 
 

@@ -17,9 +17,10 @@ from data_pipes.sources import source
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
 from models.artefact import Card
+from models.networks.mirrored import Mirrored
 from train import saved
 from train.loaders import FEW_IMAGES, choose_executor, evaluation_loader
-from train.predict.config import PredictConfig, Tta
+from train.predict.config import PredictConfig
 from train.predict.submission import deliver, identifiers, require_writable, text_of, warn_of_odd
 from train.processes import builders_first, by_main, start
 from train.run_folder import own_code
@@ -40,7 +41,8 @@ def predict(config: PredictConfig) -> None:
     single = config.images is not None and Path(config.images).is_file()
     chosen = FEW_IMAGES if single and data.executor == "auto" else choose_executor(accelerator, data, samples)
     loader = evaluation_loader(accelerator, samples, data, chosen, batch_size=config.batch_size)
-    probability_NK = probabilities(accelerator, net.to(accelerator.device), loader, config.tta)
+    net = Mirrored(net) if config.tta == "hflip" else net
+    probability_NK = probabilities(accelerator, net.to(accelerator.device), loader)
     loader.close()
     if accelerator.is_main_process:
         if single:
@@ -84,16 +86,14 @@ def _split(config: PredictConfig, data: DataSpec) -> Samples:
 
 
 @torch.no_grad()
-def probabilities(accelerator: Accelerator, net: nn.Module, loader: PlanLoader, tta: Tta = "none") -> Tensor:
+def probabilities(accelerator: Accelerator, net: nn.Module, loader: PlanLoader) -> Tensor:
     """Return probability_NK on the CPU, in the order of the samples, from all processes.
 
-    tta: hflip averages the probabilities of each image and its mirror image. InputError: a probability is NaN.
+    InputError: a probability is NaN.
     """
     parts = []
     for batch in loader.epoch(0):
         probability_BK = net(batch.image_BCHW).softmax(dim=1)
-        if tta == "hflip":
-            probability_BK = (probability_BK + net(batch.image_BCHW.flip(3)).softmax(dim=1)) / 2
         parts.append(accelerator.gather_for_metrics(probability_BK).cpu())
     probability_NK = torch.cat(parts)
     if bool(probability_NK.isnan().any()):

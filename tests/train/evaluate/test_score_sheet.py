@@ -66,12 +66,14 @@ def spec(root: Path, **changes) -> DataSpec:
     return DataSpec(**{**own, **changes})
 
 
-def expected_confusion(path: Path, data: DataSpec, split: str) -> np.ndarray:
+def expected_confusion(path: Path, data: DataSpec, split: str, *, mirror: bool = False) -> np.ndarray:
     net, card = artefact.load(path)
     samples, confusion = source.load(data, split), np.zeros((3, 3), int)
     for i in range(len(samples)):
         pixel_CHW = torch.from_numpy(samples.read(i, channels=1)).permute(2, 0, 1) / 255
-        confusion[samples.label_N[i], int(net((pixel_CHW - card.mean[0])[None] / card.std[0]).argmax())] += 1
+        image_BCHW = (pixel_CHW - card.mean[0])[None] / card.std[0]
+        views = (image_BCHW, image_BCHW.flip(3)) if mirror else (image_BCHW,)
+        confusion[samples.label_N[i], int(sum(net(view).softmax(dim=1) for view in views).argmax())] += 1
     return confusion
 
 
@@ -93,6 +95,21 @@ def test_the_record_is_numpys_with_the_networks_own_size_and_normalisation(tmp_p
     assert found["data"] == source.load(data, read).fingerprint and found["weights"] == artefact.sha256(path)
     shown = capsys.readouterr().out
     assert f"{read}: 12 images" in shown and "confusion" in shown and all(name in shown for name in CLASSES)
+
+
+def test_mirror_images_count_half_and_the_report_has_a_file_of_its_own(tmp_path, images):
+    path = saved(tmp_path / "run" / "model.safetensors", 1)
+    config = EvaluateConfig(run_dir=str(tmp_path / "run"), data=spec(images), split="train")
+    score_sheet.score(config)
+    score_sheet.score(replace(config, tta="hflip"))
+    plain, mirrored = (
+        expected_confusion(path, spec(images), "train"),
+        expected_confusion(path, spec(images), "train", mirror=True),
+    )
+    assert (plain != mirrored).any(), "a network that takes mirror images for the same proves nothing"
+    for name, confusion, tta in (("train", plain, "none"), ("hflip-train", mirrored, "hflip")):
+        found = json.loads((tmp_path / "run" / f"evaluation-{name}.json").read_text())
+        assert (found["confusion"], found["tta"]) == (confusion.tolist(), tta)
 
 
 def test_a_class_that_the_split_lacks_is_counted_and_shown_as_none(tmp_path, images, capsys):

@@ -20,6 +20,7 @@ from data_pipes.spec import DataSpec
 from models import artefact
 from models.artefact import Card
 from models.counting import measure
+from models.networks.mirrored import Mirrored
 from models.spec import ModelSpec
 from models.zoo import build
 from train.loaders import FEW_IMAGES, evaluation_loader
@@ -223,7 +224,7 @@ def test_both_courses_files_from_the_command_line_byte_for_byte(run, tmp_path, m
     sample = (Path(__file__).parent / "samples" / recorded).read_bytes()
     answer_N = torch.tensor([int(line.split(b",")[1]) for line in sample.splitlines()[1:]])
     one_hot_NK = torch.nn.functional.one_hot(answer_N, 11).float()
-    monkeypatch.setattr(prediction, "probabilities", lambda accelerator, net, loader, tta: one_hot_NK)
+    monkeypatch.setattr(prediction, "probabilities", lambda accelerator, net, loader: one_hot_NK)
     root = lay_out(tmp_path / "data")
     given = ["--weights", str(run / "model.safetensors"), "--data.root", str(root), "--output", str(tmp_path / "o.csv")]
     monkeypatch.setattr(sys, "argv", ["train.predict", *given, *words])
@@ -237,15 +238,15 @@ def test_the_mirror_image_counts_half(run, tmp_path):
     net, card = artefact.load(run / "model.safetensors")
     spec = replace(DATA, image_size=(16, 16), mean=card.mean, std=card.std)
 
-    def of(images, tta):
+    def of(images, net):
         loader = evaluation_loader(accelerator, reference.in_memory(images), spec, FEW_IMAGES, batch_size=3)
-        found = prediction.probabilities(accelerator, net, loader, tta)
+        found = prediction.probabilities(accelerator, net, loader)
         loader.close()
         return found
 
-    plain, mirrored = of(pixels, "none"), of([image[:, ::-1].copy() for image in pixels], "none")
+    plain, mirrored = of(pixels, net), of([image[:, ::-1].copy() for image in pixels], net)
     assert (plain - mirrored).abs().max() > 1e-3, "an image like its mirror image proves nothing"
-    torch.testing.assert_close(of(pixels, "hflip"), (plain + mirrored) / 2, atol=1e-6, rtol=0)
+    torch.testing.assert_close(of(pixels, Mirrored(net)), (plain + mirrored) / 2, atol=1e-6, rtol=0)
 
 
 def test_broken_files_stop_it_or_are_left_out(run, tmp_path):
