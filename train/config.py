@@ -13,6 +13,7 @@ from models.spec import ModelSpec, names_file
 from train.loss.config import SUPERVISED, DistillSpec
 
 Tta = Literal["none", "hflip"]
+"""Test-time augmentation: none, or the mean of the probabilities of an image and of its mirror image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
