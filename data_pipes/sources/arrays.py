@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import InputError, UsageError
+from data_pipes.sources.image_files import some
 
 Part = Literal["train", "test"]
 
@@ -49,7 +50,7 @@ def find(root: Path, folders: Sequence[str], names: Sequence[str]) -> Path:
         return found
     absent = f"data.root {root} does not hold the data set"
     if below := [str(folder) for folder in _folders(root) if _first(folder, candidates) is not None]:
-        raise UsageError(f"{absent}, a folder in it does: set data.root: {' or '.join(below)}")
+        raise UsageError(f"{absent}, a folder in it does: set data.root: {some(below)}")
     looked = "; ".join(str(root / candidate) for candidate in candidates)
     raise UsageError(f"{absent} (archives must be unpacked). Looked for: {looked}")
 

@@ -31,8 +31,13 @@ class Ensemble(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """image_BCHW -> logits_BK."""
-        log_MBK = torch.stack([member(image_BCHW).log_softmax(dim=1) for member in self.members])
-        return log_MBK.logsumexp(dim=0) - math.log(len(self.members))
+        return mean_answer([member(image_BCHW) for member in self.members])
+
+
+def mean_answer(logits: Sequence[Tensor]) -> Tensor:
+    """The logarithm of the mean of the probabilities of several logits_BK: logits_BK again."""
+    log_MBK = torch.stack([logits_BK.log_softmax(dim=1) for logits_BK in logits])
+    return log_MBK.logsumexp(dim=0) - math.log(len(logits))
 
 
 def spec(members: Sequence[ModelSpec]) -> ModelSpec:

@@ -5,10 +5,9 @@ Shapes: B batch, C channels, H height, W width, K classes.
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor, nn
+
+from models.networks.ensemble import mean_answer
 
 
 class Mirrored(nn.Module):
@@ -20,5 +19,4 @@ class Mirrored(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """image_BCHW -> logits_BK."""
-        log_BK, mirrored_BK = (self.net(image).log_softmax(dim=1) for image in (image_BCHW, image_BCHW.flip(3)))
-        return torch.logaddexp(log_BK, mirrored_BK) - math.log(2)
+        return mean_answer([self.net(image_BCHW), self.net(image_BCHW.flip(3))])

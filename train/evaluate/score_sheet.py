@@ -83,7 +83,7 @@ def _carry_out(config: EvaluateConfig, accelerator: Accelerator, home: str, *, t
         show(scores, samples, path, with_teacher=teacher is not None)
 
 
-def record(scores: Scores, samples: Samples, weights: str, *, teacher: str | None, tta: Tta = "none") -> dict[str, Any]:
+def record(scores: Scores, samples: Samples, weights: str, *, teacher: str | None, tta: Tta) -> dict[str, Any]:
     """Return all scores as plain values for JSON. weights: SHA-256 of the file that was evaluated."""
     return {
         "weights": weights,

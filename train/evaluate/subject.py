@@ -165,7 +165,8 @@ def report_path(config: EvaluateConfig, split: str) -> Path:
     if saved.own_data(config.run_dir, config.data) is False:
         root = config.data.root
         tags.append(config.data.source if root is None else expand(root).resolve().name)
-    tags += [] if config.tta == "none" else [config.tta]
+    if config.tta != "none":
+        tags.append(config.tta)
     folder = Path() if config.run_dir is None else RunDir.at(config.run_dir).path
     return folder / f"{'-'.join(['evaluation', *tags, split])}.json"
 
