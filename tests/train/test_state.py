@@ -99,6 +99,20 @@ def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path, kind):
     assert again.state.optimizer.param_groups[0]["lr"] == whole.state.optimizer.param_groups[0]["lr"]
 
 
+@pytest.mark.parametrize("kind", ["adamw", "sgd with momentum"])
+def test_resumed_moments_lie_in_memory_as_their_parameters_do(tmp_path, kind):
+    """Fused kernels refuse other layouts on a GPU, so that every resumed run would fail there."""
+    first, again = Run(**KINDS[kind]), Run(**KINDS[kind], seed=99)
+    first.train(1)
+    first.state.save(tmp_path)
+    assert again.state.resume(tmp_path)
+    kept = again.state.optimizer.state.items()
+    pairs = [(parameter, value) for parameter, values in kept for value in values.values() if value.ndim]
+    assert len(pairs) == len(kept) * (2 if kind == "adamw" else 1)
+    assert all(value.stride() == parameter.stride() for parameter, value in pairs)
+    assert any(not parameter.is_contiguous() for parameter, _ in pairs)
+
+
 def forget_momentum(state: TrainState) -> None:
     for values in state.optimizer.state.values():
         values["momentum_buffer"].zero_()

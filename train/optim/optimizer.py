@@ -45,20 +45,31 @@ def named_state(optimizer: Optimizer, module: nn.Module) -> NamedState:
 def load_named_state(optimizer: Optimizer, module: nn.Module, state: NamedState) -> None:
     """Load what `named_state` returned; hyperparameters stay as they are.
 
+    Moments are laid out in memory as their parameters are, for example channels_last: torch's fused kernels refuse
+    others on a GPU.
+
     InputError: the state is of a parameter that the optimizer does not have, or of one with another shape.
     """
     names = {parameter: name for name, parameter in module.named_parameters()}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     numbers = {names[parameter]: number for number, parameter in enumerate(parameters)}
+    numbered: dict[int, dict[str, Any]] = {}
     for name, values in state.items():
         if name not in numbers:
             raise InputError(f"the optimizer's state is of parameter {name}, which the network does not train")
-        shape = parameters[numbers[name]].shape
-        for key, value in values.items():
-            if key != "step" and value.shape != shape:
-                raise InputError(
-                    f"the optimizer's {key} of {name} has shape {tuple(value.shape)}; the parameter's is {tuple(shape)}"
-                )
-    numbered: dict[int, dict[str, Any]] = {numbers[name]: dict(values) for name, values in state.items()}
+        parameter = parameters[numbers[name]]
+        numbered[numbers[name]] = {
+            key: value if key == "step" else _laid_out_as(parameter, value, f"{key} of {name}")
+            for key, value in values.items()
+        }
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": numbered, "param_groups": groups})
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor, what: str) -> Tensor:
+    """Copy a value into memory of the parameter's layout, on its own device."""
+    if value.shape != parameter.shape:
+        raise InputError(
+            f"the optimizer's {what} has shape {tuple(value.shape)}; the parameter's is {tuple(parameter.shape)}"
+        )
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
