@@ -1,10 +1,10 @@
 """A GPU that is not there: the training step on a fake cuda:0, and what a real one would have waited for.
 
 torch's FakeTensorMode runs every operator on tensors that have a shape, a type and a device and no data. A mismatch of
-devices fails as on a GPU, and so does one of types in a product. `Gpu` counts what makes the host wait for the device:
-reads of values (`.item()`, `.tolist()`, `bool()`), operators whose output has a shape that depends on values (nonzero,
-a boolean index), and copies that are not from page-locked memory without blocking. Backward is replaced, because its
-engine asks the CUDA driver: gradients are zeros of the parameters' shapes.
+devices fails as on a GPU, and so does one of types in a product, or of layouts in a fused update. `Gpu` counts what
+makes the host wait for the device: reads of values (`.item()`, `.tolist()`, `bool()`), operators whose output has a
+shape that depends on values (nonzero, a boolean index), and copies that are not from page-locked memory without
+blocking. Backward is replaced, because its engine asks the CUDA driver: gradients are zeros of the parameters' shapes.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class Gpu(TorchDispatchMode):
             return answer
         if name == "_local_scalar_dense":  # on the host: nobody waits
             return _made_up(args[0])
+        if name.startswith("_fused_"):
+            _require_one_layout(name, args)
         if name == "_fused_sgd_":  # torch has no version of it without data
             return None
         if kwargs.get("pin_memory"):
@@ -116,6 +118,22 @@ class Gpu(TorchDispatchMode):
     def _is_pinned(self, tensor: Tensor) -> bool:
         base = tensor._base if tensor._base is not None else tensor
         return any(base is pinned for pinned in self._pinned)
+
+
+def _require_one_layout(name: str, args: tuple[Any, ...]) -> None:
+    """Refuse what a fused optimizer refuses on a GPU: gradients or moments that lie in memory otherwise than weights.
+
+    torch: `check_fast_path_restrictions` in ATen/native/ForeachUtils.h. args: lists of weights, gradients, and moments.
+    """
+    weights, *others = [tensors for tensors in args[: 3 if name == "_fused_sgd_" else 4] if tensors]
+    for tensors in others:
+        if any(_strides(one) != _strides(weight) for one, weight in zip(tensors, weights, strict=True)):
+            raise RuntimeError(f"{name}: params, grads and moments must have same dtype, device, and layout")
+
+
+def _strides(tensor: Tensor) -> list[int]:
+    """Strides of the sides that are longer than 1: others do not matter."""
+    return [stride for stride, side in zip(tensor.stride(), tensor.shape, strict=True) if side > 1]
 
 
 def _made_up(tensor: Tensor) -> bool | float:

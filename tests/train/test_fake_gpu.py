@@ -33,6 +33,7 @@ from train.evaluate.evaluation import evaluate, predictions
 from train.live_teacher import LiveTeacher, Teacher
 from train.loaders import evaluation_loader, training_layout, training_loader
 from train.loss.config import DistillSpec
+from train.optim import optimizer
 from train.optim.schedule import build_schedule
 from train.processes import dtype_of, make_accelerator
 from train.stage import assembly
@@ -218,6 +219,18 @@ def test_an_update_after_a_resumption_waits_for_nothing(tmp_path, name):
         gpu.reset()
         step.optimizer.step()
         assert not gpu.syncs
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_moments_of_another_layout_fail(tmp_path, monkeypatch, name):
+    """The control: as a file has them, contiguous."""
+    optim = OptimSpec(name=name)
+    saved = checkpoint(tmp_path, optim)
+    monkeypatch.setattr(optimizer, "_laid_out_as", lambda _, value, __: value)
+    with fake_gpu(resident):
+        _, step = resumed(saved, optim)
+        with pytest.raises(RuntimeError, match="same dtype, device, and layout"):
+            step.optimizer.step()
 
 
 @pytest.mark.parametrize("load_first", [False, True])
