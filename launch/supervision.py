@@ -67,6 +67,7 @@ def supervise(start: Start, environment: Mapping[str, str], folder: Path | None)
     if folder is not None and messenger.asked_by is None:
         if state.get("state") == "running":
             state = settled(folder, state, code)
+            code = exit_code(launcher, state)
         elif launcher and not state:
             state = unopened(folder, code)
     if state.get("reason") and code:
@@ -76,11 +77,17 @@ def supervise(start: Start, environment: Mapping[str, str], folder: Path | None)
 
 
 def settled(folder: Path, state: dict[str, Any], code: int) -> dict[str, Any]:
-    """Record the end of a run whose main process could not, unless one still works there; return its status."""
+    """Record the end of a run whose main process could not, unless one still works there; return its status.
+
+    code: that of the run, unless another process of it has said why it ended, and with which.
+    """
     if locks.held(folder):
         return state
-    why = causes.first(folder)
-    reason = why or "the main process ended without a message: it was killed, or the memory was full"
+    cause = causes.first(folder)
+    if cause is None:
+        reason = "the main process ended without a message: it was killed, or the memory was full"
+    else:
+        reason, code = str(cause), cause.exit_code
     status.write(folder, "failed", state | {"exit_code": code, "reason": reason})
     return status.read(folder)
 

@@ -99,6 +99,8 @@ class TrainState:
             if self.ema is not None:
                 state_dicts.load(self.ema.module, saved.ema)
             load_named_state(self.optimizer, self.student, saved.optimizer)
+        except torch.OutOfMemoryError:  # a RuntimeError that says nothing of the checkpoint
+            raise
         except (RuntimeError, InputError) as error:
             raise InputError(f"the checkpoint in {folder} does not fit the network: {error}") from error
         self.best, self.progress = saved.best, saved.progress

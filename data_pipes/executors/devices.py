@@ -41,6 +41,7 @@ def _free_cache() -> int | None:
 
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what torch keeps of earlier stages is free: the choice is that of a fresh process
         return int(torch.cuda.mem_get_info(device)[0])
     try:
         return int(torch.accelerator.get_memory_info(device)[0])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.errors import InputError
 from launch.supervision import exit_code, last_word, settled
 from train.run_folder import causes
 
@@ -234,15 +235,16 @@ def test_what_is_in_the_folder_of_a_run_that_never_opened_it_stays(tmp_path, fil
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
 
 
-@pytest.mark.parametrize("why", ["it was killed, or the memory was full", "process 1: the disk is full"])
-def test_a_run_that_could_not_say_how_it_ended_is_failed(tmp_path, why):
+@pytest.mark.parametrize(("why", "code"), [("it was killed, or the memory was full", 1), ("process 1: no file", 66)])
+def test_a_run_that_could_not_say_how_it_ended_is_failed(tmp_path, why, code):
+    """With the exit code of the process that said why, where one did."""
     if why.startswith("process 1"):
-        with pytest.raises(OSError), causes.witnessed(tmp_path, 1):
-            raise OSError("the disk is full")
+        with pytest.raises(InputError), causes.witnessed(tmp_path, 1):
+            raise InputError("no file")
     done = supervised(tmp_path, KILLED.format(folder=str(tmp_path)))
     found = json.loads((tmp_path / "status.json").read_text())
-    assert done.returncode == 1 == found["exit_code"] and found["state"] == "failed" and found["epoch"] == 3
-    assert found["reason"].endswith(why) and f"{tmp_path}: failed, exit code 1: " in done.stderr
+    assert done.returncode == code == found["exit_code"] and found["state"] == "failed" and found["epoch"] == 3
+    assert found["reason"].endswith(why) and f"{tmp_path}: failed, exit code {code}: " in done.stderr
 
 
 def test_a_run_in_which_a_process_still_works_is_not_called_failed(tmp_path):

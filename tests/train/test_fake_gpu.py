@@ -247,6 +247,17 @@ def test_an_optimizer_that_is_not_fused_reads_its_counts_on_the_host(tmp_path, m
         assert gpu.syncs.total() == (2 * len(list(state.student.parameters())) if load_first else 0)
 
 
+def test_a_stage_begins_with_a_scale_of_its_own(gpu):
+    """One GradScaler serves all stages of a process, and a chain that is resumed begins with a new one."""
+    config = replace(BASE, precision="fp16")
+    accelerator = Rig(config).accelerator
+    scaler, fresh = accelerator.scaler, accelerator.scaler.state_dict()
+    scaler.load_state_dict(fresh | {"scale": 8.0, "_growth_tracker": 5})
+    assert scaler.state_dict() != fresh
+    assert assembly._state(config, SAMPLES.classes, None, accelerator).scaler is scaler
+    assert scaler.state_dict() == fresh
+
+
 # ---- controls: what is counted, and what fails
 
 

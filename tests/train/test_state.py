@@ -9,6 +9,7 @@ import torch
 
 from configs.errors import InputError
 from models.networks.resnet import resnet_small
+from train import state
 from train.config import OptimSpec
 from train.loss import losses
 from train.loss.adapters import Adapters
@@ -111,6 +112,19 @@ def test_resumed_moments_lie_in_memory_as_their_parameters_do(tmp_path, kind):
     assert len(pairs) == len(kept) * (2 if kind == "adamw" else 1)
     assert all(value.stride() == parameter.stride() for parameter, value in pairs)
     assert any(not parameter.is_contiguous() for parameter, _ in pairs)
+
+
+def test_a_full_gpu_is_not_blamed_on_the_checkpoint(tmp_path, monkeypatch):
+    first = Run(ADAMW)
+    first.train(1)
+    first.state.save(tmp_path)
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(state, "load_named_state", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        first.state.resume(tmp_path)
 
 
 def forget_momentum(state: TrainState) -> None:

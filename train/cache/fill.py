@@ -90,10 +90,10 @@ def prepare(config: CacheConfig, accelerator: Accelerator) -> Filler:
     train, validation = load_splits(accelerator, Source(config.data))
     say(train, validation)
     teacher = LiveTeacher.load(config.teacher, config.data, train.classes, size=size)
+    chosen = choose_executor(accelerator, config.data, train)  # as in training, before the teacher takes memory
     teacher.to(accelerator.device, dtype_of(config.precision))
     guards.require_frozen(teacher.model)
     teacher_check.check(teacher, config, validation, accelerator)
-    chosen = choose_executor(accelerator, config.data, train)
     micro = config.micro_batch_size or max(config.batch_size // accelerator.num_processes, 1)
     layout = Layout(batch_size=micro, micro_batch_size=micro)
     loader = training_loader(config, accelerator, train, layout, chosen)

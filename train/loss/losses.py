@@ -206,8 +206,11 @@ def _same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pooled(feature_BCHW: Tensor, height: int, width: int) -> Tensor:
-    if feature_BCHW.shape[2:] == (height, width):
+    sides = feature_BCHW.shape[2:]
+    if sides == (height, width):
         return feature_BCHW
+    if sides[0] % height == sides[1] % width == 0:  # its backward is deterministic on a GPU, that of the other is not
+        return F.avg_pool2d(feature_BCHW, (sides[0] // height, sides[1] // width))
     return F.adaptive_avg_pool2d(feature_BCHW, (height, width))
 
 

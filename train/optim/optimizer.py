@@ -29,12 +29,14 @@ def build_optimizer(spec: OptimSpec, module: nn.Module) -> Optimizer:
     fused = True if all(parameter.is_cuda for parameter in trained) else None
     if spec.name == "sgd":
         momentum = spec.momentum
-        return torch.optim.SGD(groups, lr=spec.lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
+        sgd = torch.optim.SGD(groups, lr=spec.lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
+        _fill_momentum(sgd)
+        return sgd
     return torch.optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999), fused=fused)
 
 
 def named_state(optimizer: Optimizer, module: nn.Module) -> NamedState:
-    """Return the state of a module's parameters by name; parameters that were never stepped have none."""
+    """Return the state of a module's parameters by name; parameters that have none are left out."""
     tensors = ((name, optimizer.state.get(parameter, {})) for name, parameter in module.named_parameters())
     found = {
         name: {key: value for key, value in values.items() if isinstance(value, Tensor)} for name, values in tensors
@@ -64,6 +66,19 @@ def load_named_state(optimizer: Optimizer, module: nn.Module, state: NamedState)
         }
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": numbered, "param_groups": groups})
+    _fill_momentum(optimizer)
+
+
+def _fill_momentum(optimizer: Optimizer) -> None:
+    """Give each parameter of an SGD with momentum its buffer, of zeros: the first update makes it the gradient.
+
+    torch's fused kernel makes all buffers itself or none, of uninitialised memory, and leaves them so where gradients
+    of fp16 overflow in that step: the next one adds what was there to the weights.
+    """
+    for group in optimizer.param_groups:
+        if group.get("momentum"):
+            for parameter in group["params"]:
+                optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor, what: str) -> Tensor:

@@ -30,6 +30,7 @@ from models.pruning.surgery import Kept
 from train import guards, live_teacher
 from train.live_teacher import LiveTeacher
 from train.loaders import EVAL_BATCH, FEW_IMAGES, evaluation_loader
+from train.processes import refusing_other_operators
 from train.prune.config import PruneConfig
 
 TAYLOR_BATCHES = 8
@@ -49,7 +50,8 @@ class Cutter:
         size = self.config.micro_batch_size or self.config.batch_size
         size = min(size, self.config.batch_size // self.accelerator.num_processes)
         count = TAYLOR_BATCHES * self.config.batch_size
-        with self._on_device(net), self._images(count, size, alone=False) as batches:
+        images = self._images(count, size, alone=False)
+        with refusing_other_operators(), self._on_device(net), images as batches:
             for batch in batches:
                 loss = F.cross_entropy(net(batch.image_BCHW.float()), batch.label_B)
                 loss.backward()  # type: ignore[no-untyped-call]

@@ -65,15 +65,15 @@ def explained(folder: Path, error: BaseException) -> BaseException:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return error
     until = time.monotonic() + (0 if isinstance(error, StoppedError) else SECONDS)
-    while not (found := _first(folder)) and time.monotonic() < until:
+    while (cause := first(folder)) is None and time.monotonic() < until:
         time.sleep(PAUSE)
-    return OtherProcessError(_sentence(found), ExitCode(found["exit_code"])) if found else error
+    return error if cause is None else cause
 
 
-def first(folder: Path) -> str | None:
-    """Return what another process said first, if any said anything."""
+def first(folder: Path) -> OtherProcessError | None:
+    """Return the error of another process that said first why it ended, if any said anything."""
     found = _first(folder)
-    return _sentence(found) if found else None
+    return OtherProcessError(_sentence(found), ExitCode(found["exit_code"])) if found else None
 
 
 def _first(folder: Path) -> dict[str, Any]:

@@ -55,6 +55,13 @@ def test_an_nvidia_gpu_tells_what_is_free_on_that_very_device(gpu):
     assert gpu == [torch.device("cuda", 3)]
 
 
+def test_what_torch_keeps_in_reserve_is_given_back_before_it_is_counted(gpu, monkeypatch):
+    """Or a stage of a chain would choose otherwise than a process that begins with it."""
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: gpu.append("given back"))
+    devices.describe(torch.device("cuda", 0))
+    assert gpu == ["given back", torch.device("cuda", 0)]
+
+
 def test_a_gpu_that_torch_calls_cuda_may_be_of_another_maker(gpu, monkeypatch):
     monkeypatch.setattr(torch.version, "hip", "6.4")
     found = devices.describe(torch.device("cuda", 0))

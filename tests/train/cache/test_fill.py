@@ -24,6 +24,7 @@ from train.cache import __main__ as train_cache
 from train.cache import fill
 from train.cache.config import CacheConfig
 from train.cache.filler import Filler
+from train.live_teacher import LiveTeacher
 from train.processes import make_accelerator
 from train.run_folder import status
 
@@ -399,6 +400,17 @@ def test_the_bytes_depend_on_the_micro_batch_alone_and_only_by_rounding(home, wh
     assert np.abs(own - kept).max() <= rounding * np.abs(kept).max()
     assert np.abs(own - filler.cache.read(0).dense()).max() > 0.1 * np.abs(kept).max()  # control: another view
     filler.loader.close()
+
+
+def test_the_executor_is_chosen_before_the_teacher_takes_memory(home, monkeypatch):
+    """As in training: with less memory left, another one may be chosen, whose cache training refuses."""
+    events: list[str] = []
+    choose, move = fill.choose_executor, LiveTeacher.to
+    monkeypatch.setattr(fill, "choose_executor", lambda *words: events.append("choose") or choose(*words))
+    monkeypatch.setattr(LiveTeacher, "to", lambda *words: events.append("move") or move(*words))
+    config = reader.read(CacheConfig, tiny_digits.words(home, "none"), prog="x", description="x")
+    fill.prepare(config, make_accelerator("float32")).loader.close()
+    assert events == ["choose", "move"]
 
 
 # ---- its status

@@ -208,6 +208,14 @@ class TestHint:
         pooled = (F.avg_pool2d(student_BCHW, (2, 1)), F.avg_pool2d(teacher_BCHW, (1, 2)))
         torch.testing.assert_close(losses.hint(student_BCHW, teacher_BCHW), losses.hint(*pooled))
 
+    @pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
+    def test_sides_that_divide_are_pooled_by_an_operator_that_is_deterministic_on_a_gpu(self, width):
+        """The backward pass of adaptive pooling is not; it is left to sides that do not divide."""
+        student_BCHW = torch.randn(2, 3, 6, 6, requires_grad=True)
+        pooled_BCHW = losses._pooled(student_BCHW, 3, width)
+        torch.testing.assert_close(pooled_BCHW, F.adaptive_avg_pool2d(student_BCHW, (3, width)))
+        assert ("Adaptive" in str(pooled_BCHW.grad_fn)) == (width in (4, 5))
+
     def test_vectors_are_maps_of_one_place(self):
         student_BK, teacher_BK = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 5.0]])
         assert losses.hint(student_BK, teacher_BK).tolist() == [(0 + 9) / 2]

@@ -1,5 +1,7 @@
 """Who is decayed, and the state of an optimizer by name."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -63,6 +65,60 @@ def test_frozen_parameters_are_left_out():
     model.conv1.requires_grad_(False)
     owned = {id(p) for group in build_optimizer(OptimSpec(), model).param_groups for p in group["params"]}
     assert id(model.conv1.weight) not in owned and len(owned) == len(list(model.parameters())) - 1
+
+
+# ---- momentum in fused kernels
+
+
+class FusedSGD(torch.optim.SGD):
+    """As `build_optimizer` makes it for a GPU; torch has the kernel for the CPU, too."""
+
+    def __init__(self, groups, **settings) -> None:
+        super().__init__(groups, **settings | {"fused": True})
+
+
+@pytest.fixture
+def uninitialised_memory_is_nan(monkeypatch):
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_a_first_update_that_overflows_leaves_the_momentum_zero(monkeypatch, uninitialised_memory_is_nan, filled):
+    """It is usual in fp16: a GradScaler begins with 65536. The control has the buffers that torch itself makes."""
+    monkeypatch.setattr(torch.optim, "SGD", FusedSGD)
+    spec, module = OptimSpec(name="sgd", lr=0.1, weight_decay=0.0), net()
+    optimizer, before = build_optimizer(spec, module), copy.deepcopy(module.state_dict())
+    if not filled:
+        optimizer.state.clear()
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.grad_scale, optimizer.found_inf = torch.ones(()), torch.ones(())
+    optimizer.step()
+    assert all(torch.equal(parameter, before[name]) for name, parameter in module.named_parameters())
+    optimizer.found_inf = torch.zeros(())
+    optimizer.step()
+    assert filled == all(bool(parameter.isfinite().all()) for parameter in module.parameters())
+    if filled:  # Nesterov's first update: the gradient, and the momentum that it makes
+        torch.testing.assert_close(module.fc.weight, before["fc.weight"] - 0.1 * (1 + spec.momentum))
+
+
+def test_a_parameter_that_a_state_lacks_begins_with_momentum_zero(monkeypatch):
+    """As an adapter that begins anew after a cut. The control: a fused kernel refuses to make one buffer alone."""
+    monkeypatch.setattr(torch.optim, "SGD", FusedSGD)
+    module, optimizer = stepped(OptimSpec(name="sgd"))
+    saved = named_state(optimizer, module)
+    load_named_state(optimizer, module, {name: values for name, values in saved.items() if name != "fc.bias"})
+    assert torch.equal(optimizer.state[module.fc.bias]["momentum_buffer"], torch.zeros(3))
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    assert torch.equal(optimizer.state[module.fc.bias]["momentum_buffer"], torch.ones(3))
+    del optimizer.state[module.fc.bias]
+    with pytest.raises(TypeError):
+        optimizer.step()
 
 
 # ---- state by name

@@ -20,6 +20,7 @@ from torch import nn
 
 import forked
 from configs import reader
+from configs.errors import UsageError
 from fake_gpu import CUDA, fake_gpu
 from models import artefact, artefact_file, counting, zoo
 from models.artefact import Card
@@ -171,6 +172,22 @@ def test_batches_for_gradients_are_no_larger_than_micro_batches(student: Path, t
     config = read(tmp_path, student, *TAYLOR, "--micro_batch_size", "16")
     Cutter(config, make_accelerator("float32")).add_gradients(net)
     assert sizes == [16] * (cutter.TAYLOR_BATCHES * 64 // 16)
+
+
+def put_twice(*_: object) -> None:
+    torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))
+
+
+def test_an_operator_without_a_deterministic_implementation_is_refused_here_too(student: Path, tmp_path: Path) -> None:
+    net, _ = artefact.load(student)
+    net.register_forward_pre_hook(put_twice)
+    made = Cutter(read(tmp_path, student, *TAYLOR), make_accelerator("float32"))
+    torch.use_deterministic_algorithms(True)
+    try:
+        with pytest.raises(UsageError, match="put_, which the network uses"):
+            made.add_gradients(net)
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 # ---- scores over all processes

@@ -83,7 +83,7 @@ def test_an_error_with_a_message_of_ours_comes_before_what_follows_from_it(tmp_p
     witness(tmp_path, 3, InputError("a"))
     witness(tmp_path, 2, InputError("b"))
     found = causes.explained(tmp_path, broken)
-    assert str(found) == "process 3: a" == causes.first(tmp_path) and exit_code(found) is ExitCode.INPUT
+    assert str(found) == "process 3: a" == str(causes.first(tmp_path)) and exit_code(found) is ExitCode.INPUT
 
 
 def test_a_stop_is_no_error_unless_another_process_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_of_two_real_processes_the_stopped_one_is_named_by_the_other(home: Path,
         found = status.read(run)
         assert (found["state"], found["exit_code"]) == ("failed", 69) and f"error: {found['reason']}" == said
     else:  # launch.run finds it there
-        assert causes.first(run) == f"process 1: {said.removeprefix('error: ')}"
+        assert str(causes.first(run)) == f"process 1: {said.removeprefix('error: ')}"
         again = forked.run_world(2, *words)  # the control: with the same limit, and nobody is stopped
         assert [one.code for one in again] == [0, 0] and not list(run.glob(".alive*"))
 
