@@ -57,11 +57,11 @@ def load_named_state(optimizer: Optimizer, module: nn.Module, state: NamedState)
     numbers = {names[parameter]: number for number, parameter in enumerate(parameters)}
     numbered: dict[int, dict[str, Any]] = {}
     for name, values in state.items():
-        if name not in numbers:
+        number = numbers.get(name)
+        if number is None:
             raise InputError(f"the optimizer's state is of parameter {name}, which the network does not train")
-        parameter = parameters[numbers[name]]
-        numbered[numbers[name]] = {
-            key: value if key == "step" else _laid_out_as(parameter, value, f"{key} of {name}")
+        numbered[number] = {
+            key: value if key == "step" else _laid_out_as(parameters[number], value, f"{key} of {name}")
             for key, value in values.items()
         }
     groups = optimizer.state_dict()["param_groups"]
@@ -78,7 +78,8 @@ def _fill_momentum(optimizer: Optimizer) -> None:
     for group in optimizer.param_groups:
         if group.get("momentum"):
             for parameter in group["params"]:
-                optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+                if "momentum_buffer" not in optimizer.state[parameter]:
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor, what: str) -> Tensor:

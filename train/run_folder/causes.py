@@ -72,20 +72,14 @@ def explained(folder: Path, error: BaseException) -> BaseException:
 
 def first(folder: Path) -> OtherProcessError | None:
     """Return the error of another process that said first why it ended, if any said anything."""
-    found = _first(folder)
-    return OtherProcessError(_sentence(found), ExitCode(found["exit_code"])) if found else None
-
-
-def _first(folder: Path) -> dict[str, Any]:
     causes = (json_object(path, []) for path in folder.glob(NAMES))
     known = [cause for cause in causes if _whole(cause)]
-    return min(known, key=lambda cause: (not cause["ours"], cause["at"]), default={})
+    if not known:
+        return None
+    found = min(known, key=lambda cause: (not cause["ours"], cause["at"]))
+    return OtherProcessError(f"process {found['process']}: {found['reason']}", ExitCode(found["exit_code"]))
 
 
 def _whole(cause: dict[str, Any]) -> bool:
     timed = isinstance(cause.get("at"), int | float) and type(cause.get("exit_code")) is int
     return timed and {"process", "reason", "ours"} <= cause.keys() and cause["exit_code"] in tuple(ExitCode)
-
-
-def _sentence(cause: dict[str, Any]) -> str:
-    return f"process {cause['process']}: {cause['reason']}"
