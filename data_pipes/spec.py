@@ -144,7 +144,8 @@ class DaliSpec:
     """Share of JPEG images that a GPU's hardware decoder takes. Its pixels differ from the CUDA decoder's, and which of
     the two decodes an image depends on its batch: set 0 for the same pixels every time."""
     fancy_upsampling: bool = True
-    """Interpolate the colour of JPEG files as libjpeg does. false: a little faster on a GPU, 0.5 levels off."""
+    """Interpolate the colour of JPEG files as libjpeg does. A GPU then decodes whole images and crops them. false: the
+    crops are decoded alone, in less memory; 0.5 levels off."""
 
     def __post_init__(self) -> None:
         require(0 <= self.hw_decoder_load <= 1, "dali.hw_decoder_load", self.hw_decoder_load, "a share in [0, 1]")

@@ -9,7 +9,6 @@ Inputs are pushed one batch at a time, under the names below. Suffixes: B sample
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -66,21 +65,30 @@ def _integers(name: str) -> DataNode:
 def _crop_of_file(device: str, spec: DataSpec) -> DataNode:
     # If a memory-mapped file were truncated, the process would be killed; reading is no slower.
     encoded = fn.io.file.read(fn.external_source(name="path_B", batch=True, dtype=types.UINT8), dont_use_mmap=True)
-    decode: Callable[..., DataNode] = fn.decoders.image_slice
-    options: dict[str, Any] = {"jpeg_fancy_upsampling": spec.dali.fancy_upsampling}
+    options: dict[str, Any] = {
+        "device": "mixed" if device == "gpu" else "cpu",
+        "adjust_orientation": True,
+        "jpeg_fancy_upsampling": spec.dali.fancy_upsampling,
+        "output_type": types.RGB if spec.channels == 3 else types.GRAY,
+    }
     if device == "gpu":
         options["hw_decoder_load"] = spec.dali.hw_decoder_load
-    crop = decode(
-        encoded,
-        device="mixed" if device == "gpu" else "cpu",
-        start=_integers("start_B2"),
-        end=_integers("stop_B2"),
-        axis_names="HW",
-        adjust_orientation=True,
-        output_type=types.RGB if spec.channels == 3 else types.GRAY,
-        **options,
-    )
-    return fn.resize(crop, size=spec.image_size, antialias=True)
+    box = {"start": _integers("start_B2"), "end": _integers("stop_B2"), "axis_names": "HW"}
+    crop_of = _crop_of_whole if device == "gpu" and spec.dali.fancy_upsampling else _crop_alone
+    return fn.resize(crop_of(encoded, box, options), size=spec.image_size, antialias=True)
+
+
+def _crop_alone(encoded: DataNode, box: dict[str, Any], options: dict[str, Any]) -> DataNode:
+    return fn.decoders.image_slice(encoded, **box, **options)
+
+
+def _crop_of_whole(encoded: DataNode, box: dict[str, Any], options: dict[str, Any]) -> DataNode:
+    """The same pixels. nvJPEG before 13.2 interpolates colour in whole images alone.
+
+    Crops of JPEG files with subsampled colour, that is, of nearly all photographs, are left to the CPU otherwise, with
+    two warnings for each.
+    """
+    return fn.slice(fn.decoders.image(encoded, **options), **box)
 
 
 def _crop_of_canvas(device: str, output_HW: SizeHW) -> DataNode:

@@ -18,6 +18,7 @@ from data_pipes.sources.pillow_formats import TIFF_MAGIC
 ORIENTATION = 0x0112
 SHORT = 3
 EXIF = b"Exif\0\0"
+ADOBE = b"Adobe"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # With any of these chunks, libpng converts colour to grey in linear light.
 PNG_TONES = {b"gAMA", b"sRGB", b"iCCP", b"cHRM", b"cICP"}
@@ -47,14 +48,17 @@ def read_alike(data: bytes, *, orientation: int, channels: int) -> bool:
 
 
 def _jpeg(data: bytes, orientation: int) -> bool:
-    """Grey, YCbCr and RGB. DALI inverts images of four colours that lack Adobe's marker."""
-    exif, components = b"", 0
+    """Grey and YCbCr. A GPU's decoder takes RGB for YCbCr; DALI inverts four colours that lack Adobe's marker."""
+    exif, components, rgb = b"", 0, False
     for marker, body in _segments(data):
         if marker == 0xE1 and body.startswith(EXIF) and not exif:
             exif = body[len(EXIF) :]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            components = body[5]
-    return components in (1, 3) and _plain_orientation(exif) == orientation
+            components, names = body[5], body[6::3]
+            rgb |= names == b"RGB"
+        if marker == 0xEE and body.startswith(ADOBE):
+            rgb |= body[11:12] == b"\0"  # no transform
+    return components in (1, 3) and not (rgb and components == 3) and _plain_orientation(exif) == orientation
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:

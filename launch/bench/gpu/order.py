@@ -53,10 +53,10 @@ PARTS = (
         name="decoder",
         module="decoder",
         seconds=130,
-        title="Share of the hardware decoder",
+        title="Ways to decode",
         unseen="hardware decoding: without a GPU the share has no effect",
-        text="Images per second of DALI from files with several values of `data.dali.hw_decoder_load`; medians over "
-        "rounds in which the values take turns.",
+        text="Images per second of DALI from files with several values of `data.dali.hw_decoder_load`, and with whole "
+        "images decoded (`fancy_upsampling`) or the crops alone; medians over rounds in which they take turns.",
     ),
     Part(
         name="loader",

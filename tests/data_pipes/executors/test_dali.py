@@ -18,6 +18,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nvidia.dali import Pipeline
 from PIL import Image
 
 pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed")
@@ -25,7 +26,7 @@ pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed")
 import reference
 from configs.errors import InputError, UsageError
 from data_pipes import plan
-from data_pipes.executors import dali, dali_feed, dali_squash, nvjpeg
+from data_pipes.executors import dali, dali_feed, dali_graph, dali_squash, nvjpeg
 from data_pipes.executors.dali import DaliExecutor
 from data_pipes.executors.dali_errors import DaliError
 from data_pipes.pixels import levels
@@ -587,14 +588,16 @@ def test_canvases_of_gpus_with_and_without_jpeg_hardware_are_two(monkeypatch, la
 @pytest.mark.gpu(first=True)
 @GPU
 @pytest.mark.parametrize("load", [0.0, 0.65])
-def test_exif_crops_of_the_mixed_decoder_are_those_of_the_upright_image(tmp_path, load):
+@pytest.mark.parametrize("fancy", [True, False])
+def test_exif_crops_of_the_mixed_decoder_are_those_of_the_upright_image(tmp_path, load, fancy):
     """nvImageCodec is known to take the crop of an image that EXIF turns from the wrong place. Everything else on a GPU
     rests on this: on failure, dali_kinds must refuse JPEG files with an orientation (they then get PNG copies)."""
     whole = Image.fromarray(reference.picture(160, 240))
     samples = stored(
         tmp_path, {f"{turn}.jpg": encode(whole, exif=orientation(turn), quality=95) for turn in range(1, 9)}
     )
-    config = spec((64, 64), AugmentSpec(crop_scale=(0.1, 0.5)), dali=DaliSpec(hw_decoder_load=load))
+    options = DaliSpec(hw_decoder_load=load, fancy_upsampling=fancy)
+    config = spec((64, 64), AugmentSpec(crop_scale=(0.1, 0.5)), dali=options)
     for number in range(4):
         view = plan.training(0, number, config.augment, samples.size_N2, (64, 64))
         ours = pixels(config, carry_out(config, samples, view, "cuda"))
@@ -619,6 +622,33 @@ def test_exif_crops_of_the_cpu_decoder_are_those_of_the_upright_image(tmp_path, 
     expected = rendered(config, samples, views[0])
     assert reference.difference(first, expected).mean() < 1
     assert reference.difference(second, expected).mean() > 3  # negative control
+
+
+def test_a_crop_of_the_whole_image_is_the_crop_decoded_alone(tmp_path, monkeypatch):
+    """The first is what a GPU does, whose decoder cannot interpolate the colour of a crop; here a CPU does both."""
+    whole = Image.fromarray(reference.picture(160, 240))
+    files = {f"{turn}.jpg": encode(whole, exif=orientation(turn), subsampling=2) for turn in range(1, 9)}
+    samples = stored(tmp_path, files | {"grey.png": encode(whole.convert("L"), "PNG")})
+    config = spec((64, 64), AugmentSpec(crop_scale=(0.1, 0.5)))
+    view, other = (plan.training(0, number, config.augment, samples.size_N2, (64, 64)) for number in range(2))
+    alone = carry_out(config, samples, view)
+    monkeypatch.setattr(dali_graph, "_crop_alone", dali_graph._crop_of_whole)
+    assert torch.equal(carry_out(config, samples, view), alone)
+    assert not torch.equal(carry_out(config, samples, other), alone)  # negative control
+
+
+def test_a_gpu_decodes_whole_images_unless_colour_is_not_interpolated(monkeypatch):
+    asked: list[tuple[str, str]] = []
+    decoders = dali_graph.fn.decoders
+    for name in ("image", "image_slice"):
+        own = getattr(decoders, name)
+        monkeypatch.setattr(
+            decoders, name, lambda *a, own=own, name=name, **o: asked.append((name, o["device"])) or own(*a, **o)
+        )
+    for device, fancy in (("gpu", True), ("gpu", False), ("cpu", True)):
+        with Pipeline(batch_size=1, num_threads=1, device_id=None):
+            dali_graph._crop_of_file(device, spec(dali=DaliSpec(fancy_upsampling=fancy)))
+    assert asked == [("image", "mixed"), ("image_slice", "mixed"), ("image_slice", "cpu")]
 
 
 # ---- streams

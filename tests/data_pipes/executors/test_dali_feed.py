@@ -66,6 +66,7 @@ def test_odd_files_are_read_as_by_our_own_reader(tmp_path, own_cache, device, ch
     """DALI 2.4 rounds 16 bits otherwise, by one level, and takes grey from colour with other roundings."""
     files = odd_files()
     samples = stored(tmp_path, files)
+    wrong = {}
     for row, name in enumerate(files):
         expected = samples.read(row, channels=channels)
         size_HW = expected.shape[:2]
@@ -74,7 +75,9 @@ def test_odd_files_are_read_as_by_our_own_reader(tmp_path, own_cache, device, ch
         ].numpy()
         gap = reference.difference(ours, expected)
         limit = 1 if channels == 1 or name.startswith(("deep", "palette.tif")) else 0
-        assert gap.mean() <= 2 if device == "cuda" else gap.max() <= limit, name
+        if gap.mean() > 2 if device == "cuda" else gap.max() > limit:
+            wrong[name] = gap.mean(), gap.max()
+    assert not wrong
     # What DALI does not read alike was given to it as a copy, and nothing else.
     copied = [
         name

@@ -109,7 +109,16 @@ def test_common_files_are_not_copied(tmp_path):
     tones = {"tones.png": png_with(b"sRGB", b"\0"), "grey-tones.png": png_with(b"sRGB", b"\0", picture().convert("L"))}
     for name, data in (strips | others | tones).items():
         alike = read_alike(data, orientation=orientation(tmp_path, data), channels=3)
-        assert alike or name == "cmyk.jpg", name
+        assert alike == (name not in ("cmyk.jpg", "rgb-inside.jpg")), name
+
+
+def test_rgb_in_a_jpeg_is_told_by_its_marker_and_by_the_names_of_its_components():
+    """A GPU's decoder takes it for YCbCr: the colours of the test's picture are 50 levels away."""
+    rgb, usual = encode(picture(), keep_rgb=True), encode(picture())
+    assert b"Adobe" in rgb and b"R\x11\0G\x11\0B\x11\0" in rgb
+    numbered = rgb.replace(b"R\x11\0G\x11\0B\x11\0", b"\1\x11\0\2\x11\0\3\x11\0")
+    for data, alike in ((rgb, False), (without_adobe(rgb), False), (numbered, False), (usual, True)):
+        assert read_alike(data, orientation=1, channels=3) is alike
 
 
 @pytest.mark.parametrize("kind", ["sRGB", "gAMA"])

@@ -1,4 +1,4 @@
-"""Images per second of DALI from files, by the share of images that the hardware JPEG decoder takes."""
+"""Images per second of DALI from files, by the hardware decoder's share of JPEG files and by what is decoded."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from launch.bench.gpu.parts import recipes
 from launch.bench.gpu.result import Cell, Result, Table
 from launch.bench.loader import make_work
 from launch.bench.rounds import Variant, measure, rates
-from launch.bench.work import LeftOut, Work
+from launch.bench.work import LeftOut
 
-SHARES = (0.0, 0.25, 0.5, 0.65, 0.8, 1.0)
-FEW_SHARES = (0.0, 0.65)
-COLUMNS = ("hw_decoder_load", "images/s", "least", "most")
+WAYS = ((0.0, True), (0.25, True), (0.5, True), (0.65, True), (0.8, True), (1.0, True), (0.0, False), (0.65, False))
+"""hw_decoder_load and fancy_upsampling: whole images with true, crops alone with false."""
+FEW_WAYS = ((0.0, True), (0.65, True), (0.65, False))
+COLUMNS = ("hw_decoder_load", "fancy_upsampling", "images/s", "least", "most")
 
 
 def run(config: PartConfig, name: str) -> Result:
-    """Measure each share in turn. LeftOut: DALI is not installed."""
+    """Measure each way in turn. LeftOut: DALI is not installed."""
     if not choice.dali_installed():
         raise LeftOut("NVIDIA DALI is not installed: pip install nvidia-dali-cuda120 (Linux)")
     photographs = recipes.photographs(config)
@@ -33,22 +34,20 @@ def run(config: PartConfig, name: str) -> Result:
     work = make_work(timing, source.load(timing.data, "train"))
     variants: dict[str, Variant] = {}
     try:
-        for share in FEW_SHARES if config.small else SHARES:
-            variants[f"{share:g}"] = _with_share(work, share)
+        for share, fancy in FEW_WAYS if config.small else WAYS:
+            options = replace(work.spec.dali, feed="files", hw_decoder_load=share, fancy_upsampling=fancy)
+            variants[f"{share:g} {fancy}"] = planned(work, executor="dali", dali=options)
         laps = measure(variants, timing.rounds, images=len(work.samples), seconds=timing.seconds)
     finally:
         for variant in variants.values():
             variant.close()
-    spreads = {share: rates(own) for share, own in laps.items()}
-    rows: list[list[Cell]] = [[float(share), one.median, one.low, one.high] for share, one in spreads.items()]
+    ways = dict(zip(variants, FEW_WAYS if config.small else WAYS, strict=True))
+    spreads = {way: rates(laps[name]) for name, way in ways.items()}
+    rows: list[list[Cell]] = [[*way, one.median, one.low, one.high] for way, one in spreads.items()]
     height, width = work.spec.image_size
     threads = counted(work.spec.thread_count, "thread")
     note = f"{photographs.words}, to batches of {work.batch_size} x {height} x {width}, {threads}"
-    best = max(spreads, key=lambda share: spreads[share].median)
-    advice = [] if config.small else [f"fastest here: data.dali.hw_decoder_load {best}"]
+    share, fancy = max(spreads, key=lambda way: spreads[way].median)
+    fastest = f"fastest here: data.dali.hw_decoder_load {share:g}, data.dali.fancy_upsampling {str(fancy).lower()}"
+    advice = [] if config.small else [fastest]
     return Result(tables=[Table.of("DALI from files", COLUMNS, rows)], notes=[note, *advice])
-
-
-def _with_share(work: Work, share: float) -> Variant:
-    options = replace(work.spec.dali, feed="files", hw_decoder_load=share)
-    return planned(work, executor="dali", dali=options)
