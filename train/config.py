@@ -16,6 +16,10 @@ Tta = Literal["none", "hflip"]
 """Test-time augmentation: none, or the mean of the probabilities of an image and of its mirror image."""
 
 
+CudaGraphs = Literal["auto", "always", "never"]
+"""Whether forward and backward are recorded as CUDA graphs."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimSpec:
     """Optimizer, learning rate and its schedule."""
@@ -112,6 +116,10 @@ class RunSpec:
     deterministic: bool = False
     """The same bits from every run on one kind of GPU: deterministic algorithms only, and no TF32. Slower. An operator
     that has none is refused. On a CPU, results are so in any case."""
+    cuda_graphs: CudaGraphs = "auto"
+    """Record forward and backward once and replay them, so that the GPU need not wait for the host to launch kernels:
+    the same sums in less time. auto: where launching takes most of a step, as it does for small networks. It takes one
+    process, whole batches in one pass, and, unless always, a network that is not code of your own."""
     checkpoint_steps: int = 0
     """Checkpoint every so many optimizer steps, whatever it costs. 0: only as checkpoint_minutes says."""
     checkpoint_minutes: float = CHECKPOINT_MINUTES

@@ -28,7 +28,7 @@ from train.run_folder import later, status, version
 EXECUTOR_KEYS = ("data.executor", "data.dali", "data.canvas_scale")
 FREE_KEYS = (
     *("run_dir", "data.root", "data.threads", "data.prefetch", "checkpoint_steps", "track", "max_minutes", "extend"),
-    *("timeout_minutes", "checkpoint_minutes"),
+    *("timeout_minutes", "checkpoint_minutes", "cuda_graphs"),
     *("data.bad_files", "distill.cache", "distill.verify", "distill.teacher_check", "network", "card"),
     "micro_batch_size",  # what follows from it and the number of processes is in the checkpoints
     *EXECUTOR_KEYS,

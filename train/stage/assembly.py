@@ -13,6 +13,7 @@ from configs import reader
 from configs.errors import InputError, under
 from configs.figures import counted
 from data_pipes.executors import choice
+from data_pipes.loader import Layout
 from data_pipes.sources import source
 from data_pipes.sources.samples import Samples
 from data_pipes.spec import DataSpec
@@ -20,7 +21,7 @@ from models import zoo
 from models.artefact import Card
 from models.networks import skeletons
 from models.pruning.masks import Masks
-from train import guards, live_teacher
+from train import graphs, guards, live_teacher
 from train.cache import teacher as cached_teacher
 from train.cache.filler import Filler
 from train.config import TrainConfig
@@ -33,7 +34,7 @@ from train.loss.objective import Objective
 from train.optim.moving_average import MovingAverage
 from train.optim.optimizer import build_optimizer
 from train.optim.schedule import Schedule, build_schedule
-from train.processes import by_main, dtype_of, main_first, prepare
+from train.processes import by_main, dtype_of, image_dtype_of, main_first, prepare
 from train.progress import say_once
 from train.run_folder import extension, own_code, split_record
 from train.run_folder.extension import Extension
@@ -70,6 +71,9 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     state.progress.origin = now
     by_main(accelerator, lambda: split_record.keep(folder.path, (data.train, data.validation), cut=data.cut))
     card = by_main(accelerator, lambda: _card(config, state, data.train, folder, stage))
+    graphs.record(
+        step.model, _blank(config, layout, accelerator), accelerator, config.cuda_graphs, network=card.model.name
+    )
     taught_N = None
     if teacher is not None:
         teacher.to(accelerator.device, dtype_of(config.precision))
@@ -169,6 +173,13 @@ def _step(config: TrainConfig, state: TrainState, masks: Masks | None, accelerat
         held=None if masks is None else masks.on(state.student.net),
         clock=Clock(accelerator.device),
     )
+
+
+def _blank(config: TrainConfig, layout: Layout, accelerator: Accelerator) -> torch.Tensor:
+    """Images like those of a micro-batch."""
+    shape = (layout.micro_batch_size, config.data.channels, *config.data.image_size)
+    blank_BCHW = torch.zeros(shape, dtype=image_dtype_of(config.precision), device=accelerator.device)
+    return blank_BCHW.to(memory_format=torch.channels_last)
 
 
 def _card(config: TrainConfig, state: TrainState, samples: Samples, folder: RunDir, stage: str) -> Card:
