@@ -25,6 +25,7 @@ COMMANDS: dict[str, type[RunSpec]] = {
     "prune": PruneConfig,
     "prune_unstructured": PruneConfig,
     "compress": CompressConfig,
+    "compress_gpu": CompressConfig,
 }
 
 
