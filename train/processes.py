@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 HAS_TF32 = (8, 0)  # compute capability
+SEARCH_PAYS = 1000  # steps
 
 
 def start_run(config: RunSpec) -> Accelerator:
@@ -89,9 +90,18 @@ def choose_algorithms(*, deterministic: bool) -> None:
     torch.use_deterministic_algorithms(deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # batches written twice
     torch.backends.cudnn.deterministic = deterministic
-    torch.backends.cudnn.benchmark = not deterministic  # shapes are static, so that the search is done once
+    torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = not deterministic
     torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def search_algorithms(steps: int) -> None:
+    """Have cuDNN measure which algorithms are fastest, where a training is long enough for that to pay.
+
+    Shapes are static, so that each network is measured once; on an H200 that takes 1 to 3 s, as long as a hundred steps
+    or more. Otherwise, and in all that is done between trainings, cuDNN chooses by rule.
+    """
+    torch.backends.cudnn.benchmark = steps >= SEARCH_PAYS and not torch.backends.cudnn.deterministic
 
 
 def computes_in_tf32(device: torch.device) -> bool:

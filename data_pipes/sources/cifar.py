@@ -25,9 +25,7 @@ LARGEST_PICKLE = 2**28  # bytes
 
 def cifar10(root: Path, part: Part) -> ArraySet:
     """CIFAR-10 from its python pickles, in `root`/cifar-10-batches-py or in `root` (https://www.cs.toronto.edu/~kriz)."""
-    names = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}[part]
-    files = [find(root, CIFAR_FOLDERS, (name,)) for name in names]
-    classes = cifar10_classes(root)
+    files, classes = cifar10_files(root, part), cifar10_classes(root)
     batches = [_read_batch(file, classes) for file in files]
     return ArraySet(
         np.concatenate([batch.pixel_NHWC for batch in batches]),
@@ -36,9 +34,20 @@ def cifar10(root: Path, part: Part) -> ArraySet:
     )
 
 
+def cifar10_files(root: Path, part: Part) -> list[Path]:
+    """The files of images and labels. UsageError: one is missing."""
+    names = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}[part]
+    return [find(root, CIFAR_FOLDERS, (name,)) for name in names]
+
+
+def cifar10_meta(root: Path) -> Path:
+    """The file of the class names. UsageError: it is missing."""
+    return find(root, CIFAR_FOLDERS, ("batches.meta",))
+
+
 def cifar10_classes(root: Path) -> tuple[str, ...]:
     """The classes of CIFAR-10, from the file of their names alone."""
-    meta_file = find(root, CIFAR_FOLDERS, ("batches.meta",))
+    meta_file = cifar10_meta(root)
     label_names = _entry(_unpickle(meta_file), b"label_names", list, meta_file)
     return tuple(_text(name, meta_file) for name in label_names)
 
@@ -57,15 +66,20 @@ def _read_batch(file: Path, classes: tuple[str, ...]) -> ArraySet:
 
 def cifar10_1(root: Path, version: Literal["v4", "v6"]) -> ArraySet:
     """CIFAR-10.1, a test set only (Recht et al. 2018), from `root` or `root`/datasets."""
-    image_file, label_file = (
-        find(root, (".", "datasets"), (f"cifar10.1_{version}_{kind}.npy",)) for kind in ("data", "labels")
-    )
+    image_file, label_file = cifar10_1_files(root, version)
     pixel_NHWC, label_N = _read_npy(image_file), _read_npy(label_file)
     if pixel_NHWC.dtype != np.uint8 or pixel_NHWC.shape[1:] != (32, 32, 3):
         raise InputError(f"{image_file}: found {pixel_NHWC.dtype} {pixel_NHWC.shape}, expected uint8 N x 32 x 32 x 3")
     if label_N.dtype.kind not in "iu" or label_N.ndim != 1:
         raise InputError(f"{label_file}: found {label_N.dtype} {label_N.shape}, expected N integers")
     return checked(pixel_NHWC, label_N, CIFAR_CLASSES, image_file, label_file)
+
+
+def cifar10_1_files(root: Path, version: Literal["v4", "v6"]) -> tuple[Path, Path]:
+    """The files of images and of labels. UsageError: one is missing."""
+    names = (f"cifar10.1_{version}_data.npy", f"cifar10.1_{version}_labels.npy")
+    images, labels = (find(root, (".", "datasets"), (name,)) for name in names)
+    return images, labels
 
 
 def _read_npy(file: Path) -> NDArray[Any]:

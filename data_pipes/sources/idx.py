@@ -43,7 +43,7 @@ def read(root: Path, part: Part, classes: tuple[str, ...] | None = None) -> Arra
     The files are in torchvision's folders (FashionMNIST/raw, MNIST/raw), in `root` or in `root`/raw.
     classes: names for all labels; None: Fashion-MNIST's if its labels are found, otherwise 0 to 9.
     """
-    image_file, label_file = _files(root, part)
+    image_file, label_file = files(root, part)
     pixel_NHW = _read_idx(image_file, dimensions=3)
     label_N = _read_idx(label_file, dimensions=1)
     return checked(pixel_NHW[..., None], label_N, classes or _classes(label_N), image_file, label_file)
@@ -51,11 +51,11 @@ def read(root: Path, part: Part, classes: tuple[str, ...] | None = None) -> Arra
 
 def read_classes(root: Path) -> tuple[str, ...]:
     """The classes of MNIST or Fashion-MNIST from the training labels alone."""
-    label_file = _files(root, "train")[1]
+    label_file = files(root, "train")[1]
     return _classes(_read_idx(label_file, dimensions=1))
 
 
-def _files(root: Path, part: Part) -> tuple[Path, Path]:
+def files(root: Path, part: Part) -> tuple[Path, Path]:
     """The files of images and of labels. UsageError: there are none, or those of two data sets."""
     prefix = {"train": "train", "test": "t10k"}[part]
     names = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +17,7 @@ from data_pipes.sources.image_files import some, warn_once
 from data_pipes.sources.images import ArrayImages, FileImages
 from data_pipes.sources.samples import Samples
 from data_pipes.sources.split import by_content, stratified
-from data_pipes.spec import DataSpec
+from data_pipes.spec import DataSpec, SourceName
 
 Split = Literal["train", "validation", "test", "evaluation", "all"]
 """all: every labelled image of a data set of files."""
@@ -191,20 +193,46 @@ def _cut(samples: Samples, spec: DataSpec, split: Split, *, by_position: bool = 
 
 
 def _array_samples(spec: DataSpec, part: arrays.Part) -> Samples:
+    """The images of a part of the data set. A process reads them once, as long as their files stay as they are."""
+    if spec.source == "digits":
+        # The test samples do not depend on the split seed.
+        samples = _in_memory(arrays.digits(), part)
+        train_rows, test_rows = stratified(samples.label_N, DIGITS_TEST_FRACTION, seed=0)
+        return samples.select(test_rows if part == "test" else train_rows)
+    states = [(str(file), file.stat()) for file in _array_files(spec, part)]
+    known = tuple((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in states)
+    return _read_arrays(spec.source, _root(spec), part, spec.version, spec.classes, known)
+
+
+def _array_files(spec: DataSpec, part: arrays.Part) -> Iterable[Path]:
     match spec.source:
-        case "digits":
-            # The test samples do not depend on the split seed.
-            samples = _in_memory(arrays.digits(), part)
-            train_rows, test_rows = stratified(samples.label_N, DIGITS_TEST_FRACTION, seed=0)
-            return samples.select(test_rows if part == "test" else train_rows)
         case "idx":
-            return _in_memory(idx.read(_root(spec), part, spec.classes), part)
+            return idx.files(_root(spec), part)
         case "cifar10":
-            return _in_memory(cifar.cifar10(_root(spec), part), part)
-        case "cifar10.1":
-            return _in_memory(cifar.cifar10_1(_root(spec), spec.version), part)
+            return [*cifar.cifar10_files(_root(spec), part), cifar.cifar10_meta(_root(spec))]
         case _:
-            raise AssertionError(f"{spec.source} is not an array data set")
+            return cifar.cifar10_1_files(_root(spec), spec.version)
+
+
+@lru_cache(maxsize=2)
+def _read_arrays(
+    source: SourceName,
+    root: Path,
+    part: arrays.Part,
+    version: Literal["v4", "v6"],
+    classes: tuple[str, ...] | None,
+    states: tuple[tuple[str, int, int, int], ...],
+) -> Samples:
+    """states: of the files to read, so that changed ones are read again."""
+    match source:
+        case "idx":
+            return _in_memory(idx.read(root, part, classes), part)
+        case "cifar10":
+            return _in_memory(cifar.cifar10(root, part), part)
+        case "cifar10.1":
+            return _in_memory(cifar.cifar10_1(root, version), part)
+        case _:
+            raise AssertionError(f"{source} is not an array data set")
 
 
 def _in_memory(content: arrays.ArraySet, split: str) -> Samples:

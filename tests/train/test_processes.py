@@ -103,14 +103,24 @@ def arithmetic(monkeypatch):
 def settings() -> tuple[bool, ...]:
     cudnn = torch.backends.cudnn
     exact = not cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
-    return torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, exact, not cudnn.benchmark
+    return torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, exact
 
 
 def test_what_is_deterministic_is_so_until_the_next_command(arithmetic):
     processes.start("float32", deterministic=True)
-    assert settings() == (True, True, True, True) and os.environ[processes.WORKSPACE] == ":4096:8"
+    assert settings() == (True, True, True) and os.environ[processes.WORKSPACE] == ":4096:8"
     processes.start("float32")
-    assert settings() == (False, False, False, False)
+    assert settings() == (False, False, False)
+
+
+def test_algorithms_are_measured_for_long_trainings_alone(arithmetic):
+    processes.start("float32")
+    for steps, searched in ((processes.SEARCH_PAYS, True), (processes.SEARCH_PAYS - 1, False)):
+        processes.search_algorithms(steps)
+        assert torch.backends.cudnn.benchmark is searched
+    processes.start("float32", deterministic=True)
+    processes.search_algorithms(processes.SEARCH_PAYS)
+    assert torch.backends.cudnn.benchmark is False
 
 
 def test_a_workspace_of_ones_own_is_kept(arithmetic, monkeypatch):

@@ -26,7 +26,7 @@ from train.cache.filler import Difference, Filler, require_close
 from train.evaluate import teacher_check
 from train.live_teacher import LiveTeacher
 from train.loaders import choose_executor, load_splits, say, training_loader
-from train.processes import dtype_of, start_run
+from train.processes import dtype_of, search_algorithms, start_run
 from train.run_folder import own_code
 from train.run_folder.occupied import recorded
 from train.run_folder.run_dir import RunDir
@@ -76,6 +76,7 @@ def _work(config: CacheConfig, accelerator: Accelerator) -> None:
         if config.repair and accelerator.is_main_process:
             _discard(filler, config.view_numbers)
         accelerator.wait_for_everyone()
+        search_algorithms(len(config.view_numbers) * filler.loader.steps)
         fill(filler, config.view_numbers)
     accelerator.wait_for_everyone()
     filler.loader.close()

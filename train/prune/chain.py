@@ -102,11 +102,12 @@ class Chain:
     def _make_cuts(self, run: WandbRun | None) -> None:
         entries: list[Entry] = []
         epochs, passes, seconds = 0, 0.0, 0.0
+        cutter = Cutter(self.config, self.accelerator)
         for number in range(1, self.config.prune.steps + 1):
             here = self._run_folder(number)
             if not here.done.exists():
                 require_going_on(self.accelerator)
-                self._cut(number)
+                self._cut(number, cutter)
                 self._measure(number)
             reached = carry_out(self._training(number), "prune", self.accelerator, chained=True)
             self.accelerator.free_memory()
@@ -154,12 +155,11 @@ class Chain:
     def _source(self, number: int) -> str:
         return self.config.student.name if number == 1 else str(self._run_folder(number - 1).weights)
 
-    def _cut(self, number: int) -> None:
+    def _cut(self, number: int, cutter: Cutter) -> None:
         """Make a cut unless cut.json says that it is made."""
         here = self._run_folder(number).path
         if not (here / "cut.json").exists():
             net, card = artefact.load(self._source(number))
-            cutter = Cutter(self.config, self.accelerator)
             cutter.add_gradients(net)
             if self.accelerator.is_main_process:
                 kept, record = cutter.cut(number, net)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 
 from accelerate import Accelerator
@@ -36,12 +37,23 @@ from train.prune.config import PruneConfig
 TAYLOR_BATCHES = 8
 
 
-@dataclass(frozen=True, slots=True)
+# No slots: cached_property stores what it found in the instance's __dict__.
+@dataclass(frozen=True)
 class Cutter:
     """Cuts the networks of a chain. Every process calls its methods, unless one says otherwise."""
 
     config: PruneConfig
     accelerator: Accelerator
+
+    @cached_property
+    def _first(self) -> tuple[nn.Module, Card]:
+        """The network before all cuts."""
+        return artefact.load(self.config.student.name)
+
+    @cached_property
+    def _first_widths(self) -> Mapping[str, int]:
+        net, card = self._first
+        return planner.widths(net, card.input_CHW, self.config.prune)
 
     def add_gradients(self, net: nn.Module) -> None:
         """Add gradients of the cross-entropy over training images of all processes, for scores that need them."""
@@ -61,11 +73,10 @@ class Cutter:
 
     def cut(self, number: int, net: nn.Module) -> tuple[Kept, str]:
         """Make cut `number` in place, on one process; return the kept indices and a record of the cut as JSON."""
-        first, card = artefact.load(self.config.student.name)
         if self.config.prune.kind == "unstructured":
-            kept, record = self._zero(number, net, first)
+            kept, record = self._zero(number, net)
         else:
-            cut = self._plan(number, net, first, card.input_CHW)
+            cut = self._plan(number, net)
             kept, record = surgery.apply(net, cut), cut.to_json()
         if self.config.recalibration:
             size = min(
@@ -85,15 +96,14 @@ class Cutter:
         finally:
             net.cpu()
 
-    def _plan(self, number: int, net: nn.Module, first: nn.Module, input_CHW: tuple[int, int, int]) -> Cut:
-        spec = self.config.prune
+    def _plan(self, number: int, net: nn.Module) -> Cut:
+        spec, input_CHW = self.config.prune, self._first[1].input_CHW
         cost, left = measure(net, input_CHW), spec.steps - number + 1
         target = spec.budget.next_target(cost.parameters, cost.macs, left)
-        start = planner.widths(first, input_CHW, spec)
-        return planner.plan_cut(net, input_CHW, target, spec, start=start)
+        return planner.plan_cut(net, input_CHW, target, spec, start=self._first_widths)
 
-    def _zero(self, number: int, net: nn.Module, first: nn.Module) -> tuple[Kept, str]:
-        nonzero = _schedule(self.config, first)[number - 1]
+    def _zero(self, number: int, net: nn.Module) -> tuple[Kept, str]:
+        nonzero = _schedule(self.config, self._first[0])[number - 1]
         masks = Masks.plan(net, nonzero, within=Masks.of(net))
         masks.apply_(net)
         free = {name: int((~cut).sum()) for name, cut in masks.state_dict().items()}

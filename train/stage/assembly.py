@@ -34,7 +34,7 @@ from train.loss.objective import Objective
 from train.optim.moving_average import MovingAverage
 from train.optim.optimizer import build_optimizer
 from train.optim.schedule import Schedule, build_schedule
-from train.processes import by_main, dtype_of, image_dtype_of, main_first, prepare
+from train.processes import by_main, dtype_of, image_dtype_of, main_first, prepare, search_algorithms
 from train.progress import say_once
 from train.run_folder import extension, own_code, split_record
 from train.run_folder.extension import Extension
@@ -59,6 +59,7 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     if config.teacher_file is not None:
         live_teacher.require_fit(config.teacher_file, config.data, config.loss.teacher_size)
     data = training_data(config, accelerator, layout)
+    search_algorithms(config.epochs * data.train_loader.steps)
     teacher = _teacher(config, data.train.classes)
     state = _state(config, data.train.classes, teacher, accelerator)
     masks = Masks.of(state.student.net) if config.keep_zeros else None  # before a checkpoint is loaded

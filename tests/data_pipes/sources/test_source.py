@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from configs.errors import InputError, UsageError
-from data_pipes.sources import index
+from data_pipes.sources import idx, index
 from data_pipes.sources.source import class_names, load, require_classes_to_tell_apart, splits, undivided, unlabelled
 from data_pipes.spec import DataSpec
 
@@ -54,6 +54,26 @@ def test_digits():
     assert abs(len(test) - 0.2 * 1797) < 5 and abs(len(validation) - 0.08 * 1797) < 5
     assert train.size_N2[0].tolist() == [8, 8] and train.classes == tuple("0123456789") and train.labelled
     assert [samples.split for samples in (train, validation, test)] == ["train", "validation", "test"]
+
+
+def test_arrays_are_read_once_and_again_when_their_files_change(tmp_path, monkeypatch):
+    reads: list[Path] = []
+    own = idx.read
+    monkeypatch.setattr(idx, "read", lambda root, *rest: reads.append(root) or own(root, *rest))
+    write_idx(tmp_path, images=30)
+    first = [load(spec("idx", tmp_path), split) for split in ("train", "validation", "train")]
+    assert len(reads) == 1 and first[0].images is first[1].images
+    write_idx(tmp_path, images=40)
+    assert len(load(spec("idx", tmp_path), "train")) > len(first[0]) and len(reads) == 2
+    assert load(spec("idx", tmp_path, classes=tuple("abcdefghij")), "train").classes == tuple("abcdefghij")
+
+
+def write_idx(root: Path, images: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (images, 8, 8), dtype=np.uint8)
+    labels = (np.arange(images) % 10).astype(np.uint8)
+    for kind, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+        head = struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape)
+        (root / f"train-{kind}-ubyte").write_bytes(head + array.tobytes())
 
 
 def test_the_split_seed_moves_validation_and_never_test():
