@@ -26,7 +26,7 @@ PARTS = (
     Part(
         name="exif",
         module="exif",
-        seconds=60,
+        seconds=45,
         title="Photographs turned by EXIF",
         unseen="DALI's mixed decoder",
         text="One photograph per EXIF orientation, whole and cropped, by every executor, against the executor host on "
@@ -35,7 +35,7 @@ PARTS = (
     Part(
         name="tests",
         module="suite",
-        seconds=210,
+        seconds=240,
         title="Tests that need a GPU",
         unseen="all of them",
         text="`pytest -m gpu`, on the files of tests that have such tests.",
@@ -52,7 +52,7 @@ PARTS = (
     Part(
         name="decoder",
         module="decoder",
-        seconds=130,
+        seconds=60,
         title="Ways to decode",
         unseen="hardware decoding: without a GPU the share has no effect",
         text="Images per second of DALI from files with several values of `data.dali.hw_decoder_load`, and with whole "
@@ -69,7 +69,7 @@ PARTS = (
     Part(
         name="step",
         module="benches",
-        seconds=170,
+        seconds=200,
         title="A training step with its loader",
         unseen="the GPU's step, hints, DALI from the canvas",
         text="`launch.bench step`: a training step fed by each executor, against the same step on one batch.",
@@ -86,7 +86,7 @@ PARTS = (
     Part(
         name="resume",
         module="resume",
-        seconds=180,
+        seconds=200,
         title="Killed and resumed",
         unseen="the bits of a GPU",
         text="A run that is killed by SIGKILL and started again, and a second whole run, against a whole run.",
