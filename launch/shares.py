@@ -13,7 +13,8 @@ from launch.start import CUDA, THREADS, Place, to_reach, visible_gpus
 def shares(runs: int, flag: str, look_around: Callable[[], Place]) -> list[dict[str, str]]:
     """Return variables for the environment of each of so many runs at a time; none for a single one, which has all.
 
-    All have as many GPUs, so that runs that are compared have as many processes.
+    All have as many GPUs, so that runs that are compared have as many processes. Where there are fewer GPUs than runs,
+    each GPU has as many runs: those of small networks leave most of a GPU idle.
 
     Args:
         runs: How many.
@@ -21,7 +22,7 @@ def shares(runs: int, flag: str, look_around: Callable[[], Place]) -> list[dict[
         look_around: Says what there is.
 
     Raises:
-        UsageError: There are fewer GPUs than runs, or the runs would be on other machines.
+        UsageError: GPUs would have unequal numbers of runs, or the runs would be on other machines.
     """
     if runs <= 1:
         return [{}] * runs
@@ -33,20 +34,25 @@ def shares(runs: int, flag: str, look_around: Callable[[], Place]) -> list[dict[
     gpus = visible_gpus(place.environment, place.gpus)
     if not gpus:
         return found
-    each = gpus // runs
-    if not each:
-        seen = f"only {counted(gpus, 'GPU')} {'is' if gpus == 1 else 'are'} visible"
-        raise UsageError(f"{flag} is {runs}, and {seen}; {CUDA}= trains on the CPU")
+    each, on_one = gpus // runs, runs // gpus
+    if not each and runs % gpus:
+        raise UsageError(
+            f"{flag} is {runs}, and {gpus} GPUs are visible: give {gpus * on_one} or {gpus * (on_one + 1)}, so that "
+            f"each GPU has as many runs; {CUDA}= trains on the CPU"
+        )
     named = place.environment.get(CUDA) or ",".join(map(str, range(gpus)))
     visible = named.split(",")
-    return [one | {CUDA: ",".join(visible[run * each : (run + 1) * each])} for run, one in enumerate(found)]
+    own = [visible[run * each : (run + 1) * each] if each else [visible[run // on_one]] for run in range(runs)]
+    return [one | {CUDA: ",".join(ids)} for one, ids in zip(found, own, strict=True)]
 
 
 def described(shared: Sequence[Mapping[str, str]]) -> str:
     """Say what runs at a time, such as `8 at a time, each with 1 GPU and 8 cores`."""
     one = shared[0]
     gpus = [counted(len(one[CUDA].split(",")), "GPU")] if CUDA in one else []
-    return f"{len(shared)} at a time, each with {' and '.join([*gpus, counted(int(one[CORES]), 'core')])}"
+    text = f"{len(shared)} at a time, each with {' and '.join([*gpus, counted(int(one[CORES]), 'core')])}"
+    on_one = sum(other.get(CUDA) == one[CUDA] for other in shared) if gpus else 1
+    return f"{text}; {on_one} share a GPU" if on_one > 1 else text
 
 
 def _threads(place: Place, cores: int) -> dict[str, str]:
