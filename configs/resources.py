@@ -15,6 +15,8 @@ from configs.errors import require
 
 CORES = "HEARTCUT_CORES"
 """Variable that lowers the number of cores, for runs that share a machine."""
+GPU_RUNS = "HEARTCUT_GPU_RUNS"
+"""Variable with the number of runs that share each GPU, and its memory."""
 MEMINFO = Path("/proc/meminfo")
 _alone: ContextVar[bool] = ContextVar("_alone", default=False)
 
@@ -42,6 +44,13 @@ def cores() -> int:
     require(own is None or (own.isdecimal() and int(own) >= 1), CORES, own, "a number of at least 1")
     limits = [int(limit) for limit in (quota, own) if limit is not None]
     return max(1, min([visible_cores(), *limits]))
+
+
+def runs_on_a_gpu() -> int:
+    """Runs that share each GPU, as HEARTCUT_GPU_RUNS says. UsageError: it is no number of at least 1."""
+    own = os.environ.get(GPU_RUNS, "1")
+    require(own.isdecimal() and int(own) >= 1, GPU_RUNS, own, "a number of at least 1")
+    return int(own)
 
 
 def local_processes() -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from configs.errors import UsageError
 from configs.figures import counted
-from configs.resources import CORES
+from configs.resources import CORES, GPU_RUNS
 from launch.start import CUDA, THREADS, Place, to_reach, visible_gpus
 
 
@@ -14,7 +14,7 @@ def shares(runs: int, flag: str, look_around: Callable[[], Place]) -> list[dict[
     """Return variables for the environment of each of so many runs at a time; none for a single one, which has all.
 
     All have as many GPUs, so that runs that are compared have as many processes. Where there are fewer GPUs than runs,
-    each GPU has as many runs: those of small networks leave most of a GPU idle.
+    each GPU has equally many: those of small networks leave most of a GPU idle.
 
     Args:
         runs: How many.
@@ -38,12 +38,13 @@ def shares(runs: int, flag: str, look_around: Callable[[], Place]) -> list[dict[
     if not each and runs % gpus:
         raise UsageError(
             f"{flag} is {runs}, and {gpus} GPUs are visible: give {gpus * on_one} or {gpus * (on_one + 1)}, so that "
-            f"each GPU has as many runs; {CUDA}= trains on the CPU"
+            f"each GPU has equally many runs; {CUDA}= trains on the CPU"
         )
     named = place.environment.get(CUDA) or ",".join(map(str, range(gpus)))
     visible = named.split(",")
     own = [visible[run * each : (run + 1) * each] if each else [visible[run // on_one]] for run in range(runs)]
-    return [one | {CUDA: ",".join(ids)} for one, ids in zip(found, own, strict=True)]
+    shared = {GPU_RUNS: str(on_one)} if on_one > 1 else {}
+    return [one | {CUDA: ",".join(ids)} | shared for one, ids in zip(found, own, strict=True)]
 
 
 def described(shared: Sequence[Mapping[str, str]]) -> str:
@@ -51,8 +52,7 @@ def described(shared: Sequence[Mapping[str, str]]) -> str:
     one = shared[0]
     gpus = [counted(len(one[CUDA].split(",")), "GPU")] if CUDA in one else []
     text = f"{len(shared)} at a time, each with {' and '.join([*gpus, counted(int(one[CORES]), 'core')])}"
-    on_one = sum(other.get(CUDA) == one[CUDA] for other in shared) if gpus else 1
-    return f"{text}; {on_one} share a GPU" if on_one > 1 else text
+    return f"{text}; {one[GPU_RUNS]} share a GPU" if GPU_RUNS in one else text
 
 
 def _threads(place: Place, cores: int) -> dict[str, str]:

@@ -11,7 +11,9 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from statistics import median
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -26,7 +28,7 @@ from train.progress import say_once
 logger = logging.getLogger(__name__)
 HOST_BOUND = 0.5
 """Share of a step's time that the host takes to launch it, from which on graphs are taken. Where the step is alone on
-its GPU they pay from near 1 on; with other runs beside it, waiting for the GPU takes a part of the same time."""
+its GPU they pay from near 1 on; beside other runs, waiting for the GPU takes a part of the same time."""
 WARM_UP, TIMED = 3, 3
 
 
@@ -47,20 +49,30 @@ def record(model: nn.Module, image_BCHW: Tensor, accelerator: Accelerator, wante
         share = _host_share(model, image_BCHW)
         if share < HOST_BOUND and not asked:
             say_once(logger, f"no CUDA graphs: launching kernels takes {share:.0%} of the time", key="no CUDA graphs")
-            return
-        try:
-            torch.cuda.make_graphed_callables(model, (image_BCHW,), allow_unused_input=True)
-        except Exception as error:  # whatever the network does that cannot be recorded
-            why = str(error).partition("\n")[0]
-            said = f"{network} cannot be recorded as CUDA graphs ({why})"
+        elif (waits := _waits(model, image_BCHW)) is not None:
             if asked:
-                raise UsageError(f"cuda_graphs is always, and {said}") from error
-            logger.warning("%s; its kernels are launched one by one", said)
-            return
+                raise UsageError(f"cuda_graphs is always, and {network} waits for the GPU in a step ({waits})")
+            logger.info("no CUDA graphs: %s waits for the GPU in a step (%s)", network, waits)
+        else:
+            _record(model, image_BCHW, network)
+            text = f"forward and backward are CUDA graphs: launching their kernels took {share:.0%} of the time"
+            say_once(logger, text, key="CUDA graphs")
+
+
+def _record(model: nn.Module, image_BCHW: Tensor, network: str) -> None:
+    """UsageError: it fails, which leaves torch's stream, memory pool and random state as they were while recording."""
+    record = torch.cuda.make_graphed_callables
+    # Loaders may be at work in other threads, whose calls must not end the recording; torch 2.11 cannot be told so.
+    alone: dict[str, Any] = {}
+    if "capture_error_mode" in signature(record).parameters:
+        alone["capture_error_mode"] = "thread_local"
+    try:
+        record(model, (image_BCHW,), allow_unused_input=True, **alone)
+    except Exception as error:
+        cause = str(error.__context__ or error).partition("\n")[0]
+        raise UsageError(f"{network} cannot be recorded as CUDA graphs ({cause}); set cuda_graphs to never") from error
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)  # torch waits where it must
     torch.cuda.empty_cache()  # the graphs have memory of their own
-    text = f"forward and backward are CUDA graphs: launching their kernels took {share:.0%} of the time"
-    say_once(logger, text, key="CUDA graphs")
 
 
 def obstacle(accelerator: Accelerator, wanted: CudaGraphs, *, network: str) -> str | None:
@@ -104,6 +116,22 @@ def _host_share(model: nn.Module, image_BCHW: Tensor) -> float:
         torch.cuda.synchronize()
         shares.append((launched - start) / (time.perf_counter() - start))
     return median(shares[WARM_UP:])
+
+
+def _waits(model: nn.Module, image_BCHW: Tensor) -> str | None:
+    """Why a forward or a backward waits for the GPU, for example to read a value; None: it does not.
+
+    No graph can wait, and a recording that fails leaves torch in a state that a training must not go on in.
+    """
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        _once(model, image_BCHW)
+    except RuntimeError as error:
+        return str(error).partition("\n")[0]
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+    return None
 
 
 def _once(model: nn.Module, image_BCHW: Tensor) -> None:

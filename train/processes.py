@@ -99,9 +99,18 @@ def search_algorithms(steps: int) -> None:
     """Have cuDNN measure which algorithms are fastest, where a training is long enough for that to pay.
 
     Shapes are static, so that each network is measured once; on an H200 that takes 1 to 3 s, as long as a hundred steps
-    or more. Otherwise, and in all that is done between trainings, cuDNN chooses by rule.
+    or more. Otherwise cuDNN chooses by rule.
     """
     torch.backends.cudnn.benchmark = steps >= SEARCH_PAYS and not torch.backends.cudnn.deterministic
+
+
+@contextmanager
+def searching_algorithms() -> Iterator[None]:
+    """End the search of a training with it, so that none begins in what is done between the cuts of a chain."""
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = False
 
 
 def computes_in_tf32(device: torch.device) -> bool:

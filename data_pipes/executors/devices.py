@@ -27,7 +27,8 @@ def describe(device: torch.device) -> choice.Device:
     if device.type == "cpu":
         return choice.Device(kind="cpu", **shared)
     nvidia = device.type == "cuda" and torch.version.hip is None
-    return choice.Device(kind="nvidia" if nvidia else "other", free_bytes=_free_bytes(device), **shared)
+    free = _free_bytes(device) // resources.runs_on_a_gpu()
+    return choice.Device(kind="nvidia" if nvidia else "other", free_bytes=free, **shared)
 
 
 def _free_cache() -> int | None:

@@ -90,17 +90,18 @@ def whole(encoded: DataNode, work: Work) -> DataNode:
 def augmented(encoded: DataNode, work: Work) -> DataNode:
     """The config's augmentation by DALI's random operators, normalised H x W x C."""
     spec, augment = work.spec, work.spec.augment
+    crop: dict[str, Any] = {
+        "random_area": augment.crop_scale,
+        "random_aspect_ratio": augment.crop_ratio,
+        "num_attempts": 10,
+    }
     if augment.crop_scale is None:
-        image = whole(encoded, work)
+        image = fn.resize(whole(encoded, work), size=spec.image_size, antialias=True)
+    elif work.device.type == "cuda" and spec.dali.fancy_upsampling:
+        image = fn.random_resized_crop(whole(encoded, work), size=spec.image_size, antialias=True, **crop)
     else:
-        image = fn.decoders.image_random_crop(
-            encoded,
-            random_area=augment.crop_scale,
-            random_aspect_ratio=augment.crop_ratio,
-            num_attempts=10,
-            **_decoder(work),
-        )
-    image = fn.resize(image, size=spec.image_size, antialias=True)
+        image = fn.decoders.image_random_crop(encoded, **crop, **_decoder(work))
+        image = fn.resize(image, size=spec.image_size, antialias=True)
     if augment.warps:
         image = fn.warp_affine(image, matrix=matrix(augment, spec.image_size), fill_value=0)
     elif augment.flips:

@@ -37,15 +37,17 @@ def test_only_gpus_that_are_visible_are_shared_out():
     assert share(2, {"CUDA_VISIBLE_DEVICES": ""}, gpus=4, cores=8) == [{"HEARTCUT_CORES": "4"}] * 2
 
 
-def test_each_gpu_has_as_many_of_more_runs():
-    found = [one["CUDA_VISIBLE_DEVICES"] for one in share(4, {"CUDA_VISIBLE_DEVICES": "2,5"}, gpus=6, cores=8)]
-    assert found == ["2", "2", "5", "5"]
+def test_each_gpu_has_equally_many_of_more_runs():
+    found = share(4, {"CUDA_VISIBLE_DEVICES": "2,5"}, gpus=6, cores=8)
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == ["2", "2", "5", "5"]
+    assert [one["HEARTCUT_GPU_RUNS"] for one in found] == ["2"] * 4
+    assert "HEARTCUT_GPU_RUNS" not in share(2, gpus=2, cores=4)[0]
     assert described(share(3, gpus=1, cores=16)) == "3 at a time, each with 1 GPU and 5 cores; 3 share a GPU"
     assert described(share(2, gpus=2, cores=4)) == "2 at a time, each with 1 GPU and 2 cores"
 
 
 def test_runs_that_would_share_gpus_unequally_are_refused():
-    text = "--at_a_time is 5, and 4 GPUs are visible: give 4 or 8, so that each GPU has as many runs; CUDA"
+    text = "--at_a_time is 5, and 4 GPUs are visible: give 4 or 8, so that each GPU has equally many runs; CUDA"
     with pytest.raises(UsageError, match=text):
         share(5, gpus=4)
 

@@ -134,9 +134,50 @@ def test_a_network_that_reads_values_is_launched_as_before(cuda):
     accelerator = make_accelerator("float32")
     model = accelerator.prepare(Student(OnTheHost(), (), None).to(accelerator.device))
     images_BCHW = torch.ones(IMAGES, *SHAPE, device=accelerator.device)
-    with pytest.raises(UsageError, match="my_net cannot be recorded as CUDA graphs"):
+    with pytest.raises(UsageError, match="cuda_graphs is always, and my_net waits for the GPU in a step"):
         graphs.record(model, images_BCHW, accelerator, "always", network="my_net")
     graphs.record(model, images_BCHW, accelerator, "auto", network="my_net")
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    assert torch.cuda.get_sync_debug_mode() == 0
     logits_BK, _, _ = model.train()(images_BCHW)
     logits_BK.sum().backward()
     assert model.net.layer.weight.grad.abs().sum() > 0
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    """What is recorded, on a machine where launching takes all of the time and nothing waits."""
+    recorded: list[Any] = []
+    monkeypatch.setattr(graphs, "_host_share", lambda *_: 1.0)
+    monkeypatch.setattr(graphs, "_waits", lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", lambda model, images, **_: recorded.append(images))
+    return recorded
+
+
+def test_a_step_that_launching_takes_most_of_is_recorded(recorder, monkeypatch):
+    images_BCHW = torch.zeros(IMAGES, *SHAPE)
+    graphs.record(network(), images_BCHW, Stub(), "auto", network="net")
+    assert recorder == [(images_BCHW,)]
+    monkeypatch.setattr(graphs, "_host_share", lambda *_: graphs.HOST_BOUND - 0.01)
+    graphs.record(network(), images_BCHW, Stub(), "auto", network="net")
+    assert len(recorder) == 1
+    graphs.record(network(), images_BCHW, Stub(), "always", network="net")
+    assert len(recorder) == 2
+
+
+def test_a_step_that_waits_is_not_recorded(recorder, monkeypatch):
+    monkeypatch.setattr(graphs, "_waits", lambda *_: "called item")
+    graphs.record(network(), torch.zeros(IMAGES, *SHAPE), Stub(), "auto", network="net")
+    with pytest.raises(UsageError, match=r"always, and net waits for the GPU in a step \(called item\)"):
+        graphs.record(network(), torch.zeros(IMAGES, *SHAPE), Stub(), "always", network="net")
+    assert recorder == []
+
+
+def test_no_training_goes_on_after_a_recording_that_failed(recorder, monkeypatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", fail)
+    text = r"net cannot be recorded as CUDA graphs \(operation not permitted\); set cuda_graphs to never"
+    with pytest.raises(UsageError, match=text):
+        graphs.record(network(), torch.zeros(IMAGES, *SHAPE), Stub(), "auto", network="net")

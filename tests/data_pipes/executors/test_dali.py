@@ -543,12 +543,15 @@ def test_closing_ends_threads_and_lets_memory_go(tmp_path):
         worker.submit(rows, view)
         busy = threads()
         worker.close()
-        return busy, threads(), worker
+        return busy, worker
 
     once()
     before = threads()
-    busy, closed, _worker = once()
-    assert busy >= before + 5 and closed == before
+    busy, _worker = once()
+    deadline = time.monotonic() + 10
+    while threads() > before and time.monotonic() < deadline:
+        time.sleep(0.01)  # a thread that has ended is listed for a moment
+    assert busy >= before + 5 and threads() <= before
 
 
 def test_a_larger_batch_than_any_before_loses_no_ticket(tmp_path):

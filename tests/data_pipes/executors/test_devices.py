@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from configs import resources
+from configs.errors import UsageError
 from data_pipes.executors import choice, devices
 
 FREE = 30_000_000_000
@@ -94,4 +95,12 @@ def test_a_gpu_that_cannot_be_opened_is_not_taken_for_a_full_one(gpu, monkeypatc
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
+        devices.describe(torch.device("cuda", 0))
+
+
+def test_runs_that_share_a_gpu_share_its_memory(gpu, monkeypatch):
+    monkeypatch.setenv("HEARTCUT_GPU_RUNS", "3")
+    assert devices.describe(torch.device("cuda", 0)).free_bytes == FREE // 3
+    monkeypatch.setenv("HEARTCUT_GPU_RUNS", "0")
+    with pytest.raises(UsageError, match="HEARTCUT_GPU_RUNS is '0'; it must be a number of at least 1"):
         devices.describe(torch.device("cuda", 0))
