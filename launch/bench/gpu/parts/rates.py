@@ -73,6 +73,7 @@ def commands(config: PartConfig) -> dict[str, list[str]]:
     found["photographs, the teacher's logits from disk"] = disk
     if small:
         return found
+    found["small images, labels alone, without CUDA graphs"] = [*alone, "--cuda_graphs", "never"]
     return found | {f"{label}, bf16": [*words, *BF16] for label, words in found.items() if words is not disk}
 
 

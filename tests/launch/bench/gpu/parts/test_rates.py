@@ -58,6 +58,6 @@ def test_every_command_is_a_config(tmp_path, monkeypatch, device):
     configs = [
         reader.read(DistillConfig, [*words, "--run_dir", "run"], prog="p", description="d") for words in found.values()
     ]
-    assert len(found) == (3 if device == "cpu" else 5) and all(config.epochs >= 2 for config in configs)
-    assert [config.precision for config in configs].count("bf16") == (0 if device == "cpu" else 2)
+    assert len(found) == (3 if device == "cpu" else 7) and all(config.epochs >= 2 for config in configs)
+    assert [config.precision for config in configs].count("bf16") == (0 if device == "cpu" else 3)
     assert [config.distill.teacher_logits for config in configs].count("write_through") == 1
