@@ -40,17 +40,19 @@ def cores() -> int:
 
     UsageError: HEARTCUT_CORES is no number of at least 1.
     """
-    quota, own = cgroup.cpu_limit(), os.environ.get(CORES)
-    require(own is None or (own.isdecimal() and int(own) >= 1), CORES, own, "a number of at least 1")
-    limits = [int(limit) for limit in (quota, own) if limit is not None]
+    limits = [int(limit) for limit in (cgroup.cpu_limit(), _count(CORES)) if limit is not None]
     return max(1, min([visible_cores(), *limits]))
 
 
 def runs_on_a_gpu() -> int:
     """Runs that share each GPU, as HEARTCUT_GPU_RUNS says. UsageError: it is no number of at least 1."""
-    own = os.environ.get(GPU_RUNS, "1")
-    require(own.isdecimal() and int(own) >= 1, GPU_RUNS, own, "a number of at least 1")
-    return int(own)
+    return _count(GPU_RUNS) or 1
+
+
+def _count(variable: str) -> int | None:
+    own = os.environ.get(variable)
+    require(own is None or (own.isdecimal() and int(own) >= 1), variable, own, "a number of at least 1")
+    return None if own is None else int(own)
 
 
 def local_processes() -> int:

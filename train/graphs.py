@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
 from statistics import median
@@ -32,11 +32,13 @@ its GPU they pay from near 1 on; beside other runs, waiting for the GPU takes a 
 WARM_UP, TIMED = 3, 3
 
 
-def record(model: nn.Module, image_BCHW: Tensor, accelerator: Accelerator, wanted: CudaGraphs, *, network: str) -> None:
+def record(
+    model: nn.Module, blank: Callable[[], Tensor], accelerator: Accelerator, wanted: CudaGraphs, *, network: str
+) -> None:
     """Have `model` replay graphs in training mode, where they are wanted and, unless always, pay.
 
-    model: as accelerate prepared it; its weights and buffers do not change. image_BCHW: any images in the shape and
-    type of a micro-batch. network: name of the network. UsageError: graphs are always wanted, and cannot be had.
+    model: as accelerate prepared it; its weights and buffers do not change. blank: gives any images in the shape
+    and type of a micro-batch. network: name of the network. UsageError: graphs are always wanted, and cannot be had.
     """
     if wanted == "never":
         return
@@ -45,6 +47,7 @@ def record(model: nn.Module, image_BCHW: Tensor, accelerator: Accelerator, wante
         if asked:
             raise UsageError(f"cuda_graphs is always, and {reason}; auto does without them where that is so")
         return
+    image_BCHW = blank()
     with unchanged(model):
         share = _host_share(model, image_BCHW)
         if share < HOST_BOUND and not asked:

@@ -104,15 +104,6 @@ def search_algorithms(steps: int) -> None:
     torch.backends.cudnn.benchmark = steps >= SEARCH_PAYS and not torch.backends.cudnn.deterministic
 
 
-@contextmanager
-def searching_algorithms() -> Iterator[None]:
-    """End the search of a training with it, so that none begins in what is done between the cuts of a chain."""
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = False
-
-
 def computes_in_tf32(device: torch.device) -> bool:
     """Whether float32 convolutions on a device are computed in TF32."""
     nvidia = device.type == "cuda" and torch.version.hip is None

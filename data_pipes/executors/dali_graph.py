@@ -65,17 +65,30 @@ def _integers(name: str) -> DataNode:
 def _crop_of_file(device: str, spec: DataSpec) -> DataNode:
     # If a memory-mapped file were truncated, the process would be killed; reading is no slower.
     encoded = fn.io.file.read(fn.external_source(name="path_B", batch=True, dtype=types.UINT8), dont_use_mmap=True)
-    options: dict[str, Any] = {
+    options = decoder_options(device, spec)
+    box = {"start": _integers("start_B2"), "end": _integers("stop_B2"), "axis_names": "HW"}
+    crop_of = _crop_of_whole if decodes_whole(device, spec) else _crop_alone
+    return fn.resize(crop_of(encoded, box, options), size=spec.image_size, antialias=True)
+
+
+def decoder_options(device: str, spec: DataSpec) -> dict[str, Any]:
+    """Arguments of every decoder of DALI's. device: gpu or cpu."""
+    options = {
         "device": "mixed" if device == "gpu" else "cpu",
         "adjust_orientation": True,
         "jpeg_fancy_upsampling": spec.dali.fancy_upsampling,
         "output_type": types.RGB if spec.channels == 3 else types.GRAY,
     }
-    if device == "gpu":
-        options["hw_decoder_load"] = spec.dali.hw_decoder_load
-    box = {"start": _integers("start_B2"), "end": _integers("stop_B2"), "axis_names": "HW"}
-    crop_of = _crop_of_whole if device == "gpu" and spec.dali.fancy_upsampling else _crop_alone
-    return fn.resize(crop_of(encoded, box, options), size=spec.image_size, antialias=True)
+    return options | ({"hw_decoder_load": spec.dali.hw_decoder_load} if device == "gpu" else {})
+
+
+def decodes_whole(device: str, spec: DataSpec) -> bool:
+    """Whether images are decoded whole and then cropped: nvJPEG before 13.2 interpolates colour in no other way.
+
+    Crops of JPEG files with subsampled colour, that is, of nearly all photographs, are left to the CPU otherwise, with
+    two warnings for each.
+    """
+    return device == "gpu" and spec.dali.fancy_upsampling
 
 
 def _crop_alone(encoded: DataNode, box: dict[str, Any], options: dict[str, Any]) -> DataNode:
@@ -83,11 +96,7 @@ def _crop_alone(encoded: DataNode, box: dict[str, Any], options: dict[str, Any])
 
 
 def _crop_of_whole(encoded: DataNode, box: dict[str, Any], options: dict[str, Any]) -> DataNode:
-    """The same pixels. nvJPEG before 13.2 interpolates colour in whole images alone.
-
-    Crops of JPEG files with subsampled colour, that is, of nearly all photographs, are left to the CPU otherwise, with
-    two warnings for each.
-    """
+    """The same pixels."""
     return fn.slice(fn.decoders.image(encoded, **options), **box)
 
 

@@ -48,7 +48,7 @@ def read_alike(data: bytes, *, orientation: int, channels: int) -> bool:
 
 
 def _jpeg(data: bytes, orientation: int) -> bool:
-    """Grey and YCbCr. A GPU's decoder takes RGB for YCbCr; DALI inverts four colours that lack Adobe's marker."""
+    """Grey and YCbCr. A GPU's decoder reads RGB otherwise; DALI inverts four colours that lack Adobe's marker."""
     exif, components, rgb = b"", 0, False
     for marker, body in _segments(data):
         if marker == 0xE1 and body.startswith(EXIF) and not exif:

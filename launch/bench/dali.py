@@ -15,6 +15,7 @@ from nvidia.dali import Pipeline, fn, math, types
 from nvidia.dali.data_node import DataNode
 from torch.utils.dlpack import from_dlpack
 
+from data_pipes.executors.dali_graph import decoder_options, decodes_whole
 from data_pipes.plan import SizeHW
 from data_pipes.spec import AugmentSpec, DataSpec
 from launch.bench.rounds import Lap, Stopwatch
@@ -84,7 +85,7 @@ def paths(work: Work) -> list[str]:
 
 def whole(encoded: DataNode, work: Work) -> DataNode:
     """Decoding alone."""
-    return fn.decoders.image(encoded, **_decoder(work))
+    return fn.decoders.image(encoded, **decoder_options(_device(work), work.spec))
 
 
 def augmented(encoded: DataNode, work: Work) -> DataNode:
@@ -97,10 +98,10 @@ def augmented(encoded: DataNode, work: Work) -> DataNode:
     }
     if augment.crop_scale is None:
         image = fn.resize(whole(encoded, work), size=spec.image_size, antialias=True)
-    elif work.device.type == "cuda" and spec.dali.fancy_upsampling:
+    elif decodes_whole(_device(work), spec):
         image = fn.random_resized_crop(whole(encoded, work), size=spec.image_size, antialias=True, **crop)
     else:
-        image = fn.decoders.image_random_crop(encoded, **crop, **_decoder(work))
+        image = fn.decoders.image_random_crop(encoded, **crop, **decoder_options(_device(work), spec))
         image = fn.resize(image, size=spec.image_size, antialias=True)
     if augment.warps:
         image = fn.warp_affine(image, matrix=matrix(augment, spec.image_size), fill_value=0)
@@ -159,16 +160,8 @@ def erased(image: DataNode, spec: DataSpec) -> DataNode:
     )
 
 
-def _decoder(work: Work) -> dict[str, Any]:
-    spec, cuda = work.spec, work.device.type == "cuda"
-    options = {"hw_decoder_load": spec.dali.hw_decoder_load} if cuda else {}
-    return {
-        "device": "mixed" if cuda else "cpu",
-        "output_type": types.RGB if spec.channels == 3 else types.GRAY,
-        "adjust_orientation": True,
-        "jpeg_fancy_upsampling": spec.dali.fancy_upsampling,
-        **options,
-    }
+def _device(work: Work) -> str:
+    return "gpu" if work.device.type == "cuda" else "cpu"
 
 
 def _coin(probability: float) -> DataNode:

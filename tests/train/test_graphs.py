@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -70,9 +71,9 @@ def test_code_of_the_users_own_has_graphs_only_when_asked():
 def test_who_asks_for_graphs_and_cannot_have_them_is_told_so():
     model, images_BCHW, here = network(), torch.zeros(IMAGES, *SHAPE), Stub("cpu")
     with pytest.raises(UsageError, match="cuda_graphs is always, and there is no NVIDIA GPU; auto does without"):
-        graphs.record(model, images_BCHW, here, "always", network="resnet_small")
+        graphs.record(model, lambda: images_BCHW, here, "always", network="resnet_small")
     for wanted in ("auto", "never"):
-        graphs.record(model, images_BCHW, here, wanted, network="resnet_small")
+        graphs.record(model, lambda: images_BCHW, here, wanted, network="resnet_small")
         assert "forward" not in vars(model)
 
 
@@ -99,7 +100,7 @@ def trained(precision: str, wanted: str, steps: int = 6) -> tuple[dict[str, Tens
     accelerator, model = prepared(network(dropout=0.3), precision)
     calls: list[Any] = []
     images_SBCHW = torch.randn(steps, IMAGES, *SHAPE, generator=torch.Generator().manual_seed(1)).to(accelerator.device)
-    graphs.record(model, torch.zeros_like(images_SBCHW[0]), accelerator, wanted, network="resnet_small")
+    graphs.record(model, partial(torch.zeros_like, images_SBCHW[0]), accelerator, wanted, network="resnet_small")
     model.net.register_forward_hook(lambda *_: calls.append(1))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True)
     model.train()
@@ -135,8 +136,8 @@ def test_a_network_that_reads_values_is_launched_as_before(cuda):
     model = accelerator.prepare(Student(OnTheHost(), (), None).to(accelerator.device))
     images_BCHW = torch.ones(IMAGES, *SHAPE, device=accelerator.device)
     with pytest.raises(UsageError, match="cuda_graphs is always, and my_net waits for the GPU in a step"):
-        graphs.record(model, images_BCHW, accelerator, "always", network="my_net")
-    graphs.record(model, images_BCHW, accelerator, "auto", network="my_net")
+        graphs.record(model, lambda: images_BCHW, accelerator, "always", network="my_net")
+    graphs.record(model, lambda: images_BCHW, accelerator, "auto", network="my_net")
     assert torch.cuda.current_stream() == torch.cuda.default_stream()
     assert torch.cuda.get_sync_debug_mode() == 0
     logits_BK, _, _ = model.train()(images_BCHW)
@@ -156,20 +157,20 @@ def recorder(monkeypatch):
 
 def test_a_step_that_launching_takes_most_of_is_recorded(recorder, monkeypatch):
     images_BCHW = torch.zeros(IMAGES, *SHAPE)
-    graphs.record(network(), images_BCHW, Stub(), "auto", network="net")
+    graphs.record(network(), lambda: images_BCHW, Stub(), "auto", network="net")
     assert recorder == [(images_BCHW,)]
     monkeypatch.setattr(graphs, "_host_share", lambda *_: graphs.HOST_BOUND - 0.01)
-    graphs.record(network(), images_BCHW, Stub(), "auto", network="net")
+    graphs.record(network(), lambda: images_BCHW, Stub(), "auto", network="net")
     assert len(recorder) == 1
-    graphs.record(network(), images_BCHW, Stub(), "always", network="net")
+    graphs.record(network(), lambda: images_BCHW, Stub(), "always", network="net")
     assert len(recorder) == 2
 
 
 def test_a_step_that_waits_is_not_recorded(recorder, monkeypatch):
     monkeypatch.setattr(graphs, "_waits", lambda *_: "called item")
-    graphs.record(network(), torch.zeros(IMAGES, *SHAPE), Stub(), "auto", network="net")
+    graphs.record(network(), partial(torch.zeros, IMAGES, *SHAPE), Stub(), "auto", network="net")
     with pytest.raises(UsageError, match=r"always, and net waits for the GPU in a step \(called item\)"):
-        graphs.record(network(), torch.zeros(IMAGES, *SHAPE), Stub(), "always", network="net")
+        graphs.record(network(), partial(torch.zeros, IMAGES, *SHAPE), Stub(), "always", network="net")
     assert recorder == []
 
 
@@ -180,4 +181,4 @@ def test_no_training_goes_on_after_a_recording_that_failed(recorder, monkeypatch
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", fail)
     text = r"net cannot be recorded as CUDA graphs \(operation not permitted\); set cuda_graphs to never"
     with pytest.raises(UsageError, match=text):
-        graphs.record(network(), torch.zeros(IMAGES, *SHAPE), Stub(), "auto", network="net")
+        graphs.record(network(), partial(torch.zeros, IMAGES, *SHAPE), Stub(), "auto", network="net")

@@ -103,14 +103,14 @@ def arithmetic(monkeypatch):
 def settings() -> tuple[bool, ...]:
     cudnn = torch.backends.cudnn
     exact = not cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
-    return torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, exact
+    return torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, exact, not cudnn.benchmark
 
 
 def test_what_is_deterministic_is_so_until_the_next_command(arithmetic):
     processes.start("float32", deterministic=True)
-    assert settings() == (True, True, True) and os.environ[processes.WORKSPACE] == ":4096:8"
+    assert settings() == (True, True, True, True) and os.environ[processes.WORKSPACE] == ":4096:8"
     processes.start("float32")
-    assert settings() == (False, False, False)
+    assert settings() == (False, False, False, True)  # a training decides whether cuDNN searches
 
 
 def test_algorithms_are_measured_for_long_trainings_alone(arithmetic):

@@ -35,7 +35,7 @@ from train.charts.cuts import Point
 from train.config import DistillConfig
 from train.evaluate.evaluation import evaluate
 from train.loaders import choose_executor, evaluation_loader, load_test
-from train.processes import by_main, dtype_of, require_going_on, start_run
+from train.processes import by_main, dtype_of, require_going_on, search_algorithms, start_run
 from train.prune import cut, ledger
 from train.prune.carry_over import carry_over
 from train.prune.config import PruneConfig
@@ -107,6 +107,7 @@ class Chain:
             here = self._run_folder(number)
             if not here.done.exists():
                 require_going_on(self.accelerator)
+                search_algorithms(0)  # a cut is over before a search pays
                 self._cut(number, cutter)
                 self._measure(number)
             reached = carry_out(self._training(number), "prune", self.accelerator, chained=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -72,9 +73,8 @@ def assemble(config: TrainConfig, accelerator: Accelerator, folder: RunDir, stag
     state.progress.origin = now
     by_main(accelerator, lambda: split_record.keep(folder.path, (data.train, data.validation), cut=data.cut))
     card = by_main(accelerator, lambda: _card(config, state, data.train, folder, stage))
-    graphs.record(
-        step.model, _blank(config, layout, accelerator), accelerator, config.cuda_graphs, network=card.model.name
-    )
+    blank = partial(_blank, config, layout, accelerator)
+    graphs.record(step.model, blank, accelerator, config.cuda_graphs, network=card.model.name)
     taught_N = None
     if teacher is not None:
         teacher.to(accelerator.device, dtype_of(config.precision))

@@ -13,7 +13,7 @@ from configs import reader
 from configs.figures import percent
 from train.adopt import on_the_fly
 from train.config import TrainConfig
-from train.processes import by_main, refusing_other_operators, searching_algorithms, start_run
+from train.processes import by_main, refusing_other_operators, start_run
 from train.run_folder import extension, finished, own_code, result
 from train.run_folder.occupied import occupied, refusal_recorded
 from train.run_folder.run_dir import RunDir
@@ -47,7 +47,7 @@ def carry_out(config: TrainConfig, stage: str, accelerator: Accelerator, *, chai
             finished.announce(accelerator, folder)
             by_main(accelerator, lambda: origin.require_finished_with(config, folder, chained=chained))
         else:
-            with refusing_other_operators(), searching_algorithms():
+            with refusing_other_operators():
                 loop = assemble(on_the_fly.adopted(config, accelerator, folder), accelerator, folder, stage)
                 with loop.tracker or nullcontext():
                     loop.fit()

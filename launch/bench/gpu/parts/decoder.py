@@ -32,17 +32,17 @@ def run(config: PartConfig, name: str) -> Result:
     words = [*photographs.loading, *few]
     timing = reader.read(LoaderConfig, words, prog=name, description=name, other_sections=True)
     work = make_work(timing, source.load(timing.data, "train"))
+    ways = FEW_WAYS if config.small else WAYS
     variants: dict[str, Variant] = {}
     try:
-        for share, fancy in FEW_WAYS if config.small else WAYS:
+        for share, fancy in ways:
             options = replace(work.spec.dali, feed="files", hw_decoder_load=share, fancy_upsampling=fancy)
             variants[f"{share:g} {fancy}"] = planned(work, executor="dali", dali=options)
         laps = measure(variants, timing.rounds, images=len(work.samples), seconds=timing.seconds)
     finally:
         for variant in variants.values():
             variant.close()
-    ways = dict(zip(variants, FEW_WAYS if config.small else WAYS, strict=True))
-    spreads = {way: rates(laps[name]) for name, way in ways.items()}
+    spreads = {way: rates(laps[name]) for name, way in zip(variants, ways, strict=True)}
     rows: list[list[Cell]] = [[*way, one.median, one.low, one.high] for way, one in spreads.items()]
     height, width = work.spec.image_size
     threads = counted(work.spec.thread_count, "thread")
